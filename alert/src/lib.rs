@@ -1,0 +1,87 @@
+//! The contract between the sensor and the router: one alert, shaped as Falco prints it.
+//!
+//! Falco's key names are kept, so that either side can be swapped for Falco or Falcosidekick. What the sensor sends is
+//! strict; what the router accepts is lenient: `output`, `output_fields`, `tags`, `hostname` and `uuid` may be missing,
+//! a field may hold any JSON type, and the priority is matched without regard to case.
+
+mod priority;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+pub use priority::{ParsePriorityError, Priority};
+
+/// Field name → value, in the order in which the sender wrote them. A missing value is `null`.
+pub type OutputFields = Map<String, Value>;
+
+/// One alert. Serialises to one JSON object without line breaks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// UUID version 7, set by the sensor and kept in every destination. Absent where Falco is the sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Uuid>,
+    /// When the kernel saw the event: UTC, nanoseconds.
+    pub time: Timestamp,
+    /// Name of the rule that matched.
+    pub rule: String,
+    pub priority: Priority,
+    /// Where the event came from: `syscall` for the sensor.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
+    /// The rule's output with its fields filled in.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub output: String,
+    #[serde(default)]
+    pub output_fields: OutputFields,
+    /// Sorted, without duplicates.
+    #[serde(default)]
+    pub tags: BTreeSet<String>,
+}
+
+impl Alert {
+    /// The value of an output field; `None` where it is absent or null.
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        self.output_fields.get(name).filter(|value| !value.is_null())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: &str = r#"{"uuid":"01890a5d-ac96-774b-bcce-b302099a8057","time":"2026-11-23T16:38:40.618643973Z","rule":"R","priority":"Warning","source":"syscall","hostname":"vm","output":"o","output_fields":{"proc.name":"cat","user.uid":0,"fd.name":null},"tags":["a","b"]}"#;
+
+    #[test]
+    fn an_alert_keeps_its_bytes_through_a_round_trip() {
+        let alert: Alert = serde_json::from_str(FULL).unwrap();
+        assert_eq!(serde_json::to_string(&alert).unwrap(), FULL);
+    }
+
+    #[test]
+    fn the_optional_parts_may_be_missing() {
+        let text = r#"{"time":"2026-11-23T16:38:40Z","rule":"R","priority":"info"}"#;
+        let alert: Alert = serde_json::from_str(text).unwrap();
+        assert_eq!(alert.priority, Priority::Informational);
+        assert!(alert.uuid.is_none() && alert.output.is_empty() && alert.output_fields.is_empty());
+    }
+
+    #[test]
+    fn a_null_field_counts_as_absent() {
+        let alert: Alert = serde_json::from_str(FULL).unwrap();
+        assert_eq!(alert.field("fd.name"), None);
+        assert_eq!(alert.field("user.uid"), Some(&Value::from(0)));
+    }
+
+    #[test]
+    fn an_unknown_priority_names_the_known_ones() {
+        let text = r#"{"time":"2026-11-23T16:38:40Z","rule":"R","priority":"loud"}"#;
+        let error = serde_json::from_str::<Alert>(text).unwrap_err().to_string();
+        assert!(error.contains("unknown priority `loud`") && error.contains("emergency, alert"), "{error}");
+    }
+}

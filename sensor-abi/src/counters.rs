@@ -1,0 +1,47 @@
+//! What the kernel side counts, per CPU: nothing is lost without a number.
+
+use crate::RecordKind;
+
+/// One CPU's counters; user space adds them up.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counters {
+    /// Indexed by [`RecordKind`]; entry 0 stays empty.
+    pub kinds: [KindCounters; RecordKind::COUNT],
+    /// Strings that could not be read from the caller's memory, and stand empty in their record.
+    pub read_faults: u64,
+    /// System calls through the 32-bit entry, which are not decoded.
+    pub compat_calls: u64,
+    /// The last sequence number given out on this CPU.
+    pub sequence: u64,
+}
+
+/// seen = sent + `dropped_full` + `dropped_nested` + `dropped_long`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KindCounters {
+    /// Records that should have been sent.
+    pub seen: u64,
+    pub sent: u64,
+    /// The ring buffer was full.
+    pub dropped_full: u64,
+    /// The scratch buffer was in use by a program that this one interrupted.
+    pub dropped_nested: u64,
+    /// The record was longer than the scratch buffer.
+    pub dropped_long: u64,
+}
+
+impl Counters {
+    /// Adds another CPU's counters; the sequence, which has no sum, is left alone.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, kind) in self.kinds.iter_mut().zip(&other.kinds) {
+            sum.seen += kind.seen;
+            sum.sent += kind.sent;
+            sum.dropped_full += kind.dropped_full;
+            sum.dropped_nested += kind.dropped_nested;
+            sum.dropped_long += kind.dropped_long;
+        }
+        self.read_faults += other.read_faults;
+        self.compat_calls += other.compat_calls;
+    }
+}
