@@ -32,6 +32,26 @@ pub struct KindCounters {
 }
 
 impl Counters {
+    /// Size in 64-bit words: as such user space reads one CPU's counters.
+    pub const WORDS: usize = size_of::<Self>() / 8;
+
+    pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
+        let mut words = words.iter().copied();
+        let mut next = || words.next().unwrap_or_default();
+        let mut counters = Self::default();
+        for kind in &mut counters.kinds {
+            kind.seen = next();
+            kind.sent = next();
+            kind.dropped_full = next();
+            kind.dropped_nested = next();
+            kind.dropped_long = next();
+        }
+        counters.read_faults = next();
+        counters.compat_calls = next();
+        counters.sequence = next();
+        counters
+    }
+
     /// Adds another CPU's counters; the sequence, which has no sum, is left alone.
     pub fn add(&mut self, other: &Self) {
         for (sum, kind) in self.kinds.iter_mut().zip(&other.kinds) {
@@ -45,3 +65,6 @@ impl Counters {
         self.compat_calls += other.compat_calls;
     }
 }
+
+// As many words as `from_words` takes.
+const _: () = assert!(Counters::WORDS == RecordKind::COUNT * 5 + 3);

@@ -23,13 +23,14 @@ pub mod load;
 pub mod network;
 pub mod process;
 pub mod record;
+pub mod syscall;
 
 pub use counters::{Counters, KindCounters};
 pub use load::{Offsets, Settings};
 pub use record::{RecordHeader, RecordKind, STRING_BYTES_MAX};
 
-/// Changes with every change of anything in this crate; the object carries the one it was built with in a map, and the
-/// sensor refuses another.
+/// Changes with every change of a layout in this crate, together with [`load::SETTINGS_SYMBOL`], by which the sensor
+/// recognises an object of its own version.
 pub const ABI_VERSION: u32 = 1;
 
 /// System calls that the interest bitmap has room for; x86-64 and arm64 stay below 512.

@@ -1,6 +1,13 @@
 //! What user space knows at load time and the kernel side needs: frozen read-only data, so that the verifier sees
 //! constants, and code behind a switch that is off is never checked.
 
+/// Name of the kernel side's [`Settings`]. It carries [`crate::ABI_VERSION`], so that an object of another version has no
+/// such symbol and is refused.
+pub const SETTINGS_SYMBOL: &str = "SETTINGS_V1";
+
+/// Name of the kernel side's [`Offsets`].
+pub const OFFSETS_SYMBOL: &str = "OFFSETS";
+
 /// Switches and numbers of one load.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,0 +1,91 @@
+//! The kernel's own absolute path of an open file: from its dentry up to the root, across mounts.
+
+use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+
+use crate::memory::read;
+use crate::record::RecordWriter;
+
+/// Components and mount points that are followed; a deeper path loses its head.
+const STEPS_MAX: u32 = 40;
+
+/// The path is written from the end of this many bytes towards the start.
+const PATH_BYTES_MAX: u64 = 4096;
+
+impl RecordWriter {
+    /// Appends the path of a `struct file`.
+    #[inline(always)]
+    pub unsafe fn file_path(&mut self, file: u64) {
+        // SAFETY: the helper takes any address.
+        unsafe {
+            let mount = read::<u64>(file, offset!(file_path_mnt));
+            let dentry = read::<u64>(file, offset!(file_path_dentry));
+            self.walk_to_root(mount, dentry);
+            self.append_path();
+        }
+    }
+
+    /// Prepends component after component to the scratch path.
+    #[inline(always)]
+    unsafe fn walk_to_root(&mut self, vfsmount: u64, mut dentry: u64) {
+        // SAFETY: reads go through the helper; writes into `path` are masked to it.
+        unsafe {
+            write_volatile(addr_of_mut!((*self.scratch).path_start), PATH_BYTES_MAX);
+            let mut mount = vfsmount - offset!(mount_mnt) as u64;
+            let mut root = read::<u64>(vfsmount, offset!(vfsmount_root));
+            let mut step = 0;
+            while step < STEPS_MAX {
+                step += 1;
+                // d_parent, then d_name {hash and length, pointer}: adjacent on every kernel so far, which user space checks.
+                let [parent, hash_and_length, name] = read::<[u64; 3]>(dentry, offset!(dentry_parent));
+                if dentry == root || dentry == parent {
+                    let above = read::<u64>(mount, offset!(mount_parent));
+                    if above == mount || above == 0 {
+                        break;
+                    }
+                    dentry = read::<u64>(mount, offset!(mount_mountpoint));
+                    mount = above;
+                    root = read::<u64>(above, offset!(mount_mnt) + offset!(vfsmount_root));
+                } else {
+                    if !self.prepend(name, hash_and_length >> 32) {
+                        break;
+                    }
+                    dentry = parent;
+                }
+            }
+        }
+    }
+
+    /// Puts `/name` before what stands in the scratch path; false where it has no room.
+    #[inline(always)]
+    unsafe fn prepend(&mut self, name: u64, length: u64) -> bool {
+        // SAFETY: `at` is masked to the path buffer, behind which a whole name has room.
+        unsafe {
+            let path = addr_of_mut!((*self.scratch).path) as u64;
+            let length = masked!(length, "0xff");
+            let start = read_volatile(addr_of!((*self.scratch).path_start)).wrapping_sub(length + 1);
+            if start > PATH_BYTES_MAX {
+                return false;
+            }
+            write_volatile(addr_of_mut!((*self.scratch).path_start), start);
+            let at = masked!(start, "0xfff");
+            *((path + at) as *mut u8) = b'/';
+            bpf_probe_read_kernel((path + at + 1) as *mut _, length as u32, name as *const _);
+            true
+        }
+    }
+
+    /// Copies the scratch path into the record.
+    #[inline(always)]
+    unsafe fn append_path(&mut self) {
+        // SAFETY: source and length are masked to the path buffer; the destination has room for a whole write.
+        unsafe {
+            let start = read_volatile(addr_of!((*self.scratch).path_start));
+            let length = masked!(PATH_BYTES_MAX - start, "0xfff");
+            let from = addr_of!((*self.scratch).path) as u64 + masked!(start, "0x1fff");
+            bpf_probe_read_kernel(self.string_bytes(), length as u32, from as *const _);
+            self.end_string_here(length);
+        }
+    }
+}
