@@ -167,6 +167,16 @@ fn check_preconditions(version: (u32, u32)) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether the kernel shows its types, and has every member that is read.
+pub fn check_btf() -> Result<(), Error> {
+    read_offsets().map(|_| ())
+}
+
+/// Whether the hook of this kernel is attached through tracefs.
+pub fn needs_tracefs() -> bool {
+    kernel_version() >= KERNEL_PREEMPTIBLE_TRACEPOINTS
+}
+
 /// The mode between the brackets of `none [integrity] confidentiality`; `None` where the kernel has no lockdown.
 pub fn lockdown_mode() -> Option<String> {
     let modes = std::fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
@@ -174,7 +184,7 @@ pub fn lockdown_mode() -> Option<String> {
 }
 
 /// The members that the kernel side reads, where the running kernel has them.
-pub(crate) fn read_offsets() -> Result<Offsets, Error> {
+fn read_offsets() -> Result<Offsets, Error> {
     let bytes = std::fs::read(BTF_PATH).map_err(Error::NoBtf)?;
     let offsets = resolve_offsets(&btf::Btf::parse(&bytes).map_err(Error::BadBtf)?);
     let mut missing = None;

@@ -1,5 +1,6 @@
 //! Where kernel structure members lie: a reader of the BTF format (`Documentation/bpf/btf.rst` in Linux), as far as
-//! byte offsets by dotted path need it. aya parses BTF too, but keeps the types to itself.
+//! byte offsets by dotted path need it. aya parses BTF too, but keeps the types to itself; the `btf-rs` crate is LGPL, which
+//! a statically linked Apache-2.0 program cannot take.
 
 use std::collections::HashMap;
 
