@@ -50,12 +50,34 @@ pub trait Catalog {
 
     /// Every field name, for "did you mean" in errors.
     fn names(&self) -> Box<dyn Iterator<Item = &str> + '_>;
+
+    /// Whether the field, written without an argument, stands for several values of which any may satisfy the
+    /// comparison (`proc.aname`: any ancestor). Such a field is read through [`Fields::any`].
+    fn has_many_values(&self, _field: FieldId) -> bool {
+        false
+    }
+
+    /// Another name for a value of an enum field (`info` for `informational`): its index. Asked only for names that are
+    /// not among the field's own.
+    fn enum_alias(&self, _field: FieldId, _name: &str) -> Option<u16> {
+        None
+    }
 }
 
 /// One event's or alert's values.
 pub trait Fields {
     /// `None`: missing. Every comparison with it is false, `!=` too.
     fn value(&self, field: FieldId, argument: Option<&str>) -> Option<Value<'_>>;
+
+    /// Whether `test` holds for any of the field's values; false where there are none. Called only for fields for which
+    /// [`Catalog::has_many_values`] says so, and only without an argument.
+    fn any(&self, field: FieldId, test: &mut dyn FnMut(Value<'_>) -> bool) -> bool {
+        self.value(field, None).is_some_and(test)
+    }
+
+    /// Told when a value's type does not fit the comparison, which is then false. For counting; may be called while
+    /// a value is borrowed.
+    fn mismatch(&self, _field: FieldId) {}
 }
 
 /// A value as it is compared: borrowed, so that evaluation does not allocate.

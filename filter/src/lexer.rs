@@ -1,0 +1,226 @@
+//! Characters → names, operators, literals.
+//!
+//! The language depends on context: `<` begins an operator after a field and a value after an operator (`<NA>`). So the
+//! parser asks the [`Cursor`] for what it expects, instead of reading a list of tokens.
+
+use std::ops::Range;
+
+use crate::ast::Literal;
+use crate::error::{Error, shown};
+
+/// A place in the text.
+#[derive(Debug, Clone)]
+pub(crate) struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    pub(crate) fn skip_blanks(&mut self) {
+        self.at = self.text.len() - self.rest().trim_start_matches(is_blank).len();
+    }
+
+    /// Steps over `character` where it is next.
+    pub(crate) fn eat(&mut self, character: char) -> bool {
+        let found = self.rest().starts_with(character);
+        if found {
+            self.at += character.len_utf8();
+        }
+        found
+    }
+
+    /// Steps over `length` bytes that the caller has looked at in [`Cursor::rest`].
+    pub(crate) fn advance(&mut self, length: usize) {
+        self.at += length;
+    }
+
+    /// Steps over `and`, `or` or `not` where it is next and ends there.
+    pub(crate) fn eat_keyword(&mut self, keyword: &str) -> bool {
+        let found = self
+            .rest()
+            .strip_prefix(keyword)
+            .is_some_and(|after| after.chars().next().is_none_or(|next| is_blank(next) || next == '('));
+        if found {
+            self.at += keyword.len();
+        }
+        found
+    }
+
+    /// Letters, digits and underscores, beginning with a letter; empty where none are next.
+    pub(crate) fn peek_word(&self) -> &'a str {
+        word(self.rest())
+    }
+
+    /// Words joined with dots; empty where none is next.
+    pub(crate) fn name(&mut self) -> &'a str {
+        let rest = self.rest();
+        let mut length = word(rest).len();
+        while length > 0
+            && let Some(after) = rest[length..].strip_prefix('.')
+            && !word(after).is_empty()
+        {
+            length += 1 + word(after).len();
+        }
+        self.at += length;
+        &rest[..length]
+    }
+
+    /// The text between brackets after a field's name; `None` where no bracket is next.
+    pub(crate) fn argument(&mut self) -> Result<Option<String>, Error> {
+        if !self.eat('[') {
+            return Ok(None);
+        }
+        let start = self.at;
+        let argument = match self.quoted()? {
+            Some(literal) => literal.text,
+            None => self.take_while(|c| !matches!(c, '[' | ']' | '"' | '\'') && !is_blank(c)).to_owned(),
+        };
+        if argument.is_empty() || !self.eat(']') {
+            let message = format!("expected an argument and `]`, found {}", self.found());
+            return Err(Error::new(start..self.at.max(start + 1).min(self.text.len()), message));
+        }
+        Ok(Some(argument))
+    }
+
+    /// A quoted or bare string; `None` where neither is next.
+    pub(crate) fn literal(&mut self) -> Result<Option<Literal>, Error> {
+        if let Some(literal) = self.quoted()? {
+            return Ok(Some(literal));
+        }
+        let start = self.at;
+        let text = self.take_while(|c| !matches!(c, '(' | ')' | '"' | '\'' | '=' | ',') && !is_blank(c));
+        if text.is_empty() {
+            return Ok(None);
+        }
+        refuse_nul(text, start..self.at)?;
+        Ok(Some(Literal { text: text.to_owned(), quoted: false, span: start..self.at }))
+    }
+
+    fn quoted(&mut self) -> Result<Option<Literal>, Error> {
+        let start = self.at;
+        let Some(quote) = self.rest().chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+            return Ok(None);
+        };
+        let body = &self.text[start + 1..];
+        // The closing quote is the first without a backslash right before it: so `\\"` does not close either.
+        let Some(length) =
+            body.match_indices(quote).map(|(index, _)| index).find(|index| !body[..*index].ends_with('\\'))
+        else {
+            return Err(Error::new(start..self.text.len(), "this quoted string has no end"));
+        };
+        self.at = start + length + 2;
+        let text = unescape(&body[..length], quote, start + 1)?;
+        refuse_nul(&text, start..self.at)?;
+        Ok(Some(Literal { text, quoted: true, span: start..self.at }))
+    }
+
+    fn take_while(&mut self, accepts: impl Fn(char) -> bool) -> &'a str {
+        let rest = self.rest();
+        let length = rest.find(|character| !accepts(character)).unwrap_or(rest.len());
+        self.at += length;
+        &rest[..length]
+    }
+
+    /// What stands here, for errors.
+    pub(crate) fn found(&self) -> String {
+        match self.next_span() {
+            span if span.is_empty() => "the end".to_owned(),
+            span => shown(&self.text[span]),
+        }
+    }
+
+    /// The next word or character; empty at the end.
+    pub(crate) fn next_span(&self) -> Range<usize> {
+        let rest = self.rest();
+        let bare = rest.find(|c| matches!(c, '(' | ')' | '"' | '\'' | '=' | ',') || is_blank(c)).unwrap_or(rest.len());
+        let length = if bare > 0 { bare } else { rest.chars().next().map_or(0, char::len_utf8) };
+        self.at..self.at + length
+    }
+
+    /// An error about what stands here.
+    pub(crate) fn error(&self, message: impl Into<String>) -> Error {
+        Error::new(self.next_span(), message)
+    }
+}
+
+/// The language's white space; the backspace is Falco's.
+pub(crate) fn is_blank(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\u{8}' | '\r' | '\n')
+}
+
+fn word(text: &str) -> &str {
+    if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return "";
+    }
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    &text[..end]
+}
+
+fn refuse_nul(text: &str, span: Range<usize>) -> Result<(), Error> {
+    if text.contains('\0') {
+        return Err(Error::new(span, "a value cannot contain a NUL byte"));
+    }
+    Ok(())
+}
+
+/// Resolves the escapes of a quoted string that starts at byte `offset`.
+fn unescape(body: &str, quote: char, offset: usize) -> Result<String, Error> {
+    let mut result = String::with_capacity(body.len());
+    let mut rest = body;
+    while let Some(index) = rest.find('\\') {
+        result.push_str(&rest[..index]);
+        let at = offset + body.len() - rest.len() + index;
+        let (value, length) = escape(&rest[index..], quote, at)?;
+        result.push(value);
+        rest = &rest[index + length..];
+    }
+    result.push_str(rest);
+    Ok(result)
+}
+
+/// The character that an escape at byte `offset` stands for, and the escape's length.
+fn escape(text: &str, quote: char, offset: usize) -> Result<(char, usize), Error> {
+    let value = match text.chars().nth(1) {
+        Some('b') => '\u{8}',
+        Some('f') => '\u{c}',
+        Some('n') => '\n',
+        Some('r') => '\r',
+        Some('t') => '\t',
+        // A backslash before a blank is a backslash alone, as in Falco.
+        Some(' ' | '\\') => '\\',
+        Some('/') => '/',
+        Some('x') => return Ok((hex_byte(&text[2..], offset)?, 4)),
+        Some(other) if other == quote => quote,
+        _ => return Err(bad_escape(text, offset)),
+    };
+    Ok((value, 2))
+}
+
+/// The character of `\xHH`. Only ASCII: a lone byte above is no UTF-8 text.
+fn hex_byte(digits: &str, offset: usize) -> Result<char, Error> {
+    digits
+        .get(..2)
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+        .filter(u8::is_ascii)
+        .map(char::from)
+        .ok_or_else(|| Error::new(offset..offset + 2, "`\\x` takes two hexadecimal digits from 01 to 7f"))
+}
+
+fn bad_escape(text: &str, offset: usize) -> Error {
+    let sequence: String = text.chars().take(2).collect();
+    let span = offset..offset + sequence.len();
+    Error::new(span, format!("unsupported escape `{sequence}`; a backslash itself is written `\\\\`"))
+}
