@@ -30,7 +30,7 @@ impl Filter {
     /// An unknown field, macro or enum value; an operator that the field's type does not take; a value that is none of
     /// its type; a field argument too few or too many; more than [`NODES_MAX`] nodes or [`DEPTH_MAX`] levels.
     pub fn compile(expr: &Expr, scope: &Scope, catalog: &dyn Catalog) -> Result<Self, Error> {
-        let mut compiler = Compiler { scope, catalog, nodes: 0, fields: BTreeSet::new() };
+        let mut compiler = Compiler { scope, catalog, nodes: 0, fields: BTreeSet::new(), expanding: Vec::new() };
         let root = compiler.node(expr, usize::MAX, 0)?;
         Ok(Self { root, fields: compiler.fields.into_iter().collect() })
     }
@@ -42,44 +42,52 @@ struct Compiler<'a> {
     /// Counted against [`NODES_MAX`].
     nodes: usize,
     fields: BTreeSet<(FieldId, Option<Box<str>>)>,
+    /// The macros around the place, outermost first.
+    expanding: Vec<String>,
 }
 
 impl Compiler<'_> {
-    /// `before`: only macros of a smaller order are visible. `depth`: levels above, macros' included.
-    fn node(&mut self, expr: &Expr, before: usize, depth: usize) -> Result<Node, Error> {
+    /// `sees`: which macros are visible from here. `depth`: levels above, macros' included.
+    fn node(&mut self, expr: &Expr, sees: usize, depth: usize) -> Result<Node, Error> {
         self.count(1, expr)?;
         match &expr.node {
-            ast::Node::And(operands) => Ok(Node::All(self.nodes(operands, before, depth + 1)?)),
-            ast::Node::Or(operands) => Ok(Node::Any(self.nodes(operands, before, depth + 1)?)),
-            ast::Node::Not(operand) => Ok(Node::Not(Box::new(self.node(operand, before, depth + 1)?))),
-            ast::Node::Macro(name) => self.expand(name, expr, before, depth + 1),
+            ast::Node::And(operands) => Ok(Node::All(self.nodes(operands, sees, depth + 1)?)),
+            ast::Node::Or(operands) => Ok(Node::Any(self.nodes(operands, sees, depth + 1)?)),
+            ast::Node::Not(operand) => Ok(Node::Not(Box::new(self.node(operand, sees, depth + 1)?))),
+            ast::Node::Macro(name) => self.expand(name, expr, sees, depth + 1),
             ast::Node::Check(check) => self.check(check, expr).map(|check| Node::Check(Box::new(check))),
         }
     }
 
-    fn nodes(&mut self, operands: &[Expr], before: usize, depth: usize) -> Result<Box<[Node]>, Error> {
+    fn nodes(&mut self, operands: &[Expr], sees: usize, depth: usize) -> Result<Box<[Node]>, Error> {
         // A plain loop: in a debug build, iterator adapters would cost several stack frames for each level.
         let mut nodes = Vec::with_capacity(operands.len());
         for operand in operands {
-            nodes.push(self.node(operand, before, depth)?);
+            nodes.push(self.node(operand, sees, depth)?);
         }
         Ok(nodes.into())
     }
 
-    fn expand(&mut self, name: &str, expr: &Expr, before: usize, depth: usize) -> Result<Node, Error> {
+    fn expand(&mut self, name: &str, expr: &Expr, sees: usize, depth: usize) -> Result<Node, Error> {
         let scope = self.scope;
         let Some(definition) = scope.definition(name) else {
             return Err(self.unknown_macro(name, expr));
         };
-        if definition.order >= before {
+        if !definition.is_visible_to(sees) {
             let message = format!("macro {} must be defined before the macro that uses it", shown(name));
             return Err(Error::new(expr.span.clone(), message));
         }
-        if depth + definition.expr.height > DEPTH_MAX {
+        if self.expanding.iter().any(|outer| outer == name) {
+            return Err(Error::new(expr.span.clone(), format!("macro {} names itself in a loop", shown(name))));
+        }
+        if depth + definition.body.height > DEPTH_MAX {
             let message = format!("with its macros the condition is nested deeper than {DEPTH_MAX} levels");
             return Err(Error::new(expr.span.clone(), message));
         }
-        self.node(&definition.expr, definition.order, depth).map_err(|error| error.inside_macro(name))
+        self.expanding.push(name.to_owned());
+        let body = self.node(&definition.body, definition.sees, depth);
+        self.expanding.pop();
+        body.map_err(|error| error.inside_macro(name))
     }
 
     fn unknown_macro(&self, name: &str, expr: &Expr) -> Error {

@@ -3,25 +3,38 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::ast::{Expr, Literal};
-use crate::error::Error;
+use crate::error::{Error, shown};
 use crate::lexer::Cursor;
 
-/// Items of one list, spliced ones included: what keeps lists of lists from exploding.
-const LIST_ITEMS_MAX: usize = 50_000;
-
-/// Named macros and lists. A later definition of a name replaces the earlier one, everywhere.
+/// Named macros and lists, with Falco's rules of visibility: a condition sees all of them, a macro or list sees those whose
+/// name was defined before it. A later definition of a name replaces the earlier one, everywhere.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
-    macros: BTreeMap<String, Macro>,
-    lists: BTreeMap<String, Vec<String>>,
+    macros: BTreeMap<String, Definition<Expr>>,
+    lists: BTreeMap<String, Definition<Vec<Item>>>,
     defined: usize,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Macro {
-    pub(crate) expr: Expr,
-    /// A macro sees only the macros of smaller numbers, so there are no loops.
-    pub(crate) order: usize,
+pub(crate) struct Definition<T> {
+    pub(crate) body: T,
+    /// When the name was defined first.
+    index: usize,
+    /// When it was defined last: it sees the names of smaller index.
+    pub(crate) sees: usize,
+}
+
+impl<T> Definition<T> {
+    pub(crate) fn is_visible_to(&self, sees: usize) -> bool {
+        self.index < sees
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Item {
+    text: String,
+    /// Had quotes of its own, so is no list's name.
+    quoted: bool,
 }
 
 impl Scope {
@@ -29,48 +42,47 @@ impl Scope {
         Self::default()
     }
 
-    /// Defines a macro. Its condition may name the macros that were defined before; a condition that is compiled may name
-    /// all.
     pub fn add_macro(&mut self, name: impl Into<String>, expr: Expr) {
-        self.defined += 1;
-        self.macros.insert(name.into(), Macro { expr, order: self.defined });
+        define(&mut self.macros, name.into(), expr, &mut self.defined);
     }
 
-    /// Defines a list. An item that is the name of a list defined before stands for that list's items; an item with quotes
+    /// Defines a list. An item that is the name of a list seen from here stands for that list's items; an item with quotes
     /// of its own is the text between them.
     ///
     /// # Errors
     ///
-    /// More than 50,000 items, or an item that begins with a quote and is no quoted string. The error's span is empty.
+    /// An item that begins with a quote and is no quoted string. The error's span is within that item.
     pub fn add_list(&mut self, name: impl Into<String>, items: Vec<String>) -> Result<(), Error> {
-        let name = name.into();
-        let mut spliced = Vec::with_capacity(items.len());
-        let mut seen = HashSet::new();
-        for item in items {
-            let texts = match self.lists.get(&item) {
-                Some(list) if item != name => list.clone(),
-                _ => vec![unquote(item)?],
-            };
-            spliced.extend(texts.into_iter().filter(|text| seen.insert(text.clone())));
-            if spliced.len() > LIST_ITEMS_MAX {
-                return Err(Error::new(0..0, format!("the list has more than {LIST_ITEMS_MAX} items")));
-            }
-        }
-        self.lists.insert(name, spliced);
+        let items = items.into_iter().map(item).collect::<Result<_, _>>()?;
+        define(&mut self.lists, name.into(), items, &mut self.defined);
         Ok(())
     }
 
     /// A macro's condition.
     pub fn macro_expr(&self, name: &str) -> Option<&Expr> {
-        self.macros.get(name).map(|definition| &definition.expr)
+        self.macros.get(name).map(|definition| &definition.body)
     }
 
-    /// A list's items, spliced and unquoted.
-    pub fn list(&self, name: &str) -> Option<&[String]> {
-        self.lists.get(name).map(Vec::as_slice)
+    /// A list's items, those of the lists it names included. Each list counts once, so lists of lists neither explode nor
+    /// loop.
+    pub fn list(&self, name: &str) -> Option<Vec<&str>> {
+        let mut pending = vec![self.lists.get(name)?];
+        let mut seen = HashSet::from([name]);
+        let mut texts = Vec::new();
+        while let Some(list) = pending.pop() {
+            for item in &list.body {
+                let named = self.lists.get(&item.text).filter(|named| !item.quoted && named.is_visible_to(list.sees));
+                match named {
+                    Some(named) if seen.insert(&item.text) => pending.push(named),
+                    Some(_) => {}
+                    None => texts.push(item.text.as_str()),
+                }
+            }
+        }
+        Some(texts)
     }
 
-    pub(crate) fn definition(&self, name: &str) -> Option<&Macro> {
+    pub(crate) fn definition(&self, name: &str) -> Option<&Definition<Expr>> {
         self.macros.get(name)
     }
 
@@ -79,13 +91,20 @@ impl Scope {
     }
 }
 
-fn unquote(item: String) -> Result<String, Error> {
-    if !item.starts_with(['"', '\'']) {
-        return Ok(item);
+fn define<T>(all: &mut BTreeMap<String, Definition<T>>, name: String, body: T, defined: &mut usize) {
+    *defined += 1;
+    let sees = *defined;
+    let index = all.get(&name).map_or(sees, |earlier| earlier.index);
+    all.insert(name, Definition { body, index, sees });
+}
+
+fn item(written: String) -> Result<Item, Error> {
+    if !written.starts_with(['"', '\'']) {
+        return Ok(Item { text: written, quoted: false });
     }
-    let mut cursor = Cursor::new(&item);
+    let mut cursor = Cursor::new(&written);
     match cursor.literal()? {
-        Some(Literal { text, .. }) if cursor.rest().is_empty() => Ok(text),
-        _ => Err(Error::new(0..0, format!("the list item {} goes on after its quotes", crate::error::shown(&item)))),
+        Some(Literal { text, .. }) if cursor.rest().is_empty() => Ok(Item { text, quoted: true }),
+        _ => Err(cursor.error(format!("the list item {} goes on after its quotes", shown(&written)))),
     }
 }

@@ -1,6 +1,5 @@
 //! One comparison: the field's type, the operator and the literals → [`Test`].
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -17,7 +16,7 @@ use crate::scope::Scope;
 
 /// A literal, or a list's item with the span of the list's name.
 pub(super) struct Item<'a> {
-    text: Cow<'a, str>,
+    text: &'a str,
     span: Range<usize>,
 }
 
@@ -25,9 +24,11 @@ pub(super) struct Item<'a> {
 pub(super) fn resolve<'a>(check: &'a Check, scope: &'a Scope) -> Vec<Item<'a>> {
     let mut items = Vec::with_capacity(check.literals.len());
     for literal in &check.literals {
-        let list = if check.operator.takes_list() && !literal.quoted { scope.list(&literal.text) } else { None };
-        let texts = list.unwrap_or(std::slice::from_ref(&literal.text));
-        items.extend(texts.iter().map(|text| Item { text: Cow::Borrowed(text), span: literal.span.clone() }));
+        let item = |text: &'a str| Item { text, span: literal.span.clone() };
+        match scope.list(&literal.text).filter(|_| check.operator.takes_list() && !literal.quoted) {
+            Some(list) => items.extend(list.into_iter().map(item)),
+            None => items.push(item(&literal.text)),
+        }
     }
     items
 }
@@ -57,7 +58,7 @@ fn wrong_operator<T>(check: &Check, kind: &str) -> Result<T, Error> {
 }
 
 fn expected<T>(item: &Item<'_>, what: &str) -> Result<T, Error> {
-    Err(Error::new(item.span.clone(), format!("expected {what}, found {}", shown(&item.text))))
+    Err(Error::new(item.span.clone(), format!("expected {what}, found {}", shown(item.text))))
 }
 
 /// The literal of an operator that takes one; the parser made sure of it.
@@ -79,7 +80,7 @@ fn order(operator: Operator) -> Option<Order> {
 
 fn text(check: &Check, items: &[Item<'_>]) -> Result<TextTest, Error> {
     if matches!(check.operator, Operator::In | Operator::Intersects) {
-        return Ok(TextTest::In(items.iter().map(|item| bytes(&item.text)).collect()));
+        return Ok(TextTest::In(items.iter().map(|item| bytes(item.text)).collect()));
     }
     if check.operator == Operator::PathMatch {
         return paths(items).map(TextTest::Paths);
@@ -87,15 +88,15 @@ fn text(check: &Check, items: &[Item<'_>]) -> Result<TextTest, Error> {
     let item = single(check, items)?;
     let broken = |message: String| Error::new(item.span.clone(), message);
     Ok(match check.operator {
-        Operator::Equal => TextTest::Equal(bytes(&item.text)),
-        Operator::NotEqual => TextTest::NotEqual(bytes(&item.text)),
+        Operator::Equal => TextTest::Equal(bytes(item.text)),
+        Operator::NotEqual => TextTest::NotEqual(bytes(item.text)),
         Operator::Contains => TextTest::Contains(Box::new(memmem::Finder::new(item.text.as_bytes()).into_owned())),
         Operator::IContains => TextTest::IContains(bytes(&item.text.to_ascii_lowercase())),
-        Operator::StartsWith => TextTest::StartsWith(bytes(&item.text)),
-        Operator::EndsWith => TextTest::EndsWith(bytes(&item.text)),
-        Operator::Glob => TextTest::Glob(glob(&item.text, false).map_err(broken)?),
-        Operator::IGlob => TextTest::Glob(glob(&item.text, true).map_err(broken)?),
-        Operator::Regex => TextTest::Regex(regex(&item.text).map_err(broken)?),
+        Operator::StartsWith => TextTest::StartsWith(bytes(item.text)),
+        Operator::EndsWith => TextTest::EndsWith(bytes(item.text)),
+        Operator::Glob => TextTest::Glob(glob(item.text, false).map_err(broken)?),
+        Operator::IGlob => TextTest::Glob(glob(item.text, true).map_err(broken)?),
+        Operator::Regex => TextTest::Regex(regex(item.text).map_err(broken)?),
         _ => return wrong_operator(check, "text, and only numbers have an order"),
     })
 }
@@ -107,13 +108,13 @@ fn bytes(text: &str) -> Box<[u8]> {
 fn paths(items: &[Item<'_>]) -> Result<Paths, Error> {
     let mut paths = Paths::new();
     for item in items {
-        paths.push(&item.text).map_err(|message| Error::new(item.span.clone(), message))?;
+        paths.push(item.text).map_err(|message| Error::new(item.span.clone(), message))?;
     }
     Ok(paths)
 }
 
 fn number(check: &Check, items: &[Item<'_>]) -> Result<NumberTest, Error> {
-    let read = |item: &Item<'_>| match whole(&item.text) {
+    let read = |item: &Item<'_>| match whole(item.text) {
         Some(number) => Ok(number),
         None => expected(item, "a whole number"),
     };
@@ -177,12 +178,11 @@ struct Enumeration<'a> {
 
 impl Enumeration<'_> {
     fn index(&self, item: &Item<'_>) -> Result<u16, Error> {
-        let same =
-            |name: &&str| if self.ordered { name.eq_ignore_ascii_case(&item.text) } else { **name == *item.text };
+        let same = |name: &&str| if self.ordered { name.eq_ignore_ascii_case(item.text) } else { *name == item.text };
         let listed = self.names.iter().position(same).and_then(|index| u16::try_from(index).ok());
-        listed.or_else(|| self.catalog.enum_alias(self.field, &item.text)).ok_or_else(|| {
-            let near = suggestion(&item.text, self.names.iter().copied());
-            Error::new(item.span.clone(), format!("unknown {} {}{near}", self.what, shown(&item.text)))
+        listed.or_else(|| self.catalog.enum_alias(self.field, item.text)).ok_or_else(|| {
+            let near = suggestion(item.text, self.names.iter().copied());
+            Error::new(item.span.clone(), format!("unknown {} {}{near}", self.what, shown(item.text)))
         })
     }
 }
@@ -203,7 +203,7 @@ fn enumeration(check: &Check, items: &[Item<'_>], known: &Enumeration<'_>) -> Re
 fn dynamic(check: &Check, items: &[Item<'_>]) -> Result<DynamicTest, Error> {
     if let Some(order) = order(check.operator) {
         let item = single(check, items)?;
-        return match any_number(&item.text) {
+        return match any_number(item.text) {
             Some(number) => Ok(DynamicTest::Order(order, number)),
             None => expected(item, "a number"),
         };
@@ -216,7 +216,7 @@ fn dynamic(check: &Check, items: &[Item<'_>]) -> Result<DynamicTest, Error> {
 }
 
 fn dynamic_set(items: &[Item<'_>]) -> DynamicSet {
-    let texts = || items.iter().map(|item| &*item.text);
+    let texts = || items.iter().map(|item| item.text);
     DynamicSet {
         texts: texts().map(bytes).collect(),
         numbers: texts().filter_map(any_number).collect(),

@@ -169,7 +169,14 @@ fn lists_are_spliced_where_a_list_may_stand() {
         ("proc.name = shells", false),
         ("proc.name in bash", true),
     ]);
-    assert_eq!(scope().list("programs").unwrap(), ["cat", "sh", "bash", "two words"]);
+    assert_eq!(scope().list("programs").unwrap(), ["cat", "two words", "sh", "bash"]);
+}
+
+#[test]
+fn a_later_definition_of_a_list_reaches_the_lists_that_name_it() {
+    let mut scope = scope();
+    scope.add_list("shells", vec!["fish".to_owned(), "programs".to_owned()]).unwrap();
+    assert_eq!(scope.list("programs").unwrap(), ["cat", "two words", "fish"]);
 }
 
 #[test]

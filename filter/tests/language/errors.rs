@@ -109,6 +109,16 @@ fn a_macro_sees_only_earlier_macros() {
 }
 
 #[test]
+fn a_loop_made_by_a_later_definition_is_refused() {
+    let mut scope = Scope::new();
+    for (name, condition) in [("a", "proc.name = x"), ("b", "a"), ("a", "not b")] {
+        scope.add_macro(name, parse(condition).unwrap());
+    }
+    let error = Filter::parse("a", &scope, &Sample).unwrap_err();
+    assert!(error.message().contains("macro `a` names itself in a loop"), "{error}");
+}
+
+#[test]
 fn depth_is_bounded() {
     for (open, close) in [("(", ")"), ("not ", ""), ("not (", ")"), ("proc.name = x or not (", ")")] {
         let condition = format!("{}proc.name = x{}", open.repeat(2_000), close.repeat(2_000));
