@@ -97,7 +97,6 @@ impl Tools {
     }
 
     fn debian() -> Result<Self> {
-        install::linker()?;
         install::debian_packages(&DEBIAN_PACKAGES, "the kernel object")?;
         let (compiler, source) = (install::package_version("rustc-web"), install::package_version("rust-web-src"));
         ensure!(
@@ -105,7 +104,7 @@ impl Tools {
             "rustc-web is {compiler:?} but rust-web-src is {source:?}; install one version of both"
         );
 
-        let root = step::workspace().join("target/tools");
+        let root = step::target().join("tools");
         let mut cargo = step::cargo(&[]);
         cargo.env("LLVM_PREFIX", format!("/usr/lib/llvm-{LLVM}"));
         let feature = format!("llvm-{LLVM}");
@@ -170,7 +169,7 @@ impl Tools {
     /// The stripped object's bytes.
     fn build(&self) -> Result<Vec<u8>> {
         let workspace = step::workspace();
-        let target = workspace.join("target/ebpf");
+        let target = step::target().join("ebpf");
         step::say("building the kernel programs (sensor-ebpf)");
         step::run(&mut self.cargo_build(&workspace, &target)?)?;
 

@@ -32,17 +32,6 @@ pub(crate) fn debian_packages(packages: &[&str], purpose: &str) -> Result<()> {
         .with_context(|| format!("cannot install {list}"))
 }
 
-/// Rust needs a linker and the C start files; everything else comes through cargo.
-///
-/// # Errors
-/// If no C compiler is there and none can be installed.
-pub(crate) fn linker() -> Result<()> {
-    if step::find("cc").is_some() {
-        return Ok(());
-    }
-    debian_packages(&["gcc", "libc6-dev"], "linking")
-}
-
 fn apt() -> Command {
     let mut command = if rustix::process::geteuid().is_root() { Command::new("apt-get") } else { Command::new("sudo") };
     if !rustix::process::geteuid().is_root() {

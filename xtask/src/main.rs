@@ -2,9 +2,15 @@
 
 #![expect(clippy::print_stdout, reason = "a task runner talks to the person at the terminal")]
 
+mod docs;
 mod ebpf;
 mod install;
+mod lanes;
+mod routing;
+mod run;
+mod service;
 mod step;
+mod test;
 
 use std::process::ExitCode;
 
@@ -20,6 +26,19 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build router and sensor, start both on the shipped rules and routing, and say what to try
+    Run(run::Options),
+    /// Run all test lanes: format, lints, unit and end-to-end tests, manifests
+    Test,
+    /// What CI runs: rebuild and compare the kernel object, then all of `test`
+    Ci,
+    /// Write the generated documents under docs/
+    Docs,
+    /// Measure, in release; arguments go to the bench program
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Build the kernel object into sensor/bpf (installs the BPF toolchain where it is missing)
     Ebpf {
         /// Build it aside and compare it with the committed one
@@ -40,6 +59,11 @@ fn main() -> ExitCode {
 
 fn perform(task: &Task) -> Result<ExitCode> {
     match task {
+        Task::Run(options) => return run::run(options),
+        Task::Test => return Ok(test::test()),
+        Task::Ci => return Ok(test::ci()),
+        Task::Docs => docs::write()?,
+        Task::Bench { arguments } => bench(arguments)?,
         Task::Ebpf { check: false } => ebpf::build()?,
         Task::Ebpf { check: true } => match ebpf::check()? {
             ebpf::Checked::Same => step::note("the committed object is what the sources build to"),
@@ -47,4 +71,10 @@ fn perform(task: &Task) -> Result<ExitCode> {
         },
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn bench(arguments: &[String]) -> Result<()> {
+    step::say("building what is measured (release)");
+    step::run(&mut step::cargo(&["build", "--release", "--package", "tercel-router", "--package", "tercel-sensor"]))?;
+    step::run(step::cargo(&["run", "--release", "--package", "tercel-bench", "--"]).args(arguments))
 }

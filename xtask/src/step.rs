@@ -50,6 +50,11 @@ pub(crate) fn workspace() -> PathBuf {
     folder
 }
 
+/// cargo's target folder.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
 /// A cargo command in the workspace, with the toolchain of rust-toolchain.toml.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");

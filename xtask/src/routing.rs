@@ -1,0 +1,68 @@
+//! A copy of routing.toml that also sends every alert to a webhook.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use toml::{Table, Value};
+
+use crate::step;
+
+/// Name of the route and of the destination that are added.
+const NAME: &str = "xtask-webhook";
+
+/// Writes the copy into `folder` and returns its path.
+///
+/// # Errors
+/// If routing.toml cannot be read or already uses the name.
+pub(crate) fn with_webhook(url: &str, folder: &Path) -> Result<PathBuf> {
+    let shipped = step::workspace().join("routing.toml");
+    let text = std::fs::read_to_string(&shipped).with_context(|| format!("cannot read {}", shipped.display()))?;
+    let copy = folder.join("routing.toml");
+    std::fs::write(&copy, add_webhook(&text, url)?).with_context(|| format!("cannot write {}", copy.display()))?;
+    Ok(copy)
+}
+
+fn add_webhook(text: &str, url: &str) -> Result<String> {
+    let mut routing: Table = text.parse().context("routing.toml is not TOML")?;
+
+    let route = Table::from_iter([
+        ("name".to_owned(), Value::from(NAME)),
+        ("to".to_owned(), Value::from(vec![NAME])),
+        ("continue".to_owned(), Value::from(true)),
+    ]);
+    let routes = routing.entry("route").or_insert_with(|| Value::Array(Vec::new()));
+    routes.as_array_mut().context("routing.toml: `route` is not an array of tables")?.insert(0, Value::Table(route));
+
+    let hook = Table::from_iter([("type".to_owned(), Value::from("webhook")), ("url".to_owned(), Value::from(url))]);
+    let destinations = routing.entry("destination").or_insert_with(|| Value::Table(Table::new()));
+    let destinations = destinations.as_table_mut().context("routing.toml: `destination` is not a table")?;
+    let before = destinations.insert(NAME.to_owned(), Value::Table(hook));
+    ensure!(before.is_none(), "routing.toml already has a destination `{NAME}`");
+
+    toml::to_string(&routing).context("cannot write the copy of routing.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str =
+        "[[route]]\nname = \"rest\"\nto = [\"archive\"]\n\n[destination.archive]\ntype = \"archive\"\n";
+
+    #[test]
+    fn the_webhook_comes_first_and_lets_the_alert_go_on() {
+        let routing: Table = add_webhook(SHIPPED, "http://127.0.0.1:9000/").unwrap().parse().unwrap();
+        let routes = routing["route"].as_array().unwrap();
+        assert_eq!(routes[0]["to"][0].as_str(), Some(NAME));
+        assert_eq!(routes[0]["continue"].as_bool(), Some(true));
+        assert_eq!(routes[1]["name"].as_str(), Some("rest"));
+        assert_eq!(routing["destination"][NAME]["url"].as_str(), Some("http://127.0.0.1:9000/"));
+        assert_eq!(routing["destination"]["archive"]["type"].as_str(), Some("archive"));
+    }
+
+    #[test]
+    fn a_destination_of_the_same_name_is_not_replaced() {
+        let text = format!("[destination.{NAME}]\ntype = \"console\"\n");
+        assert!(add_webhook(&text, "http://127.0.0.1:9000/").is_err());
+    }
+}
