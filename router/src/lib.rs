@@ -1,1 +1,5 @@
 //! To be written.
+
+pub mod destination;
+pub mod render;
+pub mod secret;

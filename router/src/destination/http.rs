@@ -1,0 +1,293 @@
+//! What all HTTP destinations share: the client and its limits, the meaning of status codes, redaction.
+
+use std::error::Error as _;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
+
+use super::{Notification, Problem, Reason, Retry, SendError};
+use crate::render::{truncate, visible};
+use crate::secret::{PlainOrSecret, Secret};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// From the first byte sent to the last byte of the answer.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What is read of an answer; the services say all that matters in far less.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// What an error message repeats of a service's own explanation.
+const EXPLANATION_CHARS_MAX: usize = 300;
+
+/// The longest `Retry-After` that is honoured: a delivery older than a day is given up anyway.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
+
+/// What is particular to one HTTP service.
+pub(super) trait HttpDestination: Send + Sync {
+    /// The request for one notification, built with `client`.
+    fn request(&self, client: &Client, notification: &Notification) -> Result<RequestBuilder, SendError>;
+
+    /// Judges the body of a 2xx answer; most services say all with the status.
+    fn check(&self, _answer: &[u8]) -> Result<(), SendError> {
+        Ok(())
+    }
+
+    /// What a refusing answer gives as its cause. Only parts that the service words itself: an answer may repeat the
+    /// URL or the key that it was sent.
+    fn explain(&self, _answer: &[u8]) -> Option<String> {
+        None
+    }
+
+    fn render_fallbacks(&self) -> u64 {
+        0
+    }
+}
+
+/// An HTTP service with the client that speaks to it.
+pub(super) struct HttpService {
+    client: Client,
+    destination: Box<dyn HttpDestination>,
+}
+
+impl HttpService {
+    pub(super) fn new(url: &Url, destination: impl HttpDestination + 'static) -> Result<Self, Problem> {
+        Ok(Self { client: client(url)?, destination: Box::new(destination) })
+    }
+
+    pub(super) fn render_fallbacks(&self) -> u64 {
+        self.destination.render_fallbacks()
+    }
+
+    pub(super) async fn send(&self, notification: &Notification) -> Result<(), SendError> {
+        let request = self.destination.request(&self.client, notification)?;
+        let response = request.send().await.map_err(transport_error)?;
+        let verdict = judge(response.status(), response.headers(), Timestamp::now());
+        let answer = read_answer(response).await;
+        match verdict {
+            Ok(()) => self.destination.check(&answer?),
+            Err(error) => Err(self.with_explanation(error, &answer.unwrap_or_default())),
+        }
+    }
+
+    fn with_explanation(&self, mut error: SendError, answer: &[u8]) -> SendError {
+        if let Some(explanation) = self.destination.explain(answer) {
+            error.detail = format!("{}: {}", error.detail, truncate(&visible(&explanation), EXPLANATION_CHARS_MAX));
+        }
+        error
+    }
+}
+
+/// A URL that requests can be made of. A literal one must hold no password.
+pub(super) fn parse_url(setting: &str, value: &PlainOrSecret, base: &Path) -> Result<Url, Problem> {
+    let text = value.resolve(base)?;
+    let url = Url::parse(text.expose().trim()).map_err(|error| Problem(format!("`{setting}` is no URL: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(Problem(format!("`{setting}` must start with https:// or http:// and name a host")));
+    }
+    if matches!(value, PlainOrSecret::Plain(_)) && (url.password().is_some() || !url.username().is_empty()) {
+        let message = "holds a user name or password; keep such a URL as { env = \"NAME\" } or { file = \"/path\" }";
+        return Err(Problem(format!("`{setting}` {message}")));
+    }
+    Ok(url)
+}
+
+/// A header value that logs and debug output leave out.
+pub(super) fn sensitive_header(setting: &str, value: &Secret) -> Result<HeaderValue, Problem> {
+    let mut header = HeaderValue::from_str(value.expose())
+        .map_err(|_cause| Problem(format!("`{setting}` holds characters that a header cannot carry")))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// The one table of status codes.
+///
+/// | status | reason | retry |
+/// |---|---|---|
+/// | 2xx | | delivered |
+/// | 401, 403 | `auth_error` | never: the key stays wrong |
+/// | 408 | `timeout` | yes |
+/// | 425 | `client_error` | yes |
+/// | 429 | `rate_limited` | yes |
+/// | 5xx | `server_error` | yes |
+/// | all others | `client_error` | never: redirects are not followed, and the same request is refused again |
+///
+/// Where it is retried, `Retry-After` (seconds, or a date relative to `now`) replaces the usual wait.
+pub(super) fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Result<(), SendError> {
+    let (reason, again) = match status.as_u16() {
+        200..=299 => return Ok(()),
+        401 | 403 => (Reason::AuthError, false),
+        408 => (Reason::Timeout, true),
+        425 => (Reason::ClientError, true),
+        429 => (Reason::RateLimited, true),
+        500..=599 => (Reason::ServerError, true),
+        _ => (Reason::ClientError, false),
+    };
+    let retry = match retry_after(headers, now) {
+        _ if !again => Retry::Never,
+        Some(wait) => Retry::After(wait),
+        None => Retry::Backoff,
+    };
+    Err(SendError::new(reason, retry, format!("answered {}", status.as_u16())))
+}
+
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => until_date(text, now)?,
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
+}
+
+fn until_date(text: &str, now: Timestamp) -> Option<Duration> {
+    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    Duration::try_from(date.duration_since(now).max(SignedDuration::ZERO)).ok()
+}
+
+/// A client for one destination; the pool is its own, so that no destination waits for another.
+fn client(url: &Url) -> Result<Client, Problem> {
+    // Fails only where a provider is installed already, which is as good.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let mut builder = Client::builder()
+        .user_agent(concat!("Tercel/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        .redirect(redirect::Policy::none());
+    if url.scheme() == "http" {
+        // Reading the system's certificates fails where there are none, and plain HTTP needs none.
+        builder = builder.tls_certs_only([]);
+    }
+    if is_loopback(url) {
+        // What stays on this machine is no business of a proxy's.
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| {
+        let cause = innermost(&error);
+        Problem(format!("no HTTPS client: {cause}; install ca-certificates or set SSL_CERT_FILE"))
+    })
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+async fn read_answer(mut response: Response) -> Result<Vec<u8>, SendError> {
+    let mut answer = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
+        let room = ANSWER_BYTES_MAX - answer.len();
+        answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() >= room {
+            break;
+        }
+    }
+    Ok(answer)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn transport_error(error: reqwest::Error) -> SendError {
+    let (reason, retry, what) = if error.is_builder() {
+        (Reason::Other, Retry::Never, "cannot build the request")
+    } else if error.is_connect() {
+        (Reason::Connect, Retry::Backoff, "cannot connect")
+    } else if error.is_timeout() {
+        (Reason::Timeout, Retry::Backoff, "no answer in time")
+    } else {
+        (Reason::Other, Retry::Backoff, "the connection failed")
+    };
+    SendError::new(reason, retry, format!("{what}: {}", innermost(&error)))
+}
+
+/// The last cause, which is the operating system's or the TLS library's; reqwest's own text shows the URL.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause = error.source();
+    while let Some(next) = cause.and_then(std::error::Error::source) {
+        cause = Some(next);
+    }
+    cause.map_or_else(
+        || "unknown cause".to_owned(),
+        |cause| truncate(&visible(&cause.to_string()), EXPLANATION_CHARS_MAX),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-11-23T16:00:00Z";
+
+    fn verdict(status: u16, wait: Option<&str>) -> Result<(), (&'static str, Retry)> {
+        let mut headers = HeaderMap::new();
+        if let Some(wait) = wait {
+            headers.insert(RETRY_AFTER, wait.parse().unwrap());
+        }
+        judge(StatusCode::from_u16(status).unwrap(), &headers, NOW.parse().unwrap())
+            .map_err(|error| (error.reason.name(), error.retry))
+    }
+
+    #[test]
+    fn each_status_has_one_meaning() {
+        for status in [200, 201, 202, 204] {
+            assert_eq!(verdict(status, None), Ok(()), "{status}");
+        }
+        for (status, reason, retry) in [
+            (301, "client_error", Retry::Never),
+            (400, "client_error", Retry::Never),
+            (401, "auth_error", Retry::Never),
+            (403, "auth_error", Retry::Never),
+            (404, "client_error", Retry::Never),
+            (408, "timeout", Retry::Backoff),
+            (410, "client_error", Retry::Never),
+            (413, "client_error", Retry::Never),
+            (425, "client_error", Retry::Backoff),
+            (429, "rate_limited", Retry::Backoff),
+            (500, "server_error", Retry::Backoff),
+            (503, "server_error", Retry::Backoff),
+            (504, "server_error", Retry::Backoff),
+        ] {
+            assert_eq!(verdict(status, None), Err((reason, retry)), "{status}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_at_most_a_day() {
+        for (text, seconds) in [
+            ("7", Some(7)),
+            ("0", Some(0)),
+            ("99999999999", Some(86_400)),
+            ("Mon, 23 Nov 2026 16:02:00 GMT", Some(120)),
+            ("Mon, 23 Nov 2026 15:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            let retry = seconds.map_or(Retry::Backoff, |seconds| Retry::After(Duration::from_secs(seconds)));
+            assert_eq!(verdict(429, Some(text)), Err(("rate_limited", retry)), "{text}");
+            assert_eq!(verdict(503, Some(text)), Err(("server_error", retry)), "{text}");
+        }
+        assert_eq!(verdict(400, Some("7")), Err(("client_error", Retry::Never)));
+    }
+
+    #[test]
+    fn a_written_url_holds_no_password() {
+        let parse = |text: &str| parse_url("url", &PlainOrSecret::Plain(text.into()), Path::new("/"));
+        assert!(parse("https://host/path").is_ok());
+        for (text, cause) in [
+            ("https://u:p@host/", "password"),
+            ("ftp://host/", "https://"),
+            ("host/path", "no URL"),
+            ("unix:/x", "host"),
+        ] {
+            let Problem(message) = parse(text).unwrap_err();
+            assert!(message.contains(cause) && !message.contains("u:p"), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn plain_http_needs_no_certificates_of_the_system() {
+        assert!(client(&Url::parse("http://127.0.0.1:1/").unwrap()).is_ok());
+    }
+}

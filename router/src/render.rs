@@ -1,0 +1,346 @@
+//! Notification → the JSON body of a request.
+//!
+//! Templates are Handlebars, compiled and tried out when the configuration is read. `{{x}}` is escaped for the inside
+//! of a JSON string, a name that does not exist is an error, and the result must be JSON. A template that fails on an
+//! alert nevertheless costs no alert: the destination's built-in body is sent in its place, and the failure is counted.
+//!
+//! What a template sees:
+//!
+//! | name | value |
+//! |---|---|
+//! | `kind` | `alert`, `summary` or `digest` |
+//! | `id` | the notification's id, the same at every attempt |
+//! | `route` | the route that led here |
+//! | `dedup_key` | hex, or null |
+//! | `title` | the rule; with the count for a summary or digest |
+//! | `text` | the alert's output (the rule where there is none); a sentence for a summary or digest |
+//! | `headline` | rule and output of an alert; the sentence for a summary or digest |
+//! | `time` | the event's time in UTC with milliseconds |
+//! | `count` | how many alerts this stands for: 1, or what was held back |
+//! | `alert` | every key of the alert: `uuid`, `time`, `rule`, `priority`, `source`, `hostname`, `output`, `output_fields`, `tags` |
+//! | `fields` | the output fields that have a value, as a list of `{name, value}`, the value as text |
+//! | `summary` | null, or `{count, first, last, samples, window}` |
+//! | `digest` | null, or `{count, since, until, rules: [{rule, count}]}` |
+//!
+//! Helpers beside the usual `if`, `unless`, `each`, `with`, `eq` …:
+//!
+//! | helper | gives |
+//! |---|---|
+//! | `json x` | the value as JSON, quotes included |
+//! | `field "proc.name"` | an output field as text, empty where it is absent |
+//! | `default a b …` | the first of them that is neither null nor empty |
+//! | `concat a b …` | all of them as one text |
+//! | `first list n` | the first `n` elements |
+//! | `truncate text n` | at most `n` characters, the cut marked with `…` |
+//! | `visible text` | control and direction characters written out as `\u{202e}` |
+//! | `mrkdwn text max=n` | `visible`, safe in Slack's mrkdwn and in its code spans, at most `n` characters |
+//! | `severity priority` | PagerDuty's `critical`, `error`, `warning`, `info` |
+//! | `colour priority`, `emoji priority` | `#e01e5a`, 🔴 … |
+
+mod helpers;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use handlebars::{Handlebars, RenderError};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
+use tercel_alert::{Alert, Priority};
+use uuid::Uuid;
+
+use crate::destination::{Digest, Notification, NotificationKind, Problem, Reason, Retry, SendError, Summary};
+
+pub(crate) use helpers::{truncate, visible};
+
+/// The longest template that is read.
+const TEMPLATE_BYTES_MAX: u64 = 256 * 1024;
+
+/// The longest body that a template may produce; an accepted alert has at most 1 MiB.
+const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Name of the template that the configuration chose, and of the one that is compiled in.
+const CUSTOM: &str = "custom";
+const BUILT_IN: &str = "built-in";
+
+/// Makes the JSON body of one destination's requests.
+pub(crate) struct Renderer {
+    templates: Handlebars<'static>,
+    fallbacks: AtomicU64,
+}
+
+/// Why a template gave no body.
+#[derive(Debug, thiserror::Error)]
+enum BodyError {
+    #[error("{0}")]
+    Template(#[from] RenderError),
+    #[error("the result is no JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Renderer {
+    /// `built_in`: the destination's own template; without one it is [`alert_body`]. `custom`: the `template` setting,
+    /// relative to `base`.
+    pub(crate) fn build(built_in: Option<&str>, custom: Option<&Path>, base: &Path) -> Result<Self, Problem> {
+        let mut renderer = Self { templates: helpers::registry(), fallbacks: AtomicU64::new(0) };
+        if let Some(text) = built_in {
+            renderer.add(BUILT_IN, text, Path::new(BUILT_IN))?;
+        }
+        if let Some(path) = custom {
+            let path = base.join(path);
+            renderer.add(CUSTOM, &read_template(&path)?, &path)?;
+        }
+        Ok(renderer)
+    }
+
+    /// The body for `notification`, from the first template that succeeds.
+    pub(crate) fn render(&self, notification: &Notification) -> Result<Value, SendError> {
+        let context = context(notification);
+        for name in [CUSTOM, BUILT_IN] {
+            if !self.templates.has_template(name) {
+                continue;
+            }
+            match self.try_render(name, &context) {
+                Ok(body) => return Ok(body),
+                Err(error) => self.count_failure(name, notification, &error),
+            }
+        }
+        if self.templates.has_template(BUILT_IN) {
+            return Err(SendError::new(Reason::Render, Retry::Never, "the built-in template failed on this alert"));
+        }
+        Ok(alert_body(notification))
+    }
+
+    /// How often a template failed on an alert.
+    pub(crate) fn fallbacks(&self) -> u64 {
+        self.fallbacks.load(Ordering::Relaxed)
+    }
+
+    fn add(&mut self, name: &str, text: &str, path: &Path) -> Result<(), Problem> {
+        let place = path.display();
+        self.templates
+            .register_template_string(name, text)
+            .map_err(|error| Problem(format!("template {place}: {}", one_line(&error.to_string()))))?;
+        for (what, sample) in samples() {
+            self.try_render(name, &context(&sample)).map_err(|error| {
+                let error = one_line(&error.to_string());
+                Problem(format!(
+                    "template {place} fails for {what}: {error}; a field that may be absent is read with `field \"name\"`"
+                ))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn try_render(&self, name: &str, context: &Value) -> Result<Value, BodyError> {
+        let mut body = Bounded(Vec::new());
+        self.templates.render_to_write(name, context, &mut body)?;
+        Ok(serde_json::from_slice(&body.0)?)
+    }
+
+    fn count_failure(&self, name: &str, notification: &Notification, error: &BodyError) {
+        self.fallbacks.fetch_add(1, Ordering::Relaxed);
+        let error = one_line(&error.to_string());
+        tracing::warn!(template = name, id = %notification.id, error, "template failed, the built-in body is sent");
+    }
+}
+
+/// The alert as it is, with the notification's id. A summary or digest has the same keys with its own text as
+/// `output`, and says what it is under `notification`.
+pub(crate) fn alert_body(notification: &Notification) -> Value {
+    let mut body = alert_value(&notification.alert);
+    body.insert("uuid".into(), json!(notification.id));
+    let mut about = match &notification.kind {
+        NotificationKind::Alert => {
+            body.insert("uuid".into(), json!(notification.alert.uuid.unwrap_or(notification.id)));
+            return Value::Object(body);
+        }
+        NotificationKind::Summary(summary) => summary_value(summary),
+        NotificationKind::Digest(digest) => digest_value(digest),
+    };
+    body.insert("output".into(), text(notification).into());
+    about.insert("kind".into(), notification.kind.name().into());
+    about.insert("route".into(), (*notification.route).into());
+    body.insert("notification".into(), about.into());
+    Value::Object(body)
+}
+
+/// What the notification says in one line, before any escaping or cutting.
+fn text(notification: &Notification) -> String {
+    let alert = &notification.alert;
+    match &notification.kind {
+        NotificationKind::Alert if alert.output.is_empty() => alert.rule.clone(),
+        NotificationKind::Alert => alert.output.clone(),
+        NotificationKind::Summary(_) => title(notification),
+        NotificationKind::Digest(digest) => {
+            let rules: Vec<_> = digest.rules.iter().map(|(rule, count)| format!("{rule} ({count})")).collect();
+            format!("{}: {}", title(notification), rules.join(", "))
+        }
+    }
+}
+
+/// `Rule: output`, or the sentence of a summary or digest; before any escaping or cutting.
+pub(crate) fn headline(notification: &Notification) -> String {
+    let alert = &notification.alert;
+    match &notification.kind {
+        NotificationKind::Alert if !alert.output.is_empty() => format!("{}: {}", alert.rule, alert.output),
+        _ => text(notification),
+    }
+}
+
+/// An output field's value as text: strings as they are, null as nothing, the rest as JSON.
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn title(notification: &Notification) -> String {
+    let rule = &notification.alert.rule;
+    match &notification.kind {
+        NotificationKind::Alert => rule.clone(),
+        NotificationKind::Summary(summary) => format!("{rule} ({} more in {})", summary.count, span(summary.window)),
+        NotificationKind::Digest(digest) => {
+            let held = Duration::try_from(digest.until.duration_since(digest.since)).unwrap_or_default();
+            format!("{} alerts held back by the rate limit in {}", digest.count, span(held))
+        }
+    }
+}
+
+/// `2s`, `5m`, `1h 30m`.
+fn span(duration: Duration) -> String {
+    let whole = if duration.as_secs() > 0 { Duration::from_secs(duration.as_secs()) } else { duration };
+    SignedDuration::try_from(whole).map_or_else(|_| format!("{}s", whole.as_secs()), |span| format!("{span:#}"))
+}
+
+fn context(notification: &Notification) -> Value {
+    let alert = &notification.alert;
+    let (count, summary, digest) = match &notification.kind {
+        NotificationKind::Alert => (1, Value::Null, Value::Null),
+        NotificationKind::Summary(summary) => (summary.count, summary_value(summary).into(), Value::Null),
+        NotificationKind::Digest(digest) => (digest.count, Value::Null, digest_value(digest).into()),
+    };
+    json!({
+        "kind": notification.kind.name(),
+        "id": notification.id,
+        "route": &*notification.route,
+        "dedup_key": notification.dedup_key.as_deref(),
+        "title": title(notification),
+        "text": text(notification),
+        "headline": headline(notification),
+        "time": format!("{:.3}", alert.time),
+        "count": count,
+        "alert": alert_value(alert),
+        "fields": fields(alert),
+        "summary": summary,
+        "digest": digest,
+    })
+}
+
+/// The alert with all its keys, also those that its JSON leaves out when empty.
+fn alert_value(alert: &Alert) -> Map<String, Value> {
+    let value = json!({
+        "uuid": alert.uuid,
+        "time": alert.time,
+        "rule": alert.rule,
+        "priority": alert.priority,
+        "source": alert.source,
+        "hostname": alert.hostname,
+        "output": alert.output,
+        "output_fields": alert.output_fields,
+        "tags": alert.tags,
+    });
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn fields(alert: &Alert) -> Vec<Value> {
+    let present = alert.output_fields.iter().filter(|(_, value)| !value.is_null());
+    present.map(|(name, value)| json!({ "name": name, "value": value_text(value) })).collect()
+}
+
+fn summary_value(summary: &Summary) -> Map<String, Value> {
+    Map::from_iter([
+        ("count".to_owned(), summary.count.into()),
+        ("first".to_owned(), summary.first.to_string().into()),
+        ("last".to_owned(), summary.last.to_string().into()),
+        ("samples".to_owned(), summary.samples.clone().into()),
+        ("window".to_owned(), span(summary.window).into()),
+    ])
+}
+
+fn digest_value(digest: &Digest) -> Map<String, Value> {
+    let rules: Vec<_> = digest.rules.iter().map(|(rule, count)| json!({ "rule": rule, "count": count })).collect();
+    Map::from_iter([
+        ("count".to_owned(), digest.count.into()),
+        ("since".to_owned(), digest.since.to_string().into()),
+        ("until".to_owned(), digest.until.to_string().into()),
+        ("rules".to_owned(), rules.into()),
+    ])
+}
+
+fn read_template(path: &Path) -> Result<String, Problem> {
+    let place = path.display();
+    let length =
+        std::fs::metadata(path).map_err(|error| Problem(format!("cannot read template {place}: {error}")))?.len();
+    if length > TEMPLATE_BYTES_MAX {
+        return Err(Problem(format!("template {place} has {length} bytes, at most {TEMPLATE_BYTES_MAX} are read")));
+    }
+    std::fs::read_to_string(path).map_err(|error| Problem(format!("cannot read template {place}: {error}")))
+}
+
+/// Handlebars' messages show the place over several lines; ours have one.
+fn one_line(message: &str) -> String {
+    visible(&message.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// What every template must be able to render: an alert with nothing optional in it, as each kind of notification.
+fn samples() -> Vec<(&'static str, Notification)> {
+    let time = Timestamp::UNIX_EPOCH;
+    let alert = Arc::new(Alert {
+        uuid: None,
+        time,
+        rule: "Sample".to_owned(),
+        priority: Priority::Notice,
+        source: String::new(),
+        hostname: String::new(),
+        output: String::new(),
+        output_fields: Map::new(),
+        tags: std::collections::BTreeSet::new(),
+    });
+    let summary = Summary { count: 1, first: time, last: time, samples: Vec::new(), window: Duration::ZERO };
+    let digest = Digest { count: 1, since: time, until: time, rules: Vec::new() };
+    [
+        ("an alert without fields", NotificationKind::Alert),
+        ("a summary", NotificationKind::Summary(summary)),
+        ("a digest", NotificationKind::Digest(digest)),
+    ]
+    .into_iter()
+    .map(|(what, kind)| {
+        let alert = Arc::clone(&alert);
+        (what, Notification { id: Uuid::nil(), alert, route: "sample".into(), dedup_key: None, kind })
+    })
+    .collect()
+}
+
+/// A buffer that refuses what would make it longer than [`BODY_BYTES_MAX`].
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > BODY_BYTES_MAX {
+            return Err(std::io::Error::other(format!("the body is longer than {BODY_BYTES_MAX} bytes")));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
