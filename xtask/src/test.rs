@@ -10,6 +10,8 @@ use crate::{docs, ebpf, install, step};
 /// The kernel programs build for the BPF target only: the ebpf lane compiles them.
 const ALL_BUT_EBPF: [&str; 3] = ["--workspace", "--exclude", "tercel-sensor-ebpf"];
 const BASE: &str = "deploy/kustomize/base";
+/// The cluster's routing; tests in the crates look at the one in the tree's root.
+const BASE_ROUTING: &str = "deploy/kustomize/base/routing.toml";
 
 pub(crate) fn test() -> ExitCode {
     let mut lanes = Lanes::default();
@@ -32,6 +34,9 @@ fn run_all(lanes: &mut Lanes) {
     lanes.run("e2e", || cargo(&["test", "--package", "e2e"]));
     lanes.run("docs", || docs::check().map(|()| Outcome::Passed));
     lanes.run("kustomize", kustomize);
+    lanes.run("routing", || {
+        cargo(&["run", "--quiet", "--package", "tercel-router", "--", "check", "--routing", BASE_ROUTING])
+    });
     lanes.run("deny", deny);
 }
 
@@ -51,17 +56,38 @@ fn kernel_object() -> Result<Outcome> {
     })
 }
 
-/// Builds the manifests, as `kubectl apply -k` would.
+/// Builds the manifests, as `kubectl apply -k` would, and looks for every rule file and template in them: Kustomize takes
+/// no pattern, so a new file is easily forgotten.
 fn kustomize() -> Result<Outcome> {
     let Some(mut command) = kustomize_command()? else {
         return Ok(Outcome::Skipped(
             "neither kubectl nor kustomize is on the PATH; see https://kubernetes.io/docs/tasks/tools/".to_owned(),
         ));
     };
-    let output = command.arg(BASE).current_dir(step::workspace()).stdout(Stdio::piped());
-    let manifests = step::read(output)?;
-    ensure!(manifests.contains("kind: DaemonSet"), "{BASE} builds without a DaemonSet in it");
-    Ok(Outcome::Remarked(format!("{} objects", manifests.matches("\nkind: ").count())))
+    let manifests = step::read(command.arg(BASE).current_dir(step::workspace()).stdout(Stdio::piped()))?;
+    ensure!(manifests.contains("\nkind: DaemonSet\n"), "{BASE} builds without a DaemonSet in it");
+    let forgotten = missing(&manifests, &[("rules", "yaml"), ("templates", "hbs")])?;
+    ensure!(
+        forgotten.is_empty(),
+        "not in the manifests: {}; the folder's Kustomization names its files",
+        forgotten.join(", ")
+    );
+    Ok(Outcome::Remarked(format!("{} objects", manifests.lines().filter(|line| line.starts_with("kind: ")).count())))
+}
+
+/// Files of the folders, by extension, that are no key of a ConfigMap in `manifests`.
+fn missing(manifests: &str, folders: &[(&str, &str)]) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for (folder, extension) in folders {
+        for entry in std::fs::read_dir(step::workspace().join(folder))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let is_key = manifests.lines().any(|line| line.starts_with(&format!("  {name}:")));
+            if name.ends_with(&format!(".{extension}")) && !is_key && name != "kustomization.yaml" {
+                missing.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    Ok(missing)
 }
 
 fn kustomize_command() -> Result<Option<Command>> {
