@@ -293,3 +293,5 @@ impl From<SecretError> for Problem {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,7 @@
 //! | `default a b …` | the first of them that is neither null nor empty |
 //! | `concat a b …` | all of them as one text |
 //! | `first list n` | the first `n` elements |
+//! | `beyond list n` | how many elements `first list n` leaves out |
 //! | `truncate text n` | at most `n` characters, the cut marked with `…` |
 //! | `visible text` | control and direction characters written out as `\u{202e}` |
 //! | `mrkdwn text max=n` | `visible`, safe in Slack's mrkdwn and in its code spans, at most `n` characters |
@@ -59,6 +60,9 @@ const TEMPLATE_BYTES_MAX: u64 = 256 * 1024;
 
 /// The longest body that a template may produce; an accepted alert has at most 1 MiB.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What a summary's title shows of the rule's name, so that the count behind it is not what gets cut.
+const TITLE_RULE_CHARS_MAX: usize = 80;
 
 /// Name of the template that the configuration chose, and of the one that is compiled in.
 const CUSTOM: &str = "custom";
@@ -149,7 +153,9 @@ impl Renderer {
 /// The alert as it is, with the notification's id. A summary or digest has the same keys with its own text as
 /// `output`, and says what it is under `notification`.
 pub(crate) fn alert_body(notification: &Notification) -> Value {
-    let mut body = alert_value(&notification.alert);
+    let Ok(Value::Object(mut body)) = serde_json::to_value(&*notification.alert) else {
+        return Value::Null; // an alert holds nothing that JSON cannot say
+    };
     body.insert("uuid".into(), json!(notification.id));
     let mut about = match &notification.kind {
         NotificationKind::Alert => {
@@ -199,9 +205,9 @@ fn value_text(value: &Value) -> String {
 }
 
 fn title(notification: &Notification) -> String {
-    let rule = &notification.alert.rule;
+    let rule = truncate(&notification.alert.rule, TITLE_RULE_CHARS_MAX);
     match &notification.kind {
-        NotificationKind::Alert => rule.clone(),
+        NotificationKind::Alert => notification.alert.rule.clone(),
         NotificationKind::Summary(summary) => format!("{rule} ({} more in {})", summary.count, span(summary.window)),
         NotificationKind::Digest(digest) => {
             let held = Duration::try_from(digest.until.duration_since(digest.since)).unwrap_or_default();

@@ -62,6 +62,12 @@ impl HttpService {
         self.destination.render_fallbacks()
     }
 
+    /// What would be sent, for tests of single destinations.
+    #[cfg(test)]
+    pub(super) fn request(&self, notification: &Notification) -> reqwest::Request {
+        self.destination.request(&self.client, notification).unwrap().build().unwrap()
+    }
+
     pub(super) async fn send(&self, notification: &Notification) -> Result<(), SendError> {
         let request = self.destination.request(&self.client, notification)?;
         let response = request.send().await.map_err(transport_error)?;

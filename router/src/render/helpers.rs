@@ -20,6 +20,7 @@ pub(super) fn registry() -> Handlebars<'static> {
     registry.register_helper("default", Box::new(default_helper));
     registry.register_helper("concat", Box::new(concat_helper));
     registry.register_helper("first", Box::new(first_helper));
+    registry.register_helper("beyond", Box::new(beyond_helper));
     registry.register_helper("truncate", Box::new(truncate_helper));
     registry.register_helper("visible", Box::new(visible_helper));
     registry.register_helper("mrkdwn", Box::new(mrkdwn_helper));
@@ -59,6 +60,7 @@ fn is_hidden(character: char) -> bool {
 fn mrkdwn(text: &str, max: usize) -> String {
     let mut escaped = String::new();
     let mut length = 0;
+    let mut end_before_mark = 0;
     for character in visible(text).chars() {
         let mut own = [0; 4];
         let piece = match character {
@@ -68,14 +70,16 @@ fn mrkdwn(text: &str, max: usize) -> String {
             '`' => "ˋ",
             other => other.encode_utf8(&mut own),
         };
-        let piece_length = piece.chars().count();
-        if length + piece_length > max.saturating_sub(1) {
-            // Either the last character fits exactly or a mark takes its place; the mark is simpler and as honest.
+        length += piece.chars().count();
+        if length > max {
+            escaped.truncate(end_before_mark);
             escaped.push('…');
             return escaped;
         }
         escaped.push_str(piece);
-        length += piece_length;
+        if length < max {
+            end_before_mark = escaped.len();
+        }
     }
     escaped
 }
@@ -130,6 +134,7 @@ handlebars_helper!(default_helper: |*args| first_given(&args));
 handlebars_helper!(concat_helper: |*args| args.iter().map(|value| value_text(value)).collect::<String>());
 handlebars_helper!(first_helper: |list: array, number: u64|
     list.iter().take(count(number)).cloned().collect::<Vec<_>>());
+handlebars_helper!(beyond_helper: |list: array, number: u64| list.len().saturating_sub(count(number)));
 handlebars_helper!(truncate_helper: |text: Json, number: u64| truncate(&value_text(text), count(number)));
 handlebars_helper!(visible_helper: |text: Json| visible(&value_text(text)));
 // 3,000 characters are what Slack takes in a section; the macro wants a literal.
@@ -205,6 +210,8 @@ mod tests {
 
     #[test]
     fn slack_text_is_not_cut_within_an_escape() {
+        assert_eq!(mrkdwn("a&b", 7), "a&amp;b");
+        assert_eq!(mrkdwn("a&bc", 7), "a&amp;…");
         for max in 1..40 {
             let text = mrkdwn("&&&&&&&&&&&&&&&&", max);
             assert!(text.chars().count() <= max, "{max}: {text}");

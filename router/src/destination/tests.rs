@@ -1,0 +1,342 @@
+//! What each destination sends for an alert whose every text was chosen by an attacker, as snapshots, and the limits
+//! that the services publish.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// Mentions everybody, ends lines, strings and code spans, colours, reverses, and hides.
+const NASTY: &str =
+    "<!channel> <https://evil|ok> &lt; ```x```\r\n\"}]\\\x1b[31mred\x1b[0m\u{202e}txt.exe\u{200b}é🔴{{id}}";
+
+/// A command line as long as the kernel lets one be read.
+const LONG: usize = 100_000;
+
+fn nasty_alert() -> Arc<Alert> {
+    let fields = json!({
+        "evt.time": 1_700_000_000_000_000_000_u64, "proc.name": NASTY, "proc.cmdline": format!("{NASTY}{}", "é".repeat(LONG)),
+        "fd.sip": "10.0.0.1", "fd.sip.name": null, "proc.args": ["a", NASTY], "nested": { "a.b": { "c": [1] } },
+        "user.uid": 0, "k8s.pod.name": NASTY, "k8s.ns.name": 7, "empty": "", NASTY: NASTY, "": false,
+        "container.id": "0123456789ab", "user.name": "root",
+    });
+    let alert = json!({
+        "uuid": "01890a5d-ac96-774b-bcce-b302099a8057", "time": "2026-11-23T16:38:40.618643973Z", "priority": "Critical",
+        "rule": format!("Rule {NASTY}"), "source": "syscall", "hostname": NASTY, "tags": ["mitre", NASTY],
+        "output": format!("{NASTY} {}", "&".repeat(LONG)), "output_fields": fields,
+    });
+    Arc::new(serde_json::from_value(alert).unwrap())
+}
+
+fn bare_alert() -> Arc<Alert> {
+    let alert = json!({ "time": "2026-11-23T16:38:40Z", "priority": "debug", "rule": "Bare" });
+    Arc::new(serde_json::from_value(alert).unwrap())
+}
+
+fn notification(alert: Arc<Alert>, kind: NotificationKind) -> Notification {
+    let id = match &kind {
+        NotificationKind::Alert => alert.uuid.unwrap_or(Uuid::max()),
+        _ => Uuid::max(),
+    };
+    let key = matches!(kind, NotificationKind::Summary(_)).then(|| "ab".repeat(32).into());
+    Notification { id, alert, route: "page".into(), dedup_key: key, kind }
+}
+
+fn summary() -> NotificationKind {
+    let [first, last] = ["2026-11-23T16:38:40.7Z", "2026-11-23T16:38:42.5Z"].map(|time| time.parse().unwrap());
+    let samples = vec![NASTY.to_owned(), "x".repeat(LONG), String::new()];
+    NotificationKind::Summary(Summary { count: 99, first, last, samples, window: Duration::from_secs(2) })
+}
+
+fn digest() -> NotificationKind {
+    let [since, until] = ["2026-11-23T16:38:00Z", "2026-11-23T16:43:00Z"].map(|time| time.parse().unwrap());
+    let rules = vec![("Shell in a container".to_owned(), 300), (NASTY.to_owned(), 100), ("other".to_owned(), 12)];
+    NotificationKind::Digest(Digest { count: 412, since, until, rules })
+}
+
+fn all_kinds() -> Vec<Notification> {
+    let kinds = [NotificationKind::Alert, summary(), digest()];
+    let with = |alert: fn() -> Arc<Alert>| kinds.clone().map(|kind| notification(alert(), kind));
+    [with(nasty_alert), with(bare_alert)].concat()
+}
+
+/// A destination from its table in routing.toml; `key` is a file that holds `secret`.
+fn build(table: &str, secret: &str) -> Result<Destination, BuildError> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("key"), secret).unwrap();
+    Destination::build("d", &toml::from_str(table).unwrap(), folder.path(), folder.path())
+}
+
+const WEBHOOK: &str = r#"type = "webhook"
+url = "http://127.0.0.1:1/hook"
+headers = { authorization = { file = "key" }, x-plain = "a" }"#;
+const SLACK: &str = "type = \"slack\"\nwebhook_url = { file = \"key\" }";
+const PAGERDUTY: &str = r#"type = "pagerduty"
+routing_key = { file = "key" }
+url = "http://127.0.0.1:1/""#;
+const ELASTICSEARCH: &str = r#"type = "elasticsearch"
+url = "http://127.0.0.1:1/prefix/"
+api_key = { file = "key" }"#;
+const SLACK_URL: &str = "http://127.0.0.1:1/services/T0/B0/hunter2";
+
+fn request(table: &str, secret: &str, notification: &Notification) -> reqwest::Request {
+    match build(table, secret).unwrap().service {
+        Service::Http(service) => service.request(notification),
+        Service::Archive(_) | Service::Console(_) => panic!("sends no request"),
+    }
+}
+
+fn body(table: &str, secret: &str, notification: &Notification) -> String {
+    let request = request(table, secret, notification);
+    String::from_utf8(request.body().unwrap().as_bytes().unwrap().to_vec()).unwrap()
+}
+
+fn json_body(table: &str, secret: &str, notification: &Notification) -> Value {
+    serde_json::from_str(&body(table, secret, notification)).unwrap()
+}
+
+/// Long texts by their beginning and length, so that a person can read the snapshot.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::String(text) if text.len() > 1_000 => {
+            let beginning: String = text.chars().take(120).collect();
+            *text = format!("{beginning}[{} characters in all]", text.chars().count());
+        }
+        Value::Array(list) => list.iter_mut().for_each(shorten),
+        Value::Object(map) => map.values_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+fn snapshot(name: &str, mut value: Value) {
+    shorten(&mut value);
+    insta::assert_json_snapshot!(name, value);
+}
+
+fn texts<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) => found.push(text),
+        Value::Array(list) => list.iter().for_each(|value| texts(value, found)),
+        Value::Object(map) => map.values().for_each(|value| texts(value, found)),
+        _ => {}
+    }
+}
+
+fn length(value: &Value) -> usize {
+    value.as_str().unwrap().chars().count()
+}
+
+#[test]
+fn a_webhook_gets_the_alert_as_it_is() {
+    let alert = nasty_alert();
+    let body = json_body(WEBHOOK, "s", &notification(Arc::clone(&alert), NotificationKind::Alert));
+    assert_eq!(body, serde_json::to_value(&*alert).unwrap());
+}
+
+#[test]
+fn a_webhook_gets_a_summary_in_the_shape_of_an_alert() {
+    snapshot("webhook_summary", json_body(WEBHOOK, "s", &notification(nasty_alert(), summary())));
+    snapshot("webhook_digest", json_body(WEBHOOK, "s", &notification(bare_alert(), digest())));
+}
+
+#[test]
+fn a_webhook_request_carries_its_headers_and_hides_the_secret_ones() {
+    let request = request(WEBHOOK, "Bearer hunter2\n", &notification(bare_alert(), summary()));
+    assert_eq!(request.method(), "POST");
+    assert_eq!(request.headers()["content-type"], "application/json");
+    assert_eq!(request.headers()["idempotency-key"], Uuid::max().to_string());
+    assert_eq!(request.headers()["authorization"], "Bearer hunter2");
+    assert_eq!(request.headers()["x-plain"], "a");
+    assert!(!format!("{:?}", request.headers()).contains("hunter2"));
+}
+
+#[test]
+fn slack_messages_keep_their_meaning_and_their_place() {
+    for (name, kind) in
+        [("slack_alert", NotificationKind::Alert), ("slack_summary", summary()), ("slack_digest", digest())]
+    {
+        snapshot(name, json_body(SLACK, SLACK_URL, &notification(nasty_alert(), kind)));
+    }
+    snapshot("slack_bare", json_body(SLACK, SLACK_URL, &notification(bare_alert(), NotificationKind::Alert)));
+}
+
+#[test]
+fn slack_messages_keep_to_the_limits_and_mention_nobody() {
+    for notification in all_kinds() {
+        let message = json_body(SLACK, SLACK_URL, &notification);
+        let blocks = message["blocks"].as_array().unwrap();
+        assert!(blocks.len() <= 50);
+        for block in blocks {
+            let text = &block["text"];
+            let limit = if block["type"] == "header" { 150 } else { 3_000 };
+            assert!(text.is_null() || (1..=limit).contains(&length(&text["text"])), "{text}");
+            let fields = block["fields"].as_array().cloned().unwrap_or_default();
+            assert!(fields.len() <= 10 && fields.iter().all(|field| length(&field["text"]) <= 2_000));
+        }
+        let mut found = Vec::new();
+        texts(&message, &mut found);
+        for text in found {
+            assert!(!text.contains(['<', '>', '\r', '\u{1b}', '\u{202e}']), "{text}");
+        }
+    }
+}
+
+#[test]
+fn pagerduty_events_carry_severity_key_and_details() {
+    for (name, kind) in
+        [("pagerduty_alert", NotificationKind::Alert), ("pagerduty_summary", summary()), ("pagerduty_digest", digest())]
+    {
+        snapshot(name, json_body(PAGERDUTY, "key", &notification(nasty_alert(), kind)));
+    }
+    snapshot("pagerduty_bare", json_body(PAGERDUTY, "key", &notification(bare_alert(), NotificationKind::Alert)));
+}
+
+#[test]
+fn pagerduty_events_keep_to_the_limits() {
+    let with_fields = |count: usize, length: usize| {
+        let mut alert = (*nasty_alert()).clone();
+        alert.output_fields.extend((0..count).map(|number| (format!("f.{number}"), "é".repeat(length).into())));
+        notification(Arc::new(alert), NotificationKind::Alert)
+    };
+    let large = [with_fields(20, 20_000), with_fields(5_000, 80)];
+    for notification in all_kinds().into_iter().chain(large) {
+        let text = body(PAGERDUTY, "key", &notification);
+        assert!(text.len() <= 512_000, "{} bytes", text.len());
+        let event: Value = serde_json::from_str(&text).unwrap();
+        assert!((1..=1_024).contains(&length(&event["payload"]["summary"])));
+        assert!(length(&event["dedup_key"]) <= 255 && length(&event["payload"]["source"]) > 0);
+    }
+}
+
+#[test]
+fn elasticsearch_gets_one_action_and_one_flat_document() {
+    let text = body(ELASTICSEARCH, "k", &notification(nasty_alert(), NotificationKind::Alert));
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(text.ends_with('\n') && lines.len() == 2);
+    snapshot("elasticsearch_alert", lines.into());
+}
+
+#[test]
+fn elasticsearch_requests_name_their_type_and_key() {
+    let request = request(ELASTICSEARCH, "abc==", &notification(bare_alert(), NotificationKind::Alert));
+    assert_eq!(request.url().path(), "/prefix/_bulk");
+    assert_eq!(request.headers()["content-type"], "application/x-ndjson");
+    assert_eq!(request.headers()["authorization"], "ApiKey abc==");
+}
+
+#[test]
+fn a_console_line_is_one_line_and_moves_no_cursor() {
+    for notification in all_kinds() {
+        let line = console::line(&notification, false);
+        assert!(line.ends_with('\n') && line.chars().filter(|character| character.is_control()).count() == 1, "{line}");
+        assert!(line.chars().count() < 2_100);
+    }
+    let shown: String = all_kinds().iter().map(|notification| console::line(notification, true)).collect();
+    let shown: Vec<String> = shown.lines().map(|line| line.chars().take(260).collect()).collect();
+    insta::assert_json_snapshot!("console", shown);
+}
+
+#[test]
+fn a_template_that_fails_on_an_alert_costs_no_alert() {
+    let folder = tempfile::tempdir().unwrap();
+    // Passes with the samples, which have no field `n`, and makes no JSON of what the alert holds there.
+    std::fs::write(folder.path().join("t.hbs"), r#"{"n": {{{default (field "n") "1"}}} }"#).unwrap();
+    let table = "type = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\ntemplate = \"t.hbs\"";
+    let config = toml::from_str(table).unwrap();
+    let destination = Destination::build("d", &config, folder.path(), folder.path()).unwrap();
+    let mut alert = (*bare_alert()).clone();
+    alert.output_fields.insert("n".into(), "}".into());
+    let notification = notification(Arc::new(alert), NotificationKind::Alert);
+    let Service::Http(service) = &destination.service else { panic!("sends no request") };
+    let request = service.request(&notification);
+    let body: Value = serde_json::from_slice(request.body().unwrap().as_bytes().unwrap()).unwrap();
+    assert_eq!(body["rule"], "Bare");
+    assert_eq!(destination.render_fallbacks(), 1);
+}
+
+#[test]
+fn the_example_template_renders_every_kind() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let table = "type = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\ntemplate = \"templates/webhook.json.hbs\"";
+    let destination = Destination::build("d", &toml::from_str(table).unwrap(), folder, folder).unwrap();
+    let Service::Http(service) = &destination.service else { panic!("sends no request") };
+    for notification in all_kinds() {
+        let request = service.request(&notification);
+        let body: Value = serde_json::from_slice(request.body().unwrap().as_bytes().unwrap()).unwrap();
+        assert_eq!(body["kind"], notification.kind.name());
+    }
+    assert_eq!(destination.render_fallbacks(), 0);
+}
+
+#[test]
+fn a_template_is_tried_out_when_it_is_read() {
+    for (template, cause) in [
+        ("{\"a\": {{#if}", "template"),
+        ("{\"a\": \"{{alert.rul}}\"}", "fails for an alert without fields"),
+        ("{\"a\": \"{{alert.output_fields.x}}\"}", "`field \"name\"`"),
+        ("{\"a\": {{#if summary}}{{else}}1{{/if}} }", "fails for a summary: the result is no JSON"),
+        ("{\"a\": {{log \"x\"}} }", "template"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("t.hbs"), template).unwrap();
+        let table = "type = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\ntemplate = \"t.hbs\"";
+        let config = toml::from_str(table).unwrap();
+        let message = Destination::build("d", &config, folder.path(), folder.path()).unwrap_err().to_string();
+        assert!(
+            message.contains(cause) && message.starts_with("destination `d`: ") && !message.contains('\n'),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_with_the_setting() {
+    for (table, cause) in [
+        ("type = \"slack\"\nwebhook_url = { env = \"TERCEL_NO_SUCH\" }", "TERCEL_NO_SUCH"),
+        ("type = \"webhook\"\nurl = \"nowhere\"", "`url` is no URL"),
+        ("type = \"webhook\"\nurl = \"http://h/\"\nheaders = { host = \"a\" }", "`headers.host`"),
+        ("type = \"webhook\"\nurl = \"http://h/\"\nheaders = { \"a b\" = \"a\" }", "no header name"),
+        ("type = \"webhook\"\nurl = \"http://h/\"\ntemplate = \"none.hbs\"", "none.hbs"),
+        ("type = \"elasticsearch\"\nurl = \"http://h/\"\nindex = \"A\"", "`index`"),
+        ("type = \"elasticsearch\"\nurl = \"http://h/\"\nuser = \"a\"", "`password`"),
+    ] {
+        let message = build(table, "s").unwrap_err().to_string();
+        assert!(message.contains(cause), "{message}");
+    }
+}
+
+#[test]
+fn a_misspelt_setting_or_type_names_the_known_ones() {
+    for (table, known) in [
+        ("type = \"slack\"\nwebhok_url = { env = \"A\" }", "webhook_url"),
+        ("type = \"slak\"", "slack"),
+        ("type = \"webhook\"\nurl = \"http://h/\"\nmethod = \"GET\"", "POST"),
+        ("type = \"slack\"\nwebhook_url = \"https://hooks.slack.com/services/hunter2\"", "{ env = "),
+    ] {
+        let message = toml::from_str::<DestinationConfig>(table).unwrap_err().message().to_owned();
+        assert!(message.contains(known) && !message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
+fn history_receives_all_and_people_receive_notifications() {
+    let receive = |table: &str| toml::from_str::<DestinationConfig>(table).unwrap().receive();
+    assert_eq!(receive("type = \"archive\""), Receive::All);
+    assert_eq!(receive("type = \"console\""), Receive::Notifications);
+    assert_eq!(receive("type = \"console\"\nreceive = \"all\""), Receive::All);
+    assert_eq!(receive(ELASTICSEARCH), Receive::All);
+    assert_eq!(receive(SLACK), Receive::Notifications);
+    assert_eq!(DestinationConfig::builtin_archive().type_name(), "archive");
+}
+
+#[tokio::test]
+async fn a_failed_delivery_shows_neither_url_nor_secret() {
+    for (table, secret) in [(SLACK, SLACK_URL), (WEBHOOK, "hunter2"), (PAGERDUTY, "hunter2")] {
+        let destination = build(table, secret).unwrap();
+        let error = destination.send(&notification(bare_alert(), NotificationKind::Alert)).await.unwrap_err();
+        assert_eq!((error.reason, error.retry), (Reason::Connect, Retry::Backoff));
+        let shown = format!("{error} {error:?} {destination:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("127.0.0.1") && shown.contains("refused"), "{shown}");
+    }
+}
