@@ -153,7 +153,8 @@ impl Parser<'_> {
             } else if self.cursor.rest().is_empty() {
                 return Ok(false);
             } else {
-                return Err(at.error(format!("expected `and`, `or` or `)`, found {}", at.found())));
+                let hint = if at.rest().starts_with('=') { "; a value with `=` in it needs quotes" } else { "" };
+                return Err(at.error(format!("expected `and`, `or` or `)`, found {}{hint}", at.found())));
             }
         }
     }

@@ -176,4 +176,6 @@ fn read_file(path: &Path) -> Result<Source, String> {
 }
 
 #[cfg(test)]
+mod shipped;
+#[cfg(test)]
 mod tests;

@@ -36,7 +36,7 @@ fn what_is_not_grammatical_is_pointed_at() {
         (r#"proc.name = "a\xzz""#, r"\x", "hexadecimal"),
         ("proc.aname[ = x", " ", "expected an argument"),
         ("proc.name = bash andproc.name = x", "andproc.name", "expected `and`"),
-        ("proc.name = a=b", "=", "expected `and`"),
+        ("proc.name = a=b", "=", "a value with `=` in it needs quotes"),
     ]);
 }
 
