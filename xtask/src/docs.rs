@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use crate::step;
 
 /// File under docs/, package and arguments that print it.
-const GENERATED: [(&str, &str, &[&str]); 1] = [("fields.md", "tercel-sensor", &["fields", "--markdown"])];
+const GENERATED: [(&str, &str, &[&str]); 1] = [("fields.md", "tercel-sensor", &["fields"])];
 
 /// Writes every generated document.
 pub(crate) fn write() -> Result<()> {
