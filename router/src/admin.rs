@@ -1,0 +1,54 @@
+//! What is asked about the router itself: `/metrics`, `/livez`, `/readyz`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::pipeline::Pipeline;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+/// Prometheus' text format.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(crate) struct Admin {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Admin {
+    /// `None`: no such path here.
+    pub(crate) fn answer(&self, method: &Method, path: &str) -> Option<Response<Full<Bytes>>> {
+        if !matches!(path, "/metrics" | "/livez" | "/readyz") {
+            return None;
+        }
+        if method != Method::GET && method != Method::HEAD {
+            return Some(response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n"));
+        }
+        Some(match path {
+            "/metrics" => {
+                self.pipeline.observe();
+                response(StatusCode::OK, METRICS, self.metrics.text())
+            }
+            "/readyz" if self.stopping.is_cancelled() => response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "stopping\n"),
+            _ => response(StatusCode::OK, PLAIN, "ok\n"),
+        })
+    }
+}
+
+pub(crate) fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// For a path that nobody serves.
+pub(crate) fn not_found() -> Response<Full<Bytes>> {
+    response(StatusCode::NOT_FOUND, PLAIN, "no such path; alerts go to POST / or /v1/alerts\n")
+}

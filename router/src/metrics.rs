@@ -1,0 +1,438 @@
+//! Every metric of the router, once: name, help, labels.
+//!
+//! Labels are enums or names out of routing.toml. The one exception is `rule`, bounded by [`RULES_MAX`].
+//!
+//! **Conservation.** The unit is one alert at one destination, counted once at its final outcome. When nothing moves,
+//! for every destination:
+//!
+//! ```text
+//! deliveries_received = delivered + suppressed + dropped + dead + queued
+//! ```
+//!
+//! Summaries and digests are notifications of their own: `notifications_total` and `notifications_lost_total` count them
+//! by kind, outside this equation.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+use tercel_alert::{Alert, Priority};
+
+/// Rule names that get a label of their own; later ones are counted as `other`.
+const RULES_MAX: usize = 256;
+
+/// What rules beyond [`RULES_MAX`] are counted as.
+const OTHER: &str = "other";
+
+/// Seconds of one delivery attempt: a local file to a slow service.
+const DELIVERY_BUCKETS: &[f64] = &[0.000_1, 0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// Seconds from the kernel event to the destination's answer: up to the day after which deliveries die.
+const END_TO_END_BUCKETS: &[f64] =
+    &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0, 21_600.0, 86_400.0];
+
+/// Why an alert did not go to a destination although its route says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suppressed {
+    /// A repeat within an open window; its summary says how many there were.
+    Dedup,
+    /// Above its route's limit; the digest, where wanted, says how many there were.
+    Limit,
+}
+
+/// Why the router gave up an alert that it had taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    /// Still queued when the time to drain was over: the queue is in memory.
+    Shutdown,
+}
+
+/// Why a request, or an alert in it, was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rejected {
+    /// Not JSON.
+    InvalidJson,
+    /// JSON, but not an alert.
+    InvalidAlert,
+    /// A name, tag or their number beyond its bound.
+    TooLong,
+    /// More alerts in one request than allowed.
+    TooMany,
+    /// A body beyond its bound.
+    BodySize,
+    /// A body that did not arrive in time or broke off.
+    BodyRead,
+    /// An encoding that is not understood.
+    Encoding,
+    Unauthorized,
+    Method,
+    Path,
+    /// More connections than allowed.
+    Connections,
+    /// A destination's queue is full for alerts of this priority.
+    Full,
+    /// The router is stopping.
+    Stopping,
+}
+
+impl Suppressed {
+    const ALL: [Self; 2] = [Self::Dedup, Self::Limit];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Dedup => "dedup",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+impl Rejected {
+    const ALL: [Self; 13] = [
+        Self::InvalidJson,
+        Self::InvalidAlert,
+        Self::TooLong,
+        Self::TooMany,
+        Self::BodySize,
+        Self::BodyRead,
+        Self::Encoding,
+        Self::Unauthorized,
+        Self::Method,
+        Self::Path,
+        Self::Connections,
+        Self::Full,
+        Self::Stopping,
+    ];
+
+    /// As the metric and the answer to the sender print it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidJson => "invalid_json",
+            Self::InvalidAlert => "invalid_alert",
+            Self::TooLong => "too_long",
+            Self::TooMany => "too_many",
+            Self::BodySize => "body_size",
+            Self::BodyRead => "body_read",
+            Self::Encoding => "encoding",
+            Self::Unauthorized => "unauthorized",
+            Self::Method => "method",
+            Self::Path => "path",
+            Self::Connections => "connections",
+            Self::Full => "full",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// All metrics of one router.
+pub(crate) struct Metrics {
+    registry: Registry,
+    received: IntCounterVec,
+    rules: IntCounterVec,
+    rules_seen: Mutex<HashSet<Box<str>>>,
+    rules_overflow: IntCounter,
+    rejected: IntCounterVec,
+    pub(crate) unrouted: IntCounter,
+    pub(crate) filter_mismatches: IntCounter,
+    pub(crate) connections: IntGauge,
+    destinations: DestinationFamilies,
+}
+
+/// The metrics that have a `destination` label.
+struct DestinationFamilies {
+    received: IntCounterVec,
+    delivered: IntCounterVec,
+    suppressed: IntCounterVec,
+    dropped: IntCounterVec,
+    dead: IntCounterVec,
+    queued: IntGaugeVec,
+    queue_bytes: IntGaugeVec,
+    oldest: IntGaugeVec,
+    notifications: IntCounterVec,
+    lost: IntCounterVec,
+    retries: IntCounterVec,
+    failures: IntCounterVec,
+    delivery_seconds: HistogramVec,
+    end_to_end_seconds: HistogramVec,
+    windows: IntGaugeVec,
+    evictions: IntCounterVec,
+    no_key: IntCounterVec,
+    limit_overflow: IntCounterVec,
+    fallbacks: IntGaugeVec,
+}
+
+/// The metrics of one destination, ready to count.
+#[derive(Clone)]
+pub(crate) struct DestinationMetrics {
+    pub(crate) received: IntCounter,
+    pub(crate) delivered: IntCounter,
+    pub(crate) queued: IntGauge,
+    pub(crate) queue_bytes: IntGauge,
+    /// Whole seconds.
+    pub(crate) oldest: IntGauge,
+    pub(crate) retries: IntCounter,
+    pub(crate) delivery_seconds: Histogram,
+    pub(crate) end_to_end_seconds: Histogram,
+    /// Open dedup windows.
+    pub(crate) windows: IntGauge,
+    pub(crate) evictions: IntCounter,
+    pub(crate) no_key: IntCounter,
+    pub(crate) limit_overflow: IntCounter,
+    pub(crate) fallbacks: IntGauge,
+    name: String,
+    suppressed: IntCounterVec,
+    dropped: IntCounterVec,
+    dead: IntCounterVec,
+    notifications: IntCounterVec,
+    lost: IntCounterVec,
+    failures: IntCounterVec,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let registry = Registry::new();
+        let r = &registry;
+        let metrics = Self {
+            received: counters(r, "alerts_received_total", "Alerts taken, by priority.", &["priority"]),
+            rules: counters(
+                r,
+                "rule_alerts_total",
+                "Alerts taken, by rule; the 257th and later rules as `other`.",
+                &["rule", "priority"],
+            ),
+            rules_seen: Mutex::default(),
+            rules_overflow: counter(r, "rule_label_overflow_total", "Alerts counted as rule `other`."),
+            rejected: counters(r, "ingest_rejected_total", "Requests, connections and alerts not taken.", &["reason"]),
+            unrouted: counter(r, "unrouted_total", "Alerts that no route wanted; they went to the built-in archive."),
+            filter_mismatches: counter(
+                r,
+                "filter_type_mismatches_total",
+                "Comparisons in route conditions that were false because the field had another type.",
+            ),
+            connections: gauge(r, "connections", "Open connections, admin ones included."),
+            destinations: DestinationFamilies::new(r),
+            registry,
+        };
+        // A counter that is there from the start can be alerted on at its first increment.
+        for priority in Priority::ALL {
+            metrics.received.with_label_values(&[priority.name()]);
+        }
+        for reason in Rejected::ALL {
+            metrics.rejected.with_label_values(&[reason.name()]);
+        }
+        metrics
+    }
+
+    /// One alert that is going to be acknowledged.
+    pub(crate) fn count_received(&self, alert: &Alert) {
+        let priority = alert.priority.name();
+        self.received.with_label_values(&[priority]).inc();
+        let rule = if self.has_label(&alert.rule) { alert.rule.as_str() } else { OTHER };
+        self.rules.with_label_values(&[rule, priority]).inc();
+    }
+
+    pub(crate) fn count_rejected(&self, reason: Rejected) {
+        self.rejected.with_label_values(&[reason.name()]).inc();
+    }
+
+    /// Everything in Prometheus' text format.
+    pub(crate) fn text(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    /// The metrics of the destination with this name, all present from now on.
+    pub(crate) fn destination(&self, name: &str) -> DestinationMetrics {
+        let families = &self.destinations;
+        let label = &[name];
+        for reason in Suppressed::ALL {
+            families.suppressed.with_label_values(&[name, reason.name()]);
+        }
+        DestinationMetrics {
+            received: families.received.with_label_values(label),
+            delivered: families.delivered.with_label_values(label),
+            queued: families.queued.with_label_values(label),
+            queue_bytes: families.queue_bytes.with_label_values(label),
+            oldest: families.oldest.with_label_values(label),
+            retries: families.retries.with_label_values(label),
+            delivery_seconds: families.delivery_seconds.with_label_values(label),
+            end_to_end_seconds: families.end_to_end_seconds.with_label_values(label),
+            windows: families.windows.with_label_values(label),
+            evictions: families.evictions.with_label_values(label),
+            no_key: families.no_key.with_label_values(label),
+            limit_overflow: families.limit_overflow.with_label_values(label),
+            fallbacks: families.fallbacks.with_label_values(label),
+            name: name.to_owned(),
+            suppressed: families.suppressed.clone(),
+            dropped: families.dropped.clone(),
+            dead: families.dead.clone(),
+            notifications: families.notifications.clone(),
+            lost: families.lost.clone(),
+            failures: families.failures.clone(),
+        }
+    }
+
+    fn has_label(&self, rule: &str) -> bool {
+        let mut seen = self.rules_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.contains(rule) {
+            return true;
+        }
+        if seen.len() < RULES_MAX {
+            return seen.insert(rule.into());
+        }
+        self.rules_overflow.inc();
+        false
+    }
+}
+
+impl DestinationMetrics {
+    pub(crate) fn count_suppressed(&self, reason: Suppressed) {
+        self.suppressed.with_label_values(&[self.name.as_str(), reason.name()]).inc();
+    }
+
+    pub(crate) fn count_dropped(&self, reason: Dropped) {
+        let Dropped::Shutdown = reason;
+        self.dropped.with_label_values(&[self.name.as_str(), "shutdown"]).inc();
+    }
+
+    /// `reason`: why the last attempt failed, or `max_age`.
+    pub(crate) fn count_dead(&self, reason: &str) {
+        self.dead.with_label_values(&[self.name.as_str(), reason]).inc();
+    }
+
+    /// A notification that arrived. `kind`: alert, summary or digest.
+    pub(crate) fn count_notification(&self, kind: &str) {
+        self.notifications.with_label_values(&[self.name.as_str(), kind]).inc();
+    }
+
+    /// A summary or digest that will never arrive.
+    pub(crate) fn count_lost(&self, kind: &str) {
+        self.lost.with_label_values(&[self.name.as_str(), kind]).inc();
+    }
+
+    /// An attempt that failed.
+    pub(crate) fn count_failure(&self, reason: &str) {
+        self.failures.with_label_values(&[self.name.as_str(), reason]).inc();
+    }
+}
+
+impl DestinationFamilies {
+    fn new(r: &Registry) -> Self {
+        let destination = &["destination"];
+        let reason = &["destination", "reason"];
+        let kind = &["destination", "kind"];
+        Self {
+            received: counters(r, "deliveries_received_total", "Alerts taken for this destination.", destination),
+            delivered: counters(r, "delivered_total", "Alerts that the destination confirmed.", destination),
+            suppressed: counters(r, "suppressed_total", "Alerts held back; a summary or digest counts them.", reason),
+            dropped: counters(r, "dropped_total", "Alerts given up by the router itself.", reason),
+            dead: counters(r, "dead_total", "Alerts that the destination refused for good, or for too long.", reason),
+            queued: gauges(r, "queued", "Alerts waiting for this destination or being sent.", destination),
+            queue_bytes: gauges(r, "queue_bytes", "Memory of what waits for this destination.", destination),
+            oldest: gauges(r, "queue_oldest_age_seconds", "Age of the oldest alert waiting.", destination),
+            notifications: counters(r, "notifications_total", "Notifications that arrived, by kind.", kind),
+            lost: counters(r, "notifications_lost_total", "Summaries and digests that will never arrive.", kind),
+            retries: counters(r, "retries_total", "Attempts beyond the first.", destination),
+            failures: counters(r, "send_failures_total", "Attempts that failed.", reason),
+            delivery_seconds: histograms(r, "delivery_seconds", "One delivery attempt.", DELIVERY_BUCKETS),
+            end_to_end_seconds: histograms(
+                r,
+                "end_to_end_seconds",
+                "From the time in the alert to the destination's confirmation.",
+                END_TO_END_BUCKETS,
+            ),
+            windows: gauges(r, "dedup_entries", "Open deduplication windows.", destination),
+            evictions: counters(
+                r,
+                "dedup_evictions_total",
+                "Windows closed early because there were too many; their summaries went out.",
+                destination,
+            ),
+            no_key: counters(r, "dedup_no_key_total", "Alerts not deduplicated for want of fields.", destination),
+            limit_overflow: counters(
+                r,
+                "limit_key_overflow_total",
+                "Alerts that shared one bucket because a limit had too many keys.",
+                destination,
+            ),
+            fallbacks: gauges(
+                r,
+                "render_fallbacks",
+                "Bodies built without the configured template because it failed, since the start.",
+                destination,
+            ),
+        }
+    }
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    registered(registry, IntCounter::with_opts(opts(name, help)))
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(registry, IntCounterVec::new(opts(name, help), labels))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    registered(registry, IntGauge::with_opts(opts(name, help)))
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    registered(registry, IntGaugeVec::new(opts(name, help), labels))
+}
+
+fn histograms(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
+    let opts = HistogramOpts { common_opts: opts(name, help), buckets: buckets.to_vec() };
+    registered(registry, HistogramVec::new(opts, &["destination"]))
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("tercel_router")
+}
+
+/// # Panics
+/// If a name is malformed or used twice: both are constants above, and a test constructs them all.
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: prometheus::Result<C>) -> C {
+    let collector = collector.expect("metric names and labels are well-formed");
+    registry.register(Box::new(collector.clone())).expect("every metric name is used once");
+    collector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert(rule: &str) -> Alert {
+        serde_json::from_value(serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": rule, "priority": "error"}))
+            .unwrap()
+    }
+
+    #[test]
+    fn what_can_be_counted_is_there_before_it_happens() {
+        let metrics = Metrics::new();
+        metrics.destination("hook");
+        let text = metrics.text();
+        for line in [
+            r#"tercel_router_alerts_received_total{priority="Debug"} 0"#,
+            r#"tercel_router_ingest_rejected_total{reason="full"} 0"#,
+            r#"tercel_router_deliveries_received_total{destination="hook"} 0"#,
+            r#"tercel_router_suppressed_total{destination="hook",reason="dedup"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn rules_beyond_the_bound_share_a_label_and_are_counted() {
+        let metrics = Metrics::new();
+        for rule in 0..RULES_MAX + 3 {
+            metrics.count_received(&alert(&format!("rule {rule}")));
+        }
+        let text = metrics.text();
+        assert!(text.contains(r#"tercel_router_rule_alerts_total{priority="Error",rule="other"} 3"#), "{text}");
+        assert!(text.contains("tercel_router_rule_label_overflow_total 3"), "{text}");
+        assert!(!text.contains("rule 256"), "{text}");
+    }
+}

@@ -1,0 +1,270 @@
+//! routing.toml: what was written (the tables below) becomes what is run ([`Routing`]), or a list of what is wrong with
+//! it, each with line and column.
+
+mod compile;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tercel_filter::{caret, position};
+use toml::Spanned;
+
+use crate::destination::{Destination, DestinationConfig, Receive};
+use crate::fingerprint::KeyField;
+use crate::route::{AlertCatalog, Route};
+
+/// Name of the built-in destination: what matches no route goes there.
+pub(crate) const ARCHIVE: &str = "archive";
+
+/// The largest routing file that is read.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// A routing file, checked and compiled.
+pub(crate) struct Routing {
+    path: PathBuf,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) catalog: AlertCatalog,
+    pub(crate) destinations: Vec<NamedDestination>,
+    /// One for every route × destination that has a limit.
+    pub(crate) limits: Vec<LimitSettings>,
+    /// Index of the built-in archive in `destinations`.
+    pub(crate) archive: usize,
+    /// What is allowed and probably not meant.
+    pub(crate) warnings: Vec<Problem>,
+    pub(crate) routes_count: usize,
+}
+
+pub(crate) struct NamedDestination {
+    pub(crate) name: String,
+    pub(crate) config: DestinationConfig,
+    pub(crate) receive: Receive,
+    place: Place,
+}
+
+/// `rate` alerts in `per`, and `burst` at once after a quiet time, for every combination of `by`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LimitSettings {
+    pub(crate) rate: NonZeroU32,
+    pub(crate) per: Duration,
+    pub(crate) burst: NonZeroU32,
+    pub(crate) by: Vec<KeyField>,
+    pub(crate) over: Over,
+}
+
+/// What happens to alerts above a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Over {
+    /// Counted, and said once a minute.
+    #[default]
+    Digest,
+    /// Counted.
+    Drop,
+}
+
+/// A line and column, both from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Place {
+    line: usize,
+    column: usize,
+}
+
+/// One thing that is wrong with the file. Prints as `file:line:column: message`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    file: PathBuf,
+    #[serde(flatten)]
+    place: Place,
+    message: String,
+    /// The line and a caret under the place.
+    #[serde(skip)]
+    excerpt: Option<String>,
+}
+
+/// A routing file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RoutingError {
+    #[error("{path}: cannot read the routing file: {source}; name another with --routing", path = path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{}", ProblemList(.0))]
+    Problems(Vec<Problem>),
+}
+
+/// Prints problems line by line.
+struct ProblemList<'a>(&'a [Problem]);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTable {
+    #[serde(default)]
+    defaults: DefaultsTable,
+    #[serde(default)]
+    route: Vec<Spanned<RouteTable>>,
+    #[serde(default)]
+    destination: BTreeMap<Spanned<String>, DestinationConfig>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DefaultsTable {
+    #[serde(default)]
+    dedup: DedupTable,
+    limit: Option<LimitTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteTable {
+    name: Option<Spanned<String>>,
+    when: Option<Spanned<String>>,
+    to: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    dedup: DedupTable,
+    limit: Option<LimitTable>,
+    #[serde(default, rename = "continue")]
+    goes_on: bool,
+    #[serde(default)]
+    route: Vec<Spanned<RouteTable>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DedupTable {
+    window: Option<Spanned<String>>,
+    by: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitTable {
+    rate: Spanned<String>,
+    burst: Option<Spanned<u32>>,
+    by: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    over: Over,
+}
+
+/// A file's text and name, to say where something is.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Routing {
+    /// # Errors
+    /// The file cannot be read, or something in it is wrong; then all that is wrong is listed.
+    pub(crate) fn read(path: &Path) -> Result<Self, RoutingError> {
+        let text = read_bounded(path).map_err(|source| RoutingError::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &text).map_err(RoutingError::Problems)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, Vec<Problem>> {
+        let source = Source { path, text };
+        let file = toml::from_str::<FileTable>(text).map_err(|error| vec![source.syntax(&error)])?;
+        compile::compile(source, file)
+    }
+
+    /// Resolves every secret and compiles every template. `state`: the router's own folder.
+    ///
+    /// # Errors
+    /// All destinations that cannot be built.
+    pub(crate) fn build_destinations(&self, state: &Path) -> Result<Vec<Arc<Destination>>, RoutingError> {
+        let base = self.path.parent().unwrap_or(Path::new(""));
+        let mut problems = Vec::new();
+        let mut built = Vec::new();
+        for NamedDestination { name, config, place, .. } in &self.destinations {
+            match Destination::build(name, config, base, state) {
+                Ok(destination) => built.push(Arc::new(destination)),
+                Err(error) => problems.push(Problem {
+                    file: self.path.clone(),
+                    place: *place,
+                    message: error.to_string(),
+                    excerpt: None,
+                }),
+            }
+        }
+        if problems.is_empty() { Ok(built) } else { Err(RoutingError::Problems(problems)) }
+    }
+}
+
+impl RoutingError {
+    /// As `check --json` prints them.
+    pub fn problems(&self) -> Vec<Problem> {
+        match self {
+            Self::Problems(problems) => problems.clone(),
+            Self::Read { path, source } => vec![Problem {
+                file: path.clone(),
+                place: Place { line: 1, column: 1 },
+                message: format!("cannot read the routing file: {source}"),
+                excerpt: None,
+            }],
+        }
+    }
+}
+
+impl Source<'_> {
+    fn place(self, offset: usize) -> Place {
+        let (line, column) = position(self.text, offset);
+        Place { line, column }
+    }
+
+    fn problem(self, span: &Range<usize>, message: impl Into<String>) -> Problem {
+        let place = self.place(span.start);
+        Problem { file: self.path.to_owned(), place, message: message.into(), excerpt: None }
+    }
+
+    /// As [`Self::problem`], with the line and a caret below it.
+    fn problem_shown(self, span: &Range<usize>, message: impl Into<String>) -> Problem {
+        let problem = self.problem(span, message);
+        let width =
+            self.text.get(span.clone()).map_or(1, |text| text.lines().next().unwrap_or_default().chars().count());
+        let line = self.text.lines().nth(problem.place.line - 1).unwrap_or_default();
+        Problem { excerpt: Some(caret(line, problem.place.column, width)), ..problem }
+    }
+
+    fn syntax(self, error: &toml::de::Error) -> Problem {
+        let message = error.message().replace('\n', ", ");
+        self.problem(&error.span().unwrap_or(0..0), message)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, place: Place { line, column }, message, excerpt } = self;
+        write!(f, "{}:{line}:{column}: {message}", file.display())?;
+        excerpt.iter().try_for_each(|excerpt| write!(f, "\n{excerpt}"))
+    }
+}
+
+impl fmt::Display for ProblemList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.0.iter().enumerate() {
+            write!(f, "{}{problem}", if number == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(std::io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

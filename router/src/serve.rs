@@ -1,0 +1,193 @@
+//! Sockets: binding them, and the loop from a connection to an answer, with the bounds that keep one sender from
+//! occupying the router.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::admin::{self, Admin};
+use crate::ingest::{self, Ingest};
+use crate::metrics::{Metrics, Rejected};
+
+/// Connections to one listener at a time.
+const CONNECTIONS_MAX: usize = 512;
+
+/// A request's head must have arrived by then; also how long a connection may idle.
+const HEAD_TIME_MAX: Duration = Duration::from_mins(1);
+
+/// A connection's buffer, and so the largest head of a request.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// The pause after a connection could not be taken, as when file descriptors ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Owner and group may send; the mode is the whole access control of the socket.
+const SOCKET_MODE: u32 = 0o660;
+
+/// One listening socket and what is served there.
+pub(crate) struct Door {
+    pub(crate) listener: Listener,
+    pub(crate) ingest: Option<Arc<Ingest>>,
+    pub(crate) admin: Option<Arc<Admin>>,
+}
+
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// What all doors share.
+#[derive(Clone)]
+pub(crate) struct House {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) connections: TaskTracker,
+    /// No connection is taken any more, and open ones end after their answer.
+    pub(crate) stop: CancellationToken,
+}
+
+/// A Unix socket's file, removed at the end.
+pub(crate) struct SocketFile(PathBuf);
+
+/// Needs tokio's runtime.
+pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
+    let listener = StdTcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
+    Ok((Listener::Tcp(TcpListener::from_std(listener)?), bound))
+}
+
+/// Takes the place of a socket that nobody listens at any more. Needs tokio's runtime.
+pub(crate) fn bind_unix(path: &Path) -> io::Result<(Listener, SocketFile)> {
+    remove_stale(path)?;
+    let listener = StdUnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+    listener.set_nonblocking(true)?;
+    Ok((Listener::Unix(UnixListener::from_std(listener)?), SocketFile(path.to_owned())))
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if is_socket && StdUnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+impl Door {
+    /// Until the house stops.
+    pub(crate) async fn serve(self, house: House) {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let door = Arc::new(self);
+        loop {
+            let accepted = tokio::select! {
+                () = house.stop.cancelled() => return,
+                accepted = door.accept() => accepted,
+            };
+            match accepted {
+                Ok(stream) => match Arc::clone(&slots).try_acquire_owned() {
+                    Ok(slot) => house.spawn(Arc::clone(&door), stream, slot),
+                    Err(_) => house.metrics.count_rejected(Rejected::Connections),
+                },
+                Err(error) => {
+                    warn!(%error, "cannot take a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match &self.listener {
+            Listener::Tcp(listener) => {
+                let (stream, _peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+            Listener::Unix(listener) => Box::new(listener.accept().await?.0),
+        })
+    }
+
+    async fn answer(&self, metrics: &Metrics, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        if let Some(answer) = self.admin.as_ref().and_then(|admin| admin.answer(request.method(), path)) {
+            return answer;
+        }
+        match &self.ingest {
+            Some(ingest) if ingest::PATHS.contains(&path) => {
+                ingest.answer(request, matches!(self.listener, Listener::Unix(_))).await
+            }
+            ingest => {
+                if ingest.is_some() {
+                    metrics.count_rejected(Rejected::Path);
+                }
+                admin::not_found()
+            }
+        }
+    }
+}
+
+impl House {
+    fn spawn(&self, door: Arc<Door>, stream: Box<dyn Stream>, slot: OwnedSemaphorePermit) {
+        let house = self.clone();
+        self.connections.spawn(async move {
+            house.metrics.connections.inc();
+            house.converse(&door, stream).await;
+            house.metrics.connections.dec();
+            drop(slot);
+        });
+    }
+
+    async fn converse(&self, door: &Arc<Door>, stream: Box<dyn Stream>) {
+        let service = service_fn(|request| async {
+            Ok::<_, std::convert::Infallible>(door.answer(&self.metrics, request).await)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME_MAX)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(%error, "a connection broke off");
+        }
+    }
+}
+
+/// A connection of either kind.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            debug!(%error, "cannot remove the socket's file");
+        }
+    }
+}
