@@ -1,11 +1,9 @@
-//! A copy of routing.toml that also sends every alert to a webhook.
+//! A copy of a routing file that also sends every alert to a webhook.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use toml::{Table, Value};
-
-use crate::step;
 
 /// Name of the route and of the destination that are added.
 const NAME: &str = "xtask-webhook";
@@ -13,17 +11,16 @@ const NAME: &str = "xtask-webhook";
 /// Writes the copy into `folder` and returns its path.
 ///
 /// # Errors
-/// If routing.toml cannot be read or already uses the name.
-pub(crate) fn with_webhook(url: &str, folder: &Path) -> Result<PathBuf> {
-    let shipped = step::workspace().join("routing.toml");
-    let text = std::fs::read_to_string(&shipped).with_context(|| format!("cannot read {}", shipped.display()))?;
+/// If `original` cannot be read or already uses the name.
+pub(crate) fn with_webhook(original: &Path, url: &str, folder: &Path) -> Result<PathBuf> {
+    let text = std::fs::read_to_string(original).with_context(|| format!("cannot read {}", original.display()))?;
     let copy = folder.join("routing.toml");
     std::fs::write(&copy, add_webhook(&text, url)?).with_context(|| format!("cannot write {}", copy.display()))?;
     Ok(copy)
 }
 
 fn add_webhook(text: &str, url: &str) -> Result<String> {
-    let mut routing: Table = text.parse().context("routing.toml is not TOML")?;
+    let mut routing: Table = text.parse().context("the routing file is not TOML")?;
 
     let route = Table::from_iter([
         ("name".to_owned(), Value::from(NAME)),
@@ -31,13 +28,16 @@ fn add_webhook(text: &str, url: &str) -> Result<String> {
         ("continue".to_owned(), Value::from(true)),
     ]);
     let routes = routing.entry("route").or_insert_with(|| Value::Array(Vec::new()));
-    routes.as_array_mut().context("routing.toml: `route` is not an array of tables")?.insert(0, Value::Table(route));
+    routes
+        .as_array_mut()
+        .context("the routing file: `route` is not an array of tables")?
+        .insert(0, Value::Table(route));
 
     let hook = Table::from_iter([("type".to_owned(), Value::from("webhook")), ("url".to_owned(), Value::from(url))]);
     let destinations = routing.entry("destination").or_insert_with(|| Value::Table(Table::new()));
-    let destinations = destinations.as_table_mut().context("routing.toml: `destination` is not a table")?;
+    let destinations = destinations.as_table_mut().context("the routing file: `destination` is not a table")?;
     let before = destinations.insert(NAME.to_owned(), Value::Table(hook));
-    ensure!(before.is_none(), "routing.toml already has a destination `{NAME}`");
+    ensure!(before.is_none(), "the routing file already has a destination `{NAME}`");
 
     toml::to_string(&routing).context("cannot write the copy of routing.toml")
 }

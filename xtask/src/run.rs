@@ -25,7 +25,10 @@ const POLL: Duration = Duration::from_millis(20);
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Also post every alert to this URL, with a copy of routing.toml that says so
+    /// The routing file
+    #[arg(long, value_name = "FILE", default_value = "routing.toml")]
+    routing: PathBuf,
+    /// Also post every alert to this URL, with a copy of the routing file that says so
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
     /// Start the router alone: needs no root, and takes alerts from Falco or curl
@@ -77,8 +80,8 @@ impl<'a> Plan<'a> {
         let folder = step::target().join("run");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let routing = match &options.webhook {
-            None => step::workspace().join("routing.toml"),
-            Some(url) => routing::with_webhook(url, &folder)?,
+            None => step::workspace().join(&options.routing),
+            Some(url) => routing::with_webhook(&step::workspace().join(&options.routing), url, &folder)?,
         };
         Ok(Self { options, binaries: step::target().join("release"), folder, routing })
     }
