@@ -1,1 +1,34 @@
+//! The Tercel sensor: what the kernel reports, enriched and matched against rules of the Falco language.
+//!
+//! ```text
+//! kernel ──► ring ──► enrich ──► event ──► detect ──► output ──► emit ──► a router, or standard output
+//!            └──────────────── watch ────────────────┘           └─ its own tasks, behind a bounded queue
+//! ```
+//!
+//! 1. [`kernel`] loads and attaches the programs; [`ring`] reads their records.
+//! 2. [`enrich`] keeps what records leave behind: processes and their ancestors, containers, users.
+//! 3. [`event`] is a record together with that; [`fields`] are its values by name.
+//! 4. [`detect`] finds the first of the [`rules`] whose condition holds.
+//! 5. [`output`] fills the rule's output in; [`emit`] hands the alert over.
+//!
+//! [`watch`] is the one thread that does 1 to 5, [`run`] starts and stops it, [`config`] says how, [`metrics`] counts, and
+//! [`doctor`] tells what a machine lacks.
+
+mod clock;
+pub mod config;
+pub mod detect;
+pub mod doctor;
+pub mod emit;
+pub mod enrich;
+pub mod event;
+pub mod fields;
+pub mod kernel;
+pub mod metrics;
+pub mod output;
 pub mod ring;
+pub mod rules;
+pub mod run;
+pub mod watch;
+
+#[cfg(test)]
+mod testing;

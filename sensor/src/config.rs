@@ -1,0 +1,213 @@
+//! Settings of the process: defaults < file < `TERCEL_SENSOR_*` environment < flags.
+
+use std::collections::HashMap;
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ::config::{Config, ConfigError, Environment, File, FileFormat};
+use serde::{Deserialize, Deserializer};
+
+use crate::emit::{Output, Token};
+
+const PREFIX: &str = "TERCEL_SENSOR";
+
+/// The token's variable. It is no setting, so that it cannot stand in a file by mistake.
+const TOKEN_VARIABLE: &str = "TERCEL_SENSOR_TOKEN";
+
+/// A Kubernetes service of our name puts these into the environment of every pod beside it.
+const SERVICE_LINKS: [&str; 4] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_PORT_"];
+
+/// What `tercel-sensor` is told.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Rule files and directories of them, in this order.
+    pub rules: Vec<PathBuf>,
+    #[serde(deserialize_with = "output")]
+    pub output: Output,
+    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    pub metrics: SocketAddr,
+    /// Stands in every alert; absent: the machine's own name. In a pod it should be the node's.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// Holds the token that the output asks for.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// Names of users and groups: in a pod, the node's files.
+    pub passwd_file: PathBuf,
+    pub group_file: PathBuf,
+    /// What is logged: a level, or directives such as `info,tercel_sensor=debug`.
+    pub log: String,
+}
+
+/// What flags may set; absent ones leave the setting as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub rules: Vec<PathBuf>,
+    pub output: Option<String>,
+    pub metrics: Option<SocketAddr>,
+    pub hostname: Option<String>,
+    pub token_file: Option<PathBuf>,
+}
+
+/// The settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("configuration{}: {message}", file.as_ref().map(|file| format!(" {}", file.display())).unwrap_or_default())]
+    Settings { file: Option<PathBuf>, message: String },
+    #[error("cannot read the token file {}", path.display())]
+    TokenFile { path: PathBuf, source: std::io::Error },
+    #[error("{place}: {source}")]
+    Token { place: String, source: crate::emit::BadToken },
+}
+
+impl Settings {
+    /// `file`: must be there if it is given.
+    pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, Error> {
+        Self::from_sources(
+            file,
+            env::vars_os()
+                .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+            overrides,
+        )
+    }
+
+    fn from_sources(
+        file: Option<&Path>,
+        environment: HashMap<String, String>,
+        overrides: &Overrides,
+    ) -> Result<Self, Error> {
+        build(file, environment, overrides)
+            .and_then(Config::try_deserialize)
+            .map_err(|error| Error::Settings { file: file.map(Path::to_owned), message: error.to_string() })
+    }
+
+    /// The token, from the environment or its file.
+    pub fn token(&self) -> Result<Option<Token>, Error> {
+        let (secret, place) = match (&self.token_file, env::var(TOKEN_VARIABLE)) {
+            (Some(path), _) => {
+                let secret =
+                    fs::read_to_string(path).map_err(|source| Error::TokenFile { path: path.clone(), source })?;
+                (secret, path.display().to_string())
+            }
+            (None, Ok(secret)) => (secret, TOKEN_VARIABLE.to_owned()),
+            (None, Err(_)) => return Ok(None),
+        };
+        Token::new(&secret).map(Some).map_err(|source| Error::Token { place, source })
+    }
+
+    /// The name that alerts carry.
+    pub fn hostname(&self) -> String {
+        let own = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        self.hostname.clone().unwrap_or_else(own)
+    }
+}
+
+fn build(
+    file: Option<&Path>,
+    environment: HashMap<String, String>,
+    overrides: &Overrides,
+) -> Result<Config, ConfigError> {
+    let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+    let mut builder = Config::builder()
+        .set_default("rules", vec!["rules"])?
+        .set_default("output", "stdout")?
+        .set_default("metrics", "127.0.0.1:2803")?
+        .set_default("passwd_file", "/etc/passwd")?
+        .set_default("group_file", "/etc/group")?
+        .set_default("log", "info")?;
+    if let Some(file) = file {
+        builder = builder.add_source(File::from(file).format(FileFormat::Toml));
+    }
+    let variables = environment.into_iter().filter(|(key, _)| is_setting(key)).collect();
+    let environment = Environment::with_prefix(PREFIX)
+        .source(Some(variables))
+        .prefix_separator("_")
+        .try_parsing(true)
+        .list_separator(":")
+        .with_list_parse_key("rules");
+    builder = builder
+        .add_source(environment)
+        .set_override_option("output", overrides.output.clone())?
+        .set_override_option("metrics", overrides.metrics.map(|address| address.to_string()))?
+        .set_override_option("hostname", overrides.hostname.clone())?
+        .set_override_option("token_file", overrides.token_file.as_ref().map(text))?;
+    if !overrides.rules.is_empty() {
+        builder = builder.set_override("rules", overrides.rules.iter().map(text).collect::<Vec<_>>())?;
+    }
+    builder.build()
+}
+
+/// Not the token, and not what Kubernetes tells about a service.
+fn is_setting(variable: &str) -> bool {
+    let Some(rest) = variable.strip_prefix(PREFIX) else { return false };
+    variable != TOKEN_VARIABLE && !SERVICE_LINKS.iter().any(|link| rest.starts_with(link))
+}
+
+fn output<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Output, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)], overrides: &Overrides) -> Result<Settings, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sensor.toml");
+        fs::write(&path, file).unwrap();
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Settings::from_sources(Some(&path), environment, overrides)
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_file_over_defaults() {
+        let file = "output = \"unix:/a\"\nhostname = \"file\"\nmetrics = \"127.0.0.1:1\"\n";
+        let environment = [("TERCEL_SENSOR_HOSTNAME", "env"), ("TERCEL_SENSOR_METRICS", "127.0.0.1:2"), ("PATH", "/x")];
+        let overrides = Overrides { metrics: Some("127.0.0.1:3".parse().unwrap()), ..Overrides::default() };
+        let settings = load(file, &environment, &overrides).unwrap();
+        assert_eq!(settings.rules, [PathBuf::from("rules")]);
+        assert_eq!(settings.output.to_string(), "unix:/a");
+        assert_eq!(settings.hostname(), "env");
+        assert_eq!(settings.metrics.port(), 3);
+    }
+
+    #[test]
+    fn rules_may_be_several_from_every_source() {
+        let several = ["/a".into(), "/b".into()];
+        let empty = Overrides::default();
+        assert_eq!(load("rules = [\"/a\", \"/b\"]", &[], &empty).unwrap().rules, several);
+        assert_eq!(load("", &[("TERCEL_SENSOR_RULES", "/a:/b")], &empty).unwrap().rules, several);
+        let overrides = Overrides { rules: several.to_vec(), ..Overrides::default() };
+        assert_eq!(load("rules = [\"/c\"]", &[], &overrides).unwrap().rules, several);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_known_ones() {
+        for (file, environment) in [("outptu = \"stdout\"", None), ("", Some(("TERCEL_SENSOR_OUTPTU", "stdout")))] {
+            let environment: Vec<_> = environment.into_iter().collect();
+            let error = load(file, &environment, &Overrides::default()).unwrap_err().to_string();
+            assert!(error.contains("outptu") && error.contains("output"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_service_of_our_name_in_the_cluster_does_no_harm() {
+        let links = [
+            ("TERCEL_SENSOR_SERVICE_HOST", "10.0.0.1"),
+            ("TERCEL_SENSOR_PORT", "tcp://10.0.0.1:2803"),
+            ("TERCEL_SENSOR_PORT_2803_TCP_ADDR", "10.0.0.1"),
+            ("TERCEL_SENSOR_TOKEN", "secret"),
+        ];
+        assert!(load("", &links, &Overrides::default()).is_ok());
+    }
+
+    #[test]
+    fn a_bad_output_says_what_would_be_one() {
+        let error = load("output = \"kafka\"", &[], &Overrides::default()).unwrap_err().to_string();
+        assert!(error.contains("unknown output `kafka`") && error.contains("sensor.toml"), "{error}");
+    }
+}

@@ -1,0 +1,178 @@
+//! Which rule does an event match?
+//!
+//! Rules lie sorted by the event types that their conditions can be true for, so that an event meets only those that
+//! could match it. The first that does, in the order of the files, is the one: as Falco's `rule_matching: first`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tercel_alert::Priority;
+use tercel_filter::Filter;
+
+use crate::event::{Event, EventType};
+use crate::fields::event_type_field;
+use crate::output::Template;
+use crate::rules::{Problem, RuleSet, Severity};
+
+/// A rule that is in force.
+#[derive(Debug)]
+pub struct Rule {
+    pub name: Arc<str>,
+    pub priority: Priority,
+    pub tags: BTreeSet<String>,
+    pub output: Template,
+    filter: Filter,
+}
+
+/// The rules in force, by event type.
+#[derive(Debug)]
+pub struct Detector {
+    rules: Vec<Rule>,
+    /// By event type: indices into `rules`, ascending.
+    by_type: Vec<Vec<usize>>,
+}
+
+impl Detector {
+    /// Compiles the outputs of the enabled rules and sorts them.
+    ///
+    /// # Errors
+    ///
+    /// Every output that cannot be compiled.
+    pub fn new(set: RuleSet) -> Result<Self, Vec<Problem>> {
+        let mut detector = Self { rules: Vec::new(), by_type: vec![Vec::new(); crate::event::NAMES.len()] };
+        let mut problems = Vec::new();
+        for rule in set.rules {
+            match Template::compile(&rule.output) {
+                Ok(_) if !rule.enabled => {}
+                Ok(output) => detector.add(Rule {
+                    name: rule.name.into(),
+                    priority: rule.priority,
+                    tags: rule.tags,
+                    output,
+                    filter: rule.filter,
+                }),
+                Err(error) => {
+                    let (place, snippet) = rule.output.locate(error.offset..error.offset + 1);
+                    let item = Some(format!("rule `{}`", rule.name));
+                    let message = format!("output: {error}");
+                    problems.push(Problem { severity: Severity::Error, place, item, message, snippet });
+                }
+            }
+        }
+        if problems.is_empty() { Ok(detector) } else { Err(problems) }
+    }
+
+    fn add(&mut self, rule: Rule) {
+        let possible = rule.filter.possible_enum_values(event_type_field());
+        for event_type in EventType::all().filter(|event_type| possible.contains(event_type.0)) {
+            self.by_type[usize::from(event_type.0)].push(self.rules.len());
+        }
+        self.rules.push(rule);
+    }
+
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The event types that some rule can match: what the kernel side need report, beside the lives of processes.
+    pub fn event_types(&self) -> impl Iterator<Item = EventType> {
+        EventType::all().filter(|event_type| !self.by_type[usize::from(event_type.0)].is_empty())
+    }
+
+    /// The first rule that matches.
+    pub fn first_match(&self, event: &Event<'_>) -> Option<&Rule> {
+        let candidates = self.by_type.get(usize::from(event.event_type.0))?;
+        candidates.iter().map(|index| &self.rules[*index]).find(|rule| rule.filter.matches(event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Scratch;
+    use crate::fields::SensorCatalog;
+    use crate::testing::{Builder, CAT, SHELL, state_with_cat};
+
+    fn load(text: &str) -> Result<Detector, Vec<Problem>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rules.yaml");
+        std::fs::write(&path, text).unwrap();
+        crate::rules::load(&[path], &SensorCatalog).and_then(Detector::new)
+    }
+
+    fn rule(name: &str, condition: &str) -> String {
+        format!("- rule: {name}\n  desc: d\n  condition: {condition}\n  output: o\n  priority: WARNING\n")
+    }
+
+    #[track_caller]
+    fn check(rules: &[(&str, &str)], record: &Builder, expected: Option<&str>) {
+        let text: String = rules.iter().map(|(name, condition)| rule(name, condition)).collect();
+        let detector = load(&text).unwrap();
+        let (bytes, mut state, scratch) = (record.bytes(), state_with_cat(), Scratch::default());
+        record.apply(&mut state);
+        let event = Event::new(1, 0, Builder::parse(&bytes), &state, &scratch).unwrap();
+        assert_eq!(detector.first_match(&event).map(|rule| &*rule.name), expected);
+    }
+
+    #[test]
+    fn the_first_of_two_matching_rules_counts() {
+        let rules = [
+            ("exec", "evt.type = execve"),
+            ("first", "evt.type in (open, openat) and fd.name = /etc/shadow"),
+            ("second", "fd.name startswith /etc"),
+        ];
+        check(&rules, &Builder::open("/etc/shadow", 3), Some("first"));
+        check(&rules, &Builder::open("/etc/passwd", 3), Some("second"));
+        check(&rules, &Builder::open("/tmp/x", 3), None);
+    }
+
+    #[test]
+    fn ancestors_are_known_one_by_one_and_all_together() {
+        let open = Builder::open("/etc/shadow", 3);
+        check(&[("r", "proc.aname[2] = init and proc.pname = sh and proc.aname[0] = cat")], &open, Some("r"));
+        check(&[("r", "proc.aname = init")], &open, Some("r"));
+        check(&[("r", "proc.aname = cat")], &open, None);
+        check(&[("r", "proc.acmdline startswith \"sh\" and proc.aexepath = /sbin/init")], &open, Some("r"));
+        check(&[("r", "proc.aname[3] = x")], &open, None);
+        check(&[("r", "not proc.aname[3] = x")], &open, Some("r"));
+    }
+
+    #[test]
+    fn a_child_runs_its_parent_s_program_until_it_execs() {
+        let child = CAT + 1;
+        let open = Builder::open("/etc/shadow", 3).process(child, CAT);
+        let mut state = state_with_cat();
+        Builder::fork(CAT, SHELL, child).apply(&mut state);
+        open.apply(&mut state);
+        let process = state.processes.get(child).unwrap();
+        assert_eq!((process.cmdline(), process.exe_path()), (&b"cat /etc/shadow"[..], &b"/usr/bin/cat"[..]));
+        Builder::exec(child, CAT, "ls", "/usr/bin/ls", &["ls"]).apply(&mut state);
+        let process = state.processes.get(child).unwrap();
+        assert_eq!((process.cmdline(), process.arguments(), process.exe()), (&b"ls"[..], &b""[..], &b"ls"[..]));
+    }
+
+    #[test]
+    fn only_event_types_that_a_rule_can_match_are_asked_for() {
+        let detector = load(&rule("r", "evt.type in (openat, rename) and fd.name = /x")).unwrap();
+        assert_eq!(detector.event_types().map(EventType::name).collect::<Vec<_>>(), ["openat", "rename"]);
+    }
+
+    #[test]
+    fn a_disabled_rule_is_not_in_force_but_still_checked() {
+        let disabled = rule("r", "evt.type = openat") + "  enabled: false\n";
+        assert!(load(&disabled).unwrap().is_empty());
+        assert!(load(&disabled.replace("output: o", "output: \"%nosuch.field\"")).is_err());
+    }
+
+    #[test]
+    fn an_unknown_field_in_an_output_is_told_with_line_and_column() {
+        let problems =
+            load(&rule("r", "evt.type = openat").replace("output: o", "output: x %nosuch.field")).unwrap_err();
+        assert_eq!((problems[0].place.line, problems[0].place.column), (4, 13));
+        assert!(problems[0].message.contains("nosuch.field"), "{}", problems[0].message);
+    }
+}

@@ -1,0 +1,46 @@
+//! What the sensor remembers, so that a record of the kernel becomes an event with a history: processes and their
+//! ancestors, users, containers.
+
+pub mod container;
+pub mod process;
+pub(crate) mod procfs;
+pub mod user;
+
+use std::path::Path;
+
+use crate::ring::Record;
+use container::Containers;
+use process::Processes;
+use user::Users;
+
+/// Everything that events look things up in.
+#[derive(Debug)]
+pub struct State {
+    pub processes: Processes,
+    pub users: Users,
+    containers: Containers,
+}
+
+impl State {
+    /// Knows no process yet. `passwd` and `group`: the files that name users and groups.
+    pub fn new(passwd: &Path, group: &Path) -> Self {
+        Self { processes: Processes::default(), users: Users::new(passwd, group), containers: Containers::new() }
+    }
+
+    /// Reads the running processes out of /proc. To be called when the kernel programs already report, and before their
+    /// first record is applied: then none is missed in between.
+    pub fn seed(&mut self) {
+        self.processes.seed();
+    }
+
+    /// Takes in what a record says. After it the record's process is known.
+    pub fn apply(&mut self, record: &Record<'_>) {
+        self.processes.apply(record, &self.containers);
+    }
+
+    /// Housekeeping, about once a second. `now_ns`: `CLOCK_BOOTTIME`.
+    pub fn tick(&mut self, now_ns: u64) {
+        self.processes.tick(now_ns);
+        self.users.refresh();
+    }
+}

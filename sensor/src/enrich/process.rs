@@ -1,0 +1,369 @@
+//! The process table: who runs what, started by whom.
+//!
+//! A process is identified by its number and its start time, for numbers are used again. The table is filled from /proc
+//! at the start, then kept by fork, exec and exit records; a process that is unknown all the same (its fork was lost) is
+//! looked up in /proc, within a budget. A process that ended stays for its descendants' sake.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tercel_sensor_abi::process::{ExecArguments, ForkArguments};
+use tercel_sensor_abi::{RecordHeader, RecordKind};
+
+use super::container::{Container, Containers, Lookup};
+use super::procfs;
+use crate::ring::Record;
+
+/// Processes that are remembered, those that ended included: at some 700 bytes about 23 MiB.
+const PROCESSES_MAX: usize = 32_768;
+
+/// Share of the table that is given up at once when it is full.
+const EVICTED_SHARE: usize = 16;
+
+/// How long a process that ended is remembered at least; longer while a child of it is.
+const REMEMBERED_NS: u64 = 30_000_000_000;
+
+/// Ancestors that are followed at most: deeper trees than this are made to hide.
+const ANCESTORS_MAX: usize = 64;
+
+/// Look-ups in /proc per second, and how many may be saved up.
+const LOOKUPS_PER_TICK: u32 = 200;
+const LOOKUPS_MAX: u32 = 1_000;
+
+/// Threads of the kernel have no start time to compare to; entries from /proc are exact to a tick.
+const START_TOLERANCE_NS: u64 = procfs::NANOSECONDS_PER_TICK * 2;
+
+/// The program that a process runs. Shared by a process and the children it forks until they exec.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Image {
+    comm: Box<[u8]>,
+    /// The name, then each argument after a blank.
+    cmdline: Box<[u8]>,
+    /// Where in `cmdline` the first argument starts; its length where there is none.
+    arguments_at: usize,
+    exe: Box<[u8]>,
+    exe_path: Box<[u8]>,
+}
+
+impl Image {
+    /// `arguments`: each ended by a NUL, the program's own name first.
+    fn new(comm: &[u8], arguments: &[u8], exe_path: &[u8]) -> Self {
+        let arguments = arguments.strip_suffix(&[0]).unwrap_or(arguments);
+        let mut parts = arguments.split(|byte| *byte == 0);
+        let exe = parts.next().unwrap_or_default();
+        let mut cmdline = Vec::with_capacity(comm.len() + arguments.len());
+        cmdline.extend_from_slice(comm);
+        for part in parts {
+            cmdline.push(b' ');
+            cmdline.extend_from_slice(part);
+        }
+        let arguments_at = cmdline.len().min(comm.len() + 1);
+        Self { comm: comm.into(), cmdline: cmdline.into(), arguments_at, exe: exe.into(), exe_path: exe_path.into() }
+    }
+
+    /// The same program after the process gave itself another name.
+    fn renamed(&self, comm: &[u8]) -> Self {
+        let arguments = &self.cmdline[self.comm.len().min(self.cmdline.len())..];
+        let cmdline = [comm, arguments].concat();
+        let arguments_at = cmdline.len().min(comm.len() + 1);
+        Self { comm: comm.into(), cmdline: cmdline.into(), arguments_at, ..self.clone() }
+    }
+}
+
+/// One process.
+#[derive(Debug, Clone, Default)]
+pub struct Process {
+    pub tgid: u32,
+    pub ppid: u32,
+    /// `CLOCK_BOOTTIME` nanoseconds.
+    pub start_ns: u64,
+    /// Session leader.
+    pub sid: u32,
+    /// Device number of the controlling terminal; 0 is none.
+    pub tty: u32,
+    /// `None`: it runs on the host.
+    pub container: Option<Arc<Container>>,
+    image: Arc<Image>,
+    cwd: Option<Arc<[u8]>>,
+    exited_ns: Option<u64>,
+    seen_ns: u64,
+}
+
+impl Process {
+    /// The name that the kernel knows it by, at most 15 bytes.
+    pub fn name(&self) -> &[u8] {
+        &self.image.comm
+    }
+
+    /// Name and arguments.
+    pub fn cmdline(&self) -> &[u8] {
+        &self.image.cmdline
+    }
+
+    /// The arguments without the program.
+    pub fn arguments(&self) -> &[u8] {
+        &self.image.cmdline[self.image.arguments_at..]
+    }
+
+    /// The program as its caller named it: argument 0.
+    pub fn exe(&self) -> &[u8] {
+        &self.image.exe
+    }
+
+    /// The kernel's path of the program; empty where it is unknown, as for kernel threads.
+    pub fn exe_path(&self) -> &[u8] {
+        &self.image.exe_path
+    }
+
+    /// The working directory when last looked at, with a slash at its end.
+    pub fn cwd(&self) -> Option<&[u8]> {
+        self.cwd.as_deref()
+    }
+
+    fn is(&self, start_ns: u64) -> bool {
+        self.start_ns.abs_diff(start_ns) <= START_TOLERANCE_NS
+    }
+}
+
+/// What the table counted since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Given up because the table was full.
+    pub evicted: u64,
+    /// Found in /proc.
+    pub looked_up: u64,
+    /// Gone from /proc before they were looked up.
+    pub gone: u64,
+    /// Not looked up because the budget was spent.
+    pub over_budget: u64,
+}
+
+/// The process table.
+#[derive(Debug)]
+pub struct Processes {
+    by_tgid: HashMap<u32, Process>,
+    budget: Cell<u32>,
+    counts: Counts,
+}
+
+impl Default for Processes {
+    fn default() -> Self {
+        Self { by_tgid: HashMap::new(), budget: Cell::new(LOOKUPS_MAX), counts: Counts::default() }
+    }
+}
+
+impl Processes {
+    pub fn get(&self, tgid: u32) -> Option<&Process> {
+        self.by_tgid.get(&tgid)
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_tgid.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_tgid.is_empty()
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Parent, grandparent and so on, as far as they are known.
+    pub fn ancestors<'a>(&'a self, process: &'a Process) -> impl Iterator<Item = &'a Process> {
+        let parent_of = |child: &Process| {
+            self.get(child.ppid)
+                .filter(|parent| parent.start_ns <= child.start_ns + START_TOLERANCE_NS && parent.tgid != child.tgid)
+        };
+        std::iter::successors(parent_of(process), move |child| parent_of(child)).take(ANCESTORS_MAX)
+    }
+
+    /// Whether /proc may be asked once more; counts down.
+    pub fn spend_lookup(&self) -> bool {
+        let left = self.budget.get();
+        self.budget.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    /// Reads every process out of /proc.
+    pub(super) fn seed(&mut self) {
+        for process in procfs::pids().take(PROCESSES_MAX).filter_map(read_process) {
+            self.by_tgid.insert(process.tgid, process);
+        }
+    }
+
+    pub(super) fn apply(&mut self, record: &Record<'_>, containers: &Containers) {
+        let header = &record.header;
+        self.ensure_known(header);
+        let parent = self.get(header.ppid).and_then(|parent| parent.cwd.clone());
+        let Some(process) = self.by_tgid.get_mut(&header.tgid) else { return };
+        process.seen_ns = header.time_ns;
+        process.ppid = header.ppid;
+        match record.kind {
+            RecordKind::Exec => exec(process, record, parent, containers),
+            RecordKind::Fork => {
+                let child = fork(process, header.time_ns, ForkArguments::from_words(header.arguments));
+                self.insert(child);
+            }
+            RecordKind::Exit => process.exited_ns = Some(header.time_ns),
+            RecordKind::ExecFailed | RecordKind::Open | RecordKind::Connect => rename(process, header),
+        }
+    }
+
+    /// Forgets those that ended a while ago and have no descendants; fills the look-up budget.
+    pub(super) fn tick(&mut self, now_ns: u64) {
+        self.budget.set((self.budget.get() + LOOKUPS_PER_TICK).min(LOOKUPS_MAX));
+        self.forget_exited(now_ns.saturating_sub(REMEMBERED_NS));
+    }
+
+    fn forget_exited(&mut self, before_ns: u64) {
+        let is_old = |process: &Process| process.exited_ns.is_some_and(|exited| exited < before_ns);
+        if self.by_tgid.values().any(is_old) {
+            let parents: HashSet<u32> = self.by_tgid.values().map(|process| process.ppid).collect();
+            self.by_tgid.retain(|tgid, process| !is_old(process) || parents.contains(tgid));
+        }
+    }
+
+    /// The record's process and its ancestors are in the table afterwards, from /proc where need be; what is not to be
+    /// found there is at least known by what the record says.
+    fn ensure_known(&mut self, header: &RecordHeader) {
+        let is_known = self.get(header.tgid).is_some_and(|process| process.is(header.start_ns));
+        if is_known {
+            if self.by_tgid.contains_key(&header.ppid) || header.ppid == 0 {
+                return;
+            }
+        } else {
+            let process = self.look_up(header.tgid).filter(|process| process.is(header.start_ns));
+            let mut process = process.unwrap_or_else(|| from_header(header));
+            process.start_ns = header.start_ns;
+            self.insert(process);
+        }
+        self.ensure_ancestors(header.ppid);
+    }
+
+    fn ensure_ancestors(&mut self, first: u32) {
+        let mut tgid = first;
+        for _ in 0..ANCESTORS_MAX {
+            if tgid == 0 || self.by_tgid.contains_key(&tgid) {
+                return;
+            }
+            let Some(process) = self.look_up(tgid) else { return };
+            tgid = process.ppid;
+            self.insert(process);
+        }
+    }
+
+    fn look_up(&mut self, tgid: u32) -> Option<Process> {
+        if !self.spend_lookup() {
+            self.counts.over_budget += 1;
+            return None;
+        }
+        let process = read_process(tgid);
+        match process {
+            Some(_) => self.counts.looked_up += 1,
+            None => self.counts.gone += 1,
+        }
+        process
+    }
+
+    fn insert(&mut self, process: Process) {
+        if self.by_tgid.len() >= PROCESSES_MAX && !self.by_tgid.contains_key(&process.tgid) {
+            self.make_room();
+        }
+        self.by_tgid.insert(process.tgid, process);
+    }
+
+    /// Gives up those that ended without descendants; then, where that is not enough, those not heard of for longest.
+    fn make_room(&mut self) {
+        let before = self.by_tgid.len();
+        self.forget_exited(u64::MAX);
+        if self.by_tgid.len() > before - before / EVICTED_SHARE {
+            let mut seen: Vec<u64> = self.by_tgid.values().map(|process| process.seen_ns).collect();
+            let (_, oldest, _) = seen.select_nth_unstable(before / EVICTED_SHARE);
+            let oldest = *oldest;
+            let mut left = before / EVICTED_SHARE;
+            self.by_tgid.retain(|_, process| {
+                let stays = process.seen_ns > oldest || left == 0;
+                left -= usize::from(!stays);
+                stays
+            });
+        }
+        self.counts.evicted += (before - self.by_tgid.len()) as u64;
+    }
+}
+
+fn read_process(tgid: u32) -> Option<Process> {
+    let stat = procfs::read_stat(tgid)?;
+    let arguments = procfs::read_arguments(tgid).unwrap_or_default();
+    let exe_path = procfs::read_exe_path(tgid).unwrap_or_default();
+    let container = match Containers::of_process(tgid) {
+        Lookup::Known(container) => container,
+        Lookup::Unknown => None,
+    };
+    Some(Process {
+        tgid,
+        ppid: stat.ppid,
+        start_ns: stat.start_ns,
+        sid: stat.sid,
+        tty: stat.tty,
+        container,
+        image: Arc::new(Image::new(&stat.comm, &arguments, &exe_path)),
+        cwd: procfs::read_cwd(tgid).map(Into::into),
+        exited_ns: None,
+        seen_ns: 0,
+    })
+}
+
+fn from_header(header: &RecordHeader) -> Process {
+    Process {
+        tgid: header.tgid,
+        ppid: header.ppid,
+        start_ns: header.start_ns,
+        image: Arc::new(Image::new(comm(header), &[], &[])),
+        ..Process::default()
+    }
+}
+
+/// `parent_cwd` is the best guess where the process itself is already gone: a shell waits where it started its children.
+fn exec(process: &mut Process, record: &Record<'_>, parent_cwd: Option<Arc<[u8]>>, containers: &Containers) {
+    let header = &record.header;
+    let arguments = ExecArguments::from_words(header.arguments);
+    process.sid = arguments.sid;
+    process.tty = arguments.tty;
+    process.image = Arc::new(Image::new(
+        comm(header),
+        record.string(ExecArguments::STRING_ARGV),
+        record.string(ExecArguments::STRING_EXE_PATH),
+    ));
+    let directories = record.strings().skip(ExecArguments::STRING_CGROUP);
+    if let Lookup::Known(container) = containers.of_record(header.tgid, header.cgroup_id, directories) {
+        process.container = container;
+    }
+    let own = procfs::read_cwd(header.tgid).map(Into::into);
+    process.cwd = own.or_else(|| procfs::read_cwd(header.ppid).map(Into::into)).or(parent_cwd).or(process.cwd.take());
+}
+
+fn fork(parent: &Process, now_ns: u64, arguments: ForkArguments) -> Process {
+    Process {
+        tgid: arguments.child_tgid,
+        ppid: parent.tgid,
+        start_ns: arguments.child_start_ns,
+        exited_ns: None,
+        seen_ns: now_ns,
+        ..parent.clone()
+    }
+}
+
+/// The main thread's name is the process's.
+fn rename(process: &mut Process, header: &RecordHeader) {
+    let comm = comm(header);
+    if header.tid == header.tgid && process.name() != comm {
+        process.image = Arc::new(process.image.renamed(comm));
+    }
+}
+
+/// The thread's name without the padding.
+pub(crate) fn comm(header: &RecordHeader) -> &[u8] {
+    header.comm.split(|byte| *byte == 0).next().unwrap_or_default()
+}

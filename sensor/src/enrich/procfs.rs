@@ -1,0 +1,123 @@
+//! What `/proc/<pid>` says of one process.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+
+/// Bytes read from one file below /proc: as many arguments as an exec record carries.
+const FILE_BYTES_MAX: u64 = 4_095;
+
+/// Bytes of a cgroup file: a dozen hierarchies with long paths.
+const CGROUP_BYTES_MAX: u64 = 16_384;
+
+/// Clock ticks in which `stat` tells times; 100 per second on every architecture that Linux still gains.
+pub(super) const NANOSECONDS_PER_TICK: u64 = 10_000_000;
+
+/// The members of `/proc/<pid>/stat` that matter here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) comm: Vec<u8>,
+    pub(super) ppid: u32,
+    pub(super) sid: u32,
+    pub(super) tty: u32,
+    /// `CLOCK_BOOTTIME`, rounded down to a tick.
+    pub(super) start_ns: u64,
+}
+
+/// Every process there is.
+pub(super) fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// `None`: there is no such process (any more).
+pub(super) fn read_stat(pid: u32) -> Option<Stat> {
+    parse_stat(&read(pid, "stat", FILE_BYTES_MAX)?)
+}
+
+/// The arguments, each ended by a NUL; empty for a kernel thread.
+pub(super) fn read_arguments(pid: u32) -> Option<Vec<u8>> {
+    read(pid, "cmdline", FILE_BYTES_MAX)
+}
+
+/// Path of the program; `None` for a kernel thread.
+pub(super) fn read_exe_path(pid: u32) -> Option<Vec<u8>> {
+    let mut path = read_link(pid, "exe")?;
+    if path.ends_with(b" (deleted)") {
+        path.truncate(path.len() - b" (deleted)".len());
+    }
+    Some(path)
+}
+
+/// The working directory, with a slash at its end.
+pub(crate) fn read_cwd(pid: u32) -> Option<Vec<u8>> {
+    let mut path = read_link(pid, "cwd")?;
+    if !path.ends_with(b"/") {
+        path.push(b'/');
+    }
+    Some(path)
+}
+
+/// What an open descriptor leads to: a path, or a name such as `socket:[4711]`.
+pub(crate) fn read_descriptor(pid: u32, fd: i32) -> Option<Vec<u8>> {
+    read_link(pid, &format!("fd/{fd}"))
+}
+
+pub(super) fn read_cgroups(pid: u32) -> Option<String> {
+    read(pid, "cgroup", CGROUP_BYTES_MAX).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn read(pid: u32, name: &str, bytes_max: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(format!("/proc/{pid}/{name}")).ok()?.take(bytes_max).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn read_link(pid: u32, name: &str) -> Option<Vec<u8>> {
+    Some(fs::read_link(format!("/proc/{pid}/{name}")).ok()?.into_os_string().into_vec())
+}
+
+/// `pid (comm) state ppid …`; the name may hold blanks and parentheses, hence the last one counts.
+fn parse_stat(bytes: &[u8]) -> Option<Stat> {
+    let open = bytes.iter().position(|byte| *byte == b'(')?;
+    let close = bytes.iter().rposition(|byte| *byte == b')')?;
+    let comm = bytes.get(open + 1..close)?.to_vec();
+    let rest: Vec<&str> = std::str::from_utf8(&bytes[close + 1..]).ok()?.split_ascii_whitespace().collect();
+    // proc(5) counts from 1 and the state is number 3, which is rest[0].
+    let member = |number: usize| rest.get(number - 3).copied();
+    Some(Stat {
+        comm,
+        ppid: member(4)?.parse().ok()?,
+        sid: member(6)?.parse().ok()?,
+        tty: member(7)?.parse::<i32>().ok()?.cast_unsigned(),
+        start_ns: member(22)?.parse::<u64>().ok()? * NANOSECONDS_PER_TICK,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_blanks_does_not_shift_the_members() {
+        let line = b"7 (a) b (c) S 1 7 5 34816 7 4194560 1 2 3 4 5 6 7 8 20 0 1 0 1234 9 9 9\n";
+        let expected = Stat { comm: b"a) b (c".to_vec(), ppid: 1, sid: 5, tty: 34816, start_ns: 12_340_000_000 };
+        assert_eq!(parse_stat(line), Some(expected));
+    }
+
+    #[test]
+    fn half_a_line_is_no_process() {
+        for line in [&b""[..], b"7 (a", b"7 (a)", b"7 (a) S 1", b") ("] {
+            assert_eq!(parse_stat(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let pid = std::process::id();
+        let stat = read_stat(pid).unwrap();
+        assert!(stat.start_ns > 0 && stat.ppid > 0);
+        assert!(pids().any(|other| other == pid));
+        assert_eq!(read_cwd(pid).unwrap(), format!("{}/", std::env::current_dir().unwrap().display()).into_bytes());
+    }
+}

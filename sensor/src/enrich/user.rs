@@ -1,0 +1,124 @@
+//! uid and gid → name, out of `/etc/passwd` and `/etc/group`. Nothing is asked over the network.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tracing::warn;
+
+/// Bytes read of one file; the rest is left out with a warning.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// What stands for an id without a name, as in Falco.
+pub const UNKNOWN: &str = "<NA>";
+
+/// The names of users and groups.
+#[derive(Debug)]
+pub struct Users {
+    users: Names,
+    groups: Names,
+}
+
+impl Users {
+    pub fn new(passwd: &Path, group: &Path) -> Self {
+        let mut users = Self { users: Names::new(passwd), groups: Names::new(group) };
+        users.refresh();
+        users
+    }
+
+    /// Reads the files again where they changed. To be called about once a second.
+    pub fn refresh(&mut self) {
+        self.users.refresh();
+        self.groups.refresh();
+    }
+
+    /// `root` is uid 0 even without a file.
+    pub fn user(&self, uid: u32) -> &str {
+        self.users.name(uid)
+    }
+
+    pub fn group(&self, gid: u32) -> &str {
+        self.groups.name(gid)
+    }
+}
+
+/// One file of lines `name:password:number:…`.
+#[derive(Debug)]
+struct Names {
+    path: PathBuf,
+    changed: Option<SystemTime>,
+    by_id: HashMap<u32, Box<str>>,
+}
+
+impl Names {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), changed: None, by_id: HashMap::new() }
+    }
+
+    fn name(&self, id: u32) -> &str {
+        self.by_id.get(&id).map_or(if id == 0 { "root" } else { UNKNOWN }, |name| name)
+    }
+
+    fn refresh(&mut self) {
+        let changed = fs::metadata(&self.path).and_then(|metadata| metadata.modified()).ok();
+        if changed.is_none() || changed == self.changed {
+            return;
+        }
+        self.changed = changed;
+        match read(&self.path) {
+            Ok(text) => self.by_id = parse(&text),
+            Err(error) => warn!(path = %self.path.display(), %error, "cannot read names, keeping the old ones"),
+        }
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == FILE_BYTES_MAX {
+        warn!(path = %path.display(), bytes = FILE_BYTES_MAX, "file is too long, the rest of its names is left out");
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The first name of a number counts, as with `getpwuid`.
+fn parse(text: &str) -> HashMap<u32, Box<str>> {
+    let mut names = HashMap::new();
+    for line in text.lines() {
+        let mut members = line.split(':');
+        let (name, id) = (members.next(), members.nth(1).and_then(|id| id.parse().ok()));
+        if let (Some(name), Some(id)) = (name, id) {
+            names.entry(id).or_insert_with(|| name.into());
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_name_of_a_number_counts_and_broken_lines_do_not() {
+        let names = parse("root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\n\nnobody\nbad:x:many:\nweb:x:33:33::/:\n");
+        assert_eq!(names.len(), 2);
+        assert_eq!((&*names[&0], &*names[&33]), ("root", "web"));
+    }
+
+    #[test]
+    fn a_changed_file_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let passwd = folder.path().join("passwd");
+        fs::write(&passwd, "alice:x:1000:1000::/:\n").unwrap();
+        let mut users = Users::new(&passwd, &folder.path().join("group"));
+        assert_eq!((users.user(1000), users.user(1001), users.group(0)), ("alice", UNKNOWN, "root"));
+
+        fs::write(&passwd, "bob:x:1000:1000::/:\n").unwrap();
+        let later = SystemTime::now() + std::time::Duration::from_secs(5);
+        File::open(&passwd).unwrap().set_modified(later).unwrap();
+        users.refresh();
+        assert_eq!(users.user(1000), "bob");
+    }
+}

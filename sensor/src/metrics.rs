@@ -1,0 +1,341 @@
+//! What the sensor counts, for Prometheus. Every number has its one place here.
+
+mod serve;
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use prometheus::core::Collector;
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use tercel_alert::Priority;
+use tercel_sensor_abi::{Counters, RecordKind};
+
+use crate::enrich::process::Counts;
+
+pub use serve::{SampleKernel, serve};
+
+/// Values of the label `rule`; further rules are counted together as `other`.
+const RULES_MAX: usize = 256;
+const OTHER: &str = "other";
+
+/// Name, labels and meaning of every metric.
+const EVENTS: Description = ("tercel_sensor_events_total", &["kind"], "Records taken from the kernel's ring.");
+const KERNEL_SEEN: Description =
+    ("tercel_sensor_kernel_seen_total", &["kind"], "Events that the kernel side wanted to report: sent plus dropped.");
+const DROPPED: Description = (
+    "tercel_sensor_dropped_total",
+    &["kind", "reason"],
+    "Events that the kernel side could not report: the ring was full, its scratch buffer in use (nested), the record too long.",
+);
+const LOST: Description =
+    ("tercel_sensor_lost_total", &[], "Gaps in the records' sequence numbers: events that never reached the sensor.");
+const MALFORMED: Description = ("tercel_sensor_malformed_total", &[], "Records that could not be read.");
+const READ_FAULTS: Description =
+    ("tercel_sensor_read_faults_total", &[], "Strings that the kernel side could not read from the caller's memory.");
+const COMPAT_CALLS: Description =
+    ("tercel_sensor_compat_calls_total", &[], "System calls through the 32-bit entry, which are not decoded.");
+const RECURSION_MISSES: Description = (
+    "tercel_sensor_recursion_misses_total",
+    &[],
+    "Times that the kernel skipped a program because it was running already: each may be a lost event.",
+);
+const ALERTS: Description = ("tercel_sensor_alerts_total", &["priority"], "Alerts made.");
+const RULE_MATCHES: Description =
+    ("tercel_sensor_rule_matches_total", &["rule"], "Alerts made, by rule; from the 257th rule on as `other`.");
+const SENT: Description = ("tercel_sensor_emit_sent_total", &[], "Alerts that the output took.");
+const FAILED: Description = ("tercel_sensor_emit_failed_total", &[], "Alerts that the output refused for good.");
+const EMIT_DROPPED: Description = (
+    "tercel_sensor_emit_dropped_total",
+    &["reason"],
+    "Alerts that never reached the output: the queue before it was full, or the sensor was stopped first.",
+);
+const RETRIES: Description =
+    ("tercel_sensor_emit_retries_total", &[], "Deliveries to the output that were tried again.");
+const QUEUED: Description = ("tercel_sensor_emit_queued", &[], "Alerts that wait for the output.");
+const PROCESSES: Description = ("tercel_sensor_processes", &[], "Processes in the table, some of which ended lately.");
+const EVICTIONS: Description =
+    ("tercel_sensor_process_evictions_total", &[], "Processes given up because the table was full.");
+const LOOKUPS: Description = (
+    "tercel_sensor_process_lookups_total",
+    &["result"],
+    "Unknown processes looked up in /proc: found, gone, or not tried (over_budget).",
+);
+const RULES: Description = ("tercel_sensor_rules", &[], "Rules in force.");
+const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; the label tells the version.");
+
+type Description = (&'static str, &'static [&'static str], &'static str);
+
+/// All of them, for the generated reference.
+pub const ALL: [Description; 20] = [
+    EVENTS,
+    KERNEL_SEEN,
+    DROPPED,
+    LOST,
+    MALFORMED,
+    READ_FAULTS,
+    COMPAT_CALLS,
+    RECURSION_MISSES,
+    ALERTS,
+    RULE_MATCHES,
+    SENT,
+    FAILED,
+    EMIT_DROPPED,
+    RETRIES,
+    QUEUED,
+    PROCESSES,
+    EVICTIONS,
+    LOOKUPS,
+    RULES,
+    BUILD_INFO,
+];
+
+/// The counters, and what `/livez` and `/readyz` tell.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// In the order of [`RecordKind::ALL`].
+    events: Vec<IntCounter>,
+    kernel_seen: IntCounterVec,
+    dropped: IntCounterVec,
+    lost: IntGauge,
+    malformed: IntCounter,
+    read_faults: IntCounter,
+    compat_calls: IntCounter,
+    recursion_misses: IntCounter,
+    alerts: IntCounterVec,
+    rule_matches: IntCounterVec,
+    rules_seen: Mutex<HashSet<String>>,
+    pub sent: IntCounter,
+    pub failed: IntCounter,
+    pub dropped_queue_full: IntCounter,
+    pub dropped_stopped: IntCounter,
+    pub retries: IntCounter,
+    pub queued: IntGauge,
+    processes: IntGauge,
+    evictions: IntCounter,
+    lookups: IntCounterVec,
+    pub rules: IntGauge,
+    ready: AtomicBool,
+    /// Seconds since boot when the watching thread last said that it lives.
+    alive_s: AtomicU64,
+}
+
+impl Metrics {
+    /// # Errors
+    ///
+    /// Only if two metrics had the same name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let register = Register(&registry);
+        let events = register.counters(EVENTS)?;
+        let emit_dropped = register.counters(EMIT_DROPPED)?;
+        let build_info = register.add(IntGaugeVec::new(options(BUILD_INFO), BUILD_INFO.1)?)?;
+        build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let metrics = Self {
+            events: RecordKind::ALL.iter().map(|kind| events.with_label_values(&[kind.name()])).collect(),
+            kernel_seen: register.counters(KERNEL_SEEN)?,
+            dropped: register.counters(DROPPED)?,
+            lost: register.gauge(LOST)?,
+            malformed: register.counter(MALFORMED)?,
+            read_faults: register.counter(READ_FAULTS)?,
+            compat_calls: register.counter(COMPAT_CALLS)?,
+            recursion_misses: register.counter(RECURSION_MISSES)?,
+            alerts: register.counters(ALERTS)?,
+            rule_matches: register.counters(RULE_MATCHES)?,
+            rules_seen: Mutex::default(),
+            sent: register.counter(SENT)?,
+            failed: register.counter(FAILED)?,
+            dropped_queue_full: emit_dropped.with_label_values(&["queue_full"]),
+            dropped_stopped: emit_dropped.with_label_values(&["stopped"]),
+            retries: register.counter(RETRIES)?,
+            queued: register.gauge(QUEUED)?,
+            processes: register.gauge(PROCESSES)?,
+            evictions: register.counter(EVICTIONS)?,
+            lookups: register.counters(LOOKUPS)?,
+            rules: register.gauge(RULES)?,
+            ready: AtomicBool::new(false),
+            alive_s: AtomicU64::new(crate::clock::since_boot_ns() / 1_000_000_000),
+            registry,
+        };
+        for priority in Priority::ALL {
+            metrics.alerts.with_label_values(&[priority.name()]);
+        }
+        Ok(metrics)
+    }
+
+    pub fn count_event(&self, kind: RecordKind) {
+        // Kinds are numbered from 1, in that order.
+        if let Some(counter) = self.events.get(kind as usize - 1) {
+            counter.inc();
+        }
+    }
+
+    pub fn count_alert(&self, rule: &str, priority: Priority) {
+        self.alerts.with_label_values(&[priority.name()]).inc();
+        let mut seen = self.rules_seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_known = seen.contains(rule) || (seen.len() < RULES_MAX && seen.insert(rule.to_owned()));
+        self.rule_matches.with_label_values(&[if is_known { rule } else { OTHER }]).inc();
+    }
+
+    /// What the kernel side counted since the start.
+    pub fn set_kernel(&self, counters: &Counters, recursion_misses: u64) {
+        for kind in RecordKind::ALL {
+            let counted = &counters.kinds[kind as usize];
+            raise(&self.kernel_seen.with_label_values(&[kind.name()]), counted.seen);
+            let reasons = [
+                ("ring_full", counted.dropped_full),
+                ("nested", counted.dropped_nested),
+                ("too_long", counted.dropped_long),
+            ];
+            for (reason, dropped) in reasons {
+                raise(&self.dropped.with_label_values(&[kind.name(), reason]), dropped);
+            }
+        }
+        raise(&self.read_faults, counters.read_faults);
+        raise(&self.compat_calls, counters.compat_calls);
+        raise(&self.recursion_misses, recursion_misses);
+    }
+
+    /// A late record takes its gap back: `lost` is what is missing so far.
+    pub fn set_ring(&self, lost: u64, malformed: u64) {
+        self.lost.set(lost.try_into().unwrap_or(i64::MAX));
+        raise(&self.malformed, malformed);
+    }
+
+    pub fn set_processes(&self, known: usize, counts: Counts) {
+        self.processes.set(known.try_into().unwrap_or(i64::MAX));
+        raise(&self.evictions, counts.evicted);
+        let lookups = [("found", counts.looked_up), ("gone", counts.gone), ("over_budget", counts.over_budget)];
+        for (result, count) in lookups {
+            raise(&self.lookups.with_label_values(&[result]), count);
+        }
+    }
+
+    /// The text that Prometheus reads.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            Ok(()) => text,
+            Err(error) => format!("# {error}\n").into_bytes(),
+        }
+    }
+
+    /// Alerts made and neither taken, refused nor dropped so far.
+    pub fn unsettled(&self) -> u64 {
+        let made: u64 =
+            Priority::ALL.iter().map(|priority| self.alerts.with_label_values(&[priority.name()]).get()).sum();
+        let settled = [&self.sent, &self.failed, &self.dropped_queue_full, &self.dropped_stopped];
+        made.saturating_sub(settled.iter().map(|counter| counter.get()).sum())
+    }
+
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// `now_s`: seconds since boot.
+    pub fn set_alive(&self, now_s: u64) {
+        self.alive_s.store(now_s, Ordering::Relaxed);
+    }
+
+    pub fn alive_s(&self) -> u64 {
+        self.alive_s.load(Ordering::Relaxed)
+    }
+}
+
+/// Lifts a counter to a number that is counted elsewhere.
+fn raise(counter: &IntCounter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
+
+fn options((name, _, help): Description) -> Opts {
+    Opts::new(name, help)
+}
+
+struct Register<'a>(&'a Registry);
+
+impl Register<'_> {
+    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn counter(&self, description: Description) -> Result<IntCounter, prometheus::Error> {
+        self.add(IntCounter::with_opts(options(description))?)
+    }
+
+    fn counters(&self, description: Description) -> Result<IntCounterVec, prometheus::Error> {
+        self.add(IntCounterVec::new(options(description), description.1)?)
+    }
+
+    fn gauge(&self, description: Description) -> Result<IntGauge, prometheus::Error> {
+        self.add(IntGauge::with_opts(options(description))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.render()).unwrap()
+    }
+
+    #[test]
+    fn every_metric_without_labels_is_there_from_the_start() {
+        let text = text(&Metrics::new().unwrap());
+        for (name, _, _) in ALL.iter().filter(|(_, labels, _)| labels.is_empty()) {
+            assert!(text.contains(&format!("\n{name} ")) || text.starts_with(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_tell_product_and_unit_and_counters_end_with_total() {
+        for (name, labels, help) in ALL {
+            assert!(name.starts_with("tercel_sensor_") && help.ends_with('.') || name.ends_with("_info"), "{name}");
+            assert!(!labels.contains(&"le"), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_record_has_its_own_counter() {
+        let metrics = Metrics::new().unwrap();
+        for kind in RecordKind::ALL {
+            metrics.count_event(kind);
+        }
+        let text = text(&metrics);
+        for kind in RecordKind::ALL {
+            assert!(text.contains(&format!("tercel_sensor_events_total{{kind=\"{}\"}} 1", kind.name())), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_257th_rule_is_other() {
+        let metrics = Metrics::new().unwrap();
+        for number in 0..RULES_MAX + 3 {
+            metrics.count_alert(&format!("rule {number}"), Priority::Notice);
+        }
+        metrics.count_alert("rule 0", Priority::Notice);
+        let text = text(&metrics);
+        assert!(text.contains("tercel_sensor_rule_matches_total{rule=\"other\"} 3"));
+        assert!(text.contains("tercel_sensor_rule_matches_total{rule=\"rule 0\"} 2"));
+        assert!(text.contains("tercel_sensor_alerts_total{priority=\"Notice\"} 260"));
+    }
+
+    #[test]
+    fn the_kernel_s_numbers_replace_the_last_ones() {
+        let metrics = Metrics::new().unwrap();
+        let mut counters = Counters::default();
+        counters.kinds[RecordKind::Open as usize].dropped_full = 5;
+        metrics.set_kernel(&counters, 1);
+        counters.kinds[RecordKind::Open as usize].dropped_full = 7;
+        metrics.set_kernel(&counters, 1);
+        let text = text(&metrics);
+        assert!(text.contains("tercel_sensor_dropped_total{kind=\"open\",reason=\"ring_full\"} 7"), "{text}");
+        assert!(text.contains("tercel_sensor_recursion_misses_total 1"));
+    }
+}

@@ -1,0 +1,220 @@
+//! `tercel-sensor run`: puts the parts together, and takes them apart again on SIGTERM.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task;
+use tracing::{error, info, warn};
+
+use crate::config::{self, Settings};
+use crate::detect::Detector;
+use crate::emit::{self, Emitter};
+use crate::enrich::State;
+use crate::event::interest;
+use crate::fields::SensorCatalog;
+use crate::kernel::{self, Kernel};
+use crate::metrics::{self, Metrics};
+use crate::ring::Ring;
+use crate::rules::{self, Problem};
+use crate::watch::Watcher;
+
+/// Threads for the output and the metrics; watching has its own.
+const WORKER_THREADS: usize = 2;
+
+/// How long a stop waits for the output to take what is queued.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the sensor does not run, or no longer does.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Settings(#[from] config::Error),
+    #[error("{} in the rules", match .0.len() { 1 => "a problem".to_owned(), count => format!("{count} problems") })]
+    Rules(Vec<Problem>),
+    #[error("cannot serve metrics on {address}; another one with --metrics ADDRESS")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
+    #[error("cannot give up privileges")]
+    Privileges(#[source] io::Error),
+    #[error(transparent)]
+    Emit(#[from] emit::Error),
+    #[error("cannot register the metrics")]
+    Metrics(#[from] prometheus::Error),
+    #[error("cannot start a thread or take signals")]
+    Runtime(#[source] io::Error),
+    #[error("the thread that watches has ended")]
+    Watcher,
+}
+
+impl Error {
+    /// Whether the settings or the rules are to blame, not the machine.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Settings(_) | Self::Rules(_))
+    }
+}
+
+/// The rules of these settings, in force. Warnings are returned beside them.
+pub fn load_rules(settings: &Settings) -> Result<(Detector, Vec<Problem>), Error> {
+    let set = rules::load(&settings.rules, &SensorCatalog).map_err(Error::Rules)?;
+    let warnings = set.warnings.clone();
+    let detector = Detector::new(set).map_err(Error::Rules)?;
+    Ok((detector, warnings))
+}
+
+/// Watches until SIGTERM or SIGINT.
+pub fn run(settings: &Settings) -> Result<(), Error> {
+    let started = Instant::now();
+    let (detector, warnings) = load_rules(settings)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let emitter = Emitter::new(&settings.output, settings.token()?)?;
+    let listener = bind(settings.metrics)?;
+    let metrics = Arc::new(Metrics::new()?);
+    metrics.rules.set(detector.len().try_into().unwrap_or(i64::MAX));
+
+    info!(rules = detector.len(), "loading the kernel programs");
+    let mut kernel = kernel::load()?;
+    let ring = kernel.take_ring().ok_or(Error::Watcher)?;
+    kernel.set_interest(&interest(detector.event_types()))?;
+    // Capabilities belong to threads: before any is started. What is kept lets /proc be read; the programs are loaded.
+    kernel::drop_privileges().map_err(|error| Error::Privileges(error.into()))?;
+
+    // The programs report already, and nothing is taken from the ring before /proc is read: no process is missed.
+    let mut state = State::new(&settings.passwd_file, &settings.group_file);
+    state.seed();
+    let (queue, alerts) = emit::queue(Arc::clone(&metrics));
+    let hooks = kernel.hooks().join(" ");
+    info!(
+        "ready: {} rules, hooks {hooks}, output {}, {} ms",
+        detector.len(),
+        settings.output,
+        started.elapsed().as_millis()
+    );
+    let watcher = Watcher::new(state, detector, queue, Arc::clone(&metrics), settings.hostname());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    let result = runtime.block_on(async {
+        let output = task::spawn(emitter.run(alerts, Arc::clone(&metrics)));
+        let watching = Watching::start(kernel, ring, watcher).map_err(Error::Runtime)?;
+        watching.until_stopped(listener, &metrics, output).await
+    });
+    // A write that hangs (standard output to a stopped reader) must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+fn bind(address: SocketAddr) -> Result<std::net::TcpListener, Error> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|source| Error::Bind { address, source })
+}
+
+/// The kernel programs, and the thread that takes their records.
+struct Watching {
+    kernel: Arc<Mutex<Option<Kernel>>>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+    /// Resolves when the thread is gone.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Watching {
+    fn start(kernel: Kernel, ring: Ring, watcher: Watcher) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (alive, ended) = oneshot::channel::<()>();
+        let thread = thread::Builder::new().name("watch".to_owned()).spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                let _alive = alive;
+                watcher.run(ring, &stop);
+            }
+        })?;
+        Ok(Self { kernel: Arc::new(Mutex::new(Some(kernel))), stop, thread, ended })
+    }
+
+    async fn until_stopped(
+        mut self,
+        listener: std::net::TcpListener,
+        metrics: &Arc<Metrics>,
+        mut output: task::JoinHandle<Result<(), emit::Error>>,
+    ) -> Result<(), Error> {
+        let listener = TcpListener::from_std(listener).map_err(Error::Runtime)?;
+        task::spawn(metrics::serve(listener, Arc::clone(metrics), self.sampler()));
+        let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
+        metrics.set_ready(true);
+        let result = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            _ = &mut self.ended => Err(Error::Watcher),
+            result = &mut output => return finished(result),
+        };
+        metrics.set_ready(false);
+        self.stop().await;
+        flush(output, metrics).await?;
+        result
+    }
+
+    /// Kernel first, then what is left in the ring, then the queue's end closes.
+    async fn stop(self) {
+        info!("stopping");
+        if let Some(kernel) = lock(&self.kernel).take() {
+            kernel.detach();
+        }
+        self.stop.store(true, Ordering::Release);
+        if !matches!(task::spawn_blocking(|| self.thread.join()).await, Ok(Ok(()))) {
+            error!("the thread that watches broke off");
+        }
+    }
+
+    fn sampler(&self) -> metrics::SampleKernel {
+        let kernel = Arc::clone(&self.kernel);
+        Arc::new(move |metrics| {
+            if let Some(kernel) = &*lock(&kernel) {
+                match kernel.counters() {
+                    Ok(counters) => metrics.set_kernel(&counters, kernel.recursion_misses()),
+                    Err(error) => warn!(%error, "cannot read the kernel side's counters"),
+                }
+            }
+        })
+    }
+}
+
+fn lock(kernel: &Mutex<Option<Kernel>>) -> std::sync::MutexGuard<'_, Option<Kernel>> {
+    kernel.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The output ended by itself: it broke.
+fn finished(result: Result<Result<(), emit::Error>, task::JoinError>) -> Result<(), Error> {
+    match result {
+        Ok(result) => Ok(result?),
+        Err(error) => Err(Error::Runtime(error.into())),
+    }
+}
+
+async fn flush(output: task::JoinHandle<Result<(), emit::Error>>, metrics: &Metrics) -> Result<(), Error> {
+    let Ok(result) = tokio::time::timeout(FLUSH_TIMEOUT, output).await else {
+        let left = metrics.unsettled();
+        metrics.dropped_stopped.inc_by(left);
+        warn!(alerts = left, waited = ?FLUSH_TIMEOUT, "the output did not take all alerts in time, they are lost");
+        return Ok(());
+    };
+    finished(result)?;
+    info!(alerts = metrics.sent.get(), "stopped");
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! The thread that takes records from the ring and makes alerts of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::tz::TimeZone;
+use tercel_alert::Alert;
+use uuid::Uuid;
+
+use crate::clock;
+use crate::detect::{Detector, Rule};
+use crate::emit::AlertQueue;
+use crate::enrich::State;
+use crate::event::{Event, Scratch};
+use crate::metrics::Metrics;
+use crate::output::timestamp;
+use crate::ring::{Record, Ring};
+
+/// Records taken before the clock is looked at again.
+const RECORDS_PER_ROUND: usize = 4_096;
+
+/// How long an empty ring is left alone: the kernel does not wake us, which would cost the watched programs time.
+const SLEEP_MIN: Duration = Duration::from_millis(1);
+const SLEEP_MAX: Duration = Duration::from_millis(5);
+
+const TICK: Duration = Duration::from_secs(1);
+
+/// What stands in `source`, as in Falco.
+const SOURCE: &str = "syscall";
+
+/// Enriches, matches, renders.
+pub struct Watcher {
+    state: State,
+    detector: Detector,
+    queue: AlertQueue,
+    metrics: Arc<Metrics>,
+    hostname: String,
+    zone: TimeZone,
+    scratch: Scratch,
+    wall_offset_ns: i64,
+    events: u64,
+}
+
+impl Watcher {
+    pub fn new(state: State, detector: Detector, queue: AlertQueue, metrics: Arc<Metrics>, hostname: String) -> Self {
+        Self {
+            state,
+            detector,
+            queue,
+            metrics,
+            hostname,
+            zone: TimeZone::system(),
+            scratch: Scratch::default(),
+            wall_offset_ns: clock::wall_offset_ns(),
+            events: 0,
+        }
+    }
+
+    /// Takes records until `stop` is set and the ring is empty.
+    pub fn run(mut self, mut ring: Ring, stop: &AtomicBool) {
+        let mut sleep = SLEEP_MIN;
+        let mut last_tick = Instant::now();
+        loop {
+            // Read before the ring: what came before the stop is still taken.
+            let is_last = stop.load(Ordering::Acquire);
+            let taken = ring.drain(RECORDS_PER_ROUND, |record| self.take(record));
+            if last_tick.elapsed() >= TICK || (is_last && taken == 0) {
+                last_tick = Instant::now();
+                self.tick(&ring);
+            }
+            match taken {
+                0 if is_last => return,
+                0 => {
+                    thread::sleep(sleep);
+                    sleep = (sleep * 2).min(SLEEP_MAX);
+                }
+                _ => sleep = SLEEP_MIN,
+            }
+        }
+    }
+
+    /// One record, all the way.
+    fn take(&mut self, record: Record<'_>) {
+        self.metrics.count_event(record.kind);
+        self.state.apply(&record);
+        self.events += 1;
+        let time_ns = self.wall_offset_ns.saturating_add_unsigned(record.header.time_ns);
+        let Some(event) = Event::new(self.events, time_ns, record, &self.state, &self.scratch) else { return };
+        if let Some(rule) = self.detector.first_match(&event) {
+            self.metrics.count_alert(&rule.name, rule.priority);
+            self.queue.push(alert(rule, &event, &self.hostname, &self.zone));
+        }
+    }
+
+    fn tick(&mut self, ring: &Ring) {
+        let now_ns = clock::since_boot_ns();
+        self.wall_offset_ns = clock::wall_offset_ns();
+        self.state.tick(now_ns);
+        self.metrics.set_alive(now_ns / 1_000_000_000);
+        self.metrics.set_ring(ring.lost(), ring.malformed());
+        self.metrics.set_processes(self.state.processes.len(), self.state.processes.counts());
+    }
+}
+
+fn alert(rule: &Rule, event: &Event<'_>, hostname: &str, zone: &TimeZone) -> Alert {
+    let rendered = rule.output.render(event, rule.priority, zone);
+    Alert {
+        uuid: Some(Uuid::now_v7()),
+        time: timestamp(event.time_ns),
+        rule: rule.name.to_string(),
+        priority: rule.priority,
+        source: SOURCE.to_owned(),
+        hostname: hostname.to_owned(),
+        output: rendered.output,
+        output_fields: rendered.fields,
+        tags: rule.tags.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::SensorCatalog;
+    use crate::testing::{Builder, state_with_cat};
+
+    const RULES: &str = r"
+- rule: Shadow read
+  desc: d
+  condition: evt.type in (open, openat, openat2) and evt.is_open_read = true and fd.realpath = /etc/shadow
+  output: Shadow read | file=%fd.name process=%proc.name parent=%proc.pname command=%proc.cmdline
+  priority: WARNING
+  tags: [T1003, host, credentials]
+";
+
+    fn watch(records: &[Builder]) -> Vec<Alert> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rules.yaml");
+        std::fs::write(&path, RULES).unwrap();
+        let detector = Detector::new(crate::rules::load(&[path], &SensorCatalog).unwrap()).unwrap();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let (queue, mut alerts) = crate::emit::queue(Arc::clone(&metrics));
+        let mut watcher = Watcher::new(state_with_cat(), detector, queue, metrics, "node-1".to_owned());
+        (watcher.wall_offset_ns, watcher.zone) = (1_795_451_920_000_000_000, TimeZone::UTC);
+        for record in records {
+            watcher.take(Builder::parse(&record.bytes()));
+        }
+        std::iter::from_fn(|| alerts.try_recv().ok()).collect()
+    }
+
+    #[test]
+    fn a_matching_record_becomes_one_alert() {
+        let mut alerts = watch(&[
+            Builder::open("/etc/passwd", 3),
+            Builder::open("/etc/shadow", 3),
+            Builder::open("/etc/shadow", -13),
+        ]);
+        assert_eq!(alerts.len(), 1);
+        assert_eq!(alerts[0].uuid.take().unwrap().get_version_num(), 7);
+        insta::assert_json_snapshot!(alerts[0]);
+    }
+
+    #[test]
+    fn a_link_to_the_file_does_not_help() {
+        let link = Builder::new(tercel_sensor_abi::RecordKind::Open)
+            .syscall(crate::event::EventType::OPENAT)
+            .string(b"/tmp/innocent")
+            .string(b"/etc/shadow");
+        assert_eq!(watch(&[link])[0].field("fd.name").unwrap(), "/tmp/innocent");
+    }
+}
