@@ -13,8 +13,8 @@
 //! | `route` | the route that led here |
 //! | `dedup_key` | hex, or null |
 //! | `title` | the rule; with the count for a summary or digest |
-//! | `text` | the alert's output (the rule where there is none); a sentence for a summary or digest |
-//! | `headline` | rule and output of an alert; the sentence for a summary or digest |
+//! | `text` | the alert's output without the time and priority that Falco puts before it (the rule where there is none); a sentence for a summary or digest |
+//! | `headline` | rule and text of an alert, the rule once; the sentence for a summary or digest |
 //! | `time` | the event's time in UTC with milliseconds |
 //! | `count` | how many alerts this stands for: 1, or what was held back |
 //! | `alert` | every key of the alert: `uuid`, `time`, `rule`, `priority`, `source`, `hostname`, `output`, `output_fields`, `tags` |
@@ -177,7 +177,7 @@ fn text(notification: &Notification) -> String {
     let alert = &notification.alert;
     match &notification.kind {
         NotificationKind::Alert if alert.output.is_empty() => alert.rule.clone(),
-        NotificationKind::Alert => alert.output.clone(),
+        NotificationKind::Alert => message(alert).to_owned(),
         NotificationKind::Summary(_) => title(notification),
         NotificationKind::Digest(digest) => {
             let rules: Vec<_> = digest.rules.iter().map(|(rule, count)| format!("{rule} ({count})")).collect();
@@ -186,13 +186,23 @@ fn text(notification: &Notification) -> String {
     }
 }
 
-/// `Rule: output`, or the sentence of a summary or digest; before any escaping or cutting.
+/// The rule and what the alert says, or the sentence of a summary or digest; before any escaping or cutting.
 pub(crate) fn headline(notification: &Notification) -> String {
-    let alert = &notification.alert;
-    match &notification.kind {
-        NotificationKind::Alert if !alert.output.is_empty() => format!("{}: {}", alert.rule, alert.output),
-        _ => text(notification),
+    let (rule, text) = (&notification.alert.rule, text(notification));
+    match notification.kind {
+        NotificationKind::Alert if !text.starts_with(rule) => format!("{rule}: {text}"),
+        _ => text,
     }
+}
+
+/// The output without the `HH:MM:SS.nnnnnnnnn: Priority ` (or ISO 8601) that Falco and the sensor start it with: time and
+/// priority have their own places in every notification.
+fn message(alert: &Alert) -> &str {
+    let without_prefix = alert.output.split_once(": ").and_then(|(time, rest)| {
+        let is_time = time.bytes().all(|byte| byte.is_ascii_digit() || b":.-+TZ".contains(&byte));
+        rest.strip_prefix(alert.priority.name())?.strip_prefix(' ').filter(|_| is_time)
+    });
+    without_prefix.unwrap_or(&alert.output)
 }
 
 /// An output field's value as text: strings as they are, null as nothing, the rest as JSON.

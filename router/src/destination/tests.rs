@@ -340,3 +340,18 @@ async fn a_failed_delivery_shows_neither_url_nor_secret() {
         assert!(!shown.contains("hunter2") && !shown.contains("127.0.0.1") && shown.contains("refused"), "{shown}");
     }
 }
+
+#[test]
+fn time_priority_and_rule_are_said_once() {
+    let check = |output: &str, expected: &str| {
+        let mut alert = Arc::unwrap_or_clone(bare_alert());
+        (alert.rule, alert.output, alert.priority) = ("Shell".to_owned(), output.to_owned(), tercel_alert::Priority::Warning);
+        let notification = notification(Arc::new(alert), NotificationKind::Alert);
+        assert_eq!(crate::render::headline(&notification), expected, "{output}");
+    };
+    check("16:38:40.618643973: Warning Shell: bash started", "Shell: bash started");
+    check("2026-11-23T16:38:40.618643973+0000: Warning bash started", "Shell: bash started");
+    check("16:38:40.618643973: Error bash started", "Shell: 16:38:40.618643973: Error bash started");
+    check("a: Warning bash", "Shell: a: Warning bash");
+    check("", "Shell");
+}
