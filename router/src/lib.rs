@@ -37,7 +37,7 @@ pub mod routing;
 pub mod secret;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,11 +122,11 @@ pub fn check(routing: &Path, state: &Path) -> Result<Checked, RoutingError> {
 }
 
 impl Router {
-    /// Reads the routing file, binds the sockets and starts to work. Needs tokio's runtime.
+    /// Reads the routing file, binds the sockets and starts to work.
     ///
     /// # Errors
     /// See [`StartError`]; nothing runs then.
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
         install_crypto();
         settings.check()?;
         let mut routing = Routing::read(&settings.routing)?;
@@ -135,8 +135,11 @@ impl Router {
             warn!("{warning}");
         }
         create_state(&settings.state)?;
-        let tcp = settings.listen.map(|address| bind_tcp(address, "--listen")).transpose()?;
-        let (admin_listener, admin_addr) = bind_tcp(settings.admin, "--admin")?;
+        let tcp = match settings.listen {
+            Some(address) => Some(bind_tcp(address, "--listen").await?),
+            None => None,
+        };
+        let (admin_listener, admin_addr) = bind_tcp(settings.admin, "--admin").await?;
         let unix = settings.unix.as_deref().map(bind_unix).transpose()?;
 
         let metrics = Arc::new(Metrics::new());
@@ -189,9 +192,9 @@ impl Router {
         })
     }
 
-    /// Where alerts are taken by TCP; port 0 where TCP is switched off.
-    pub fn ingest_addr(&self) -> SocketAddr {
-        self.ingest_addr.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
+    /// Where alerts are taken by TCP; `None`: nowhere.
+    pub fn ingest_addr(&self) -> Option<SocketAddr> {
+        self.ingest_addr
     }
 
     /// Where `/metrics`, `/livez` and `/readyz` are.
@@ -257,8 +260,8 @@ fn create_state(path: &Path) -> Result<(), StartError> {
     std::fs::create_dir_all(path).map_err(|source| StartError::State { path: path.to_owned(), source })
 }
 
-fn bind_tcp(address: SocketAddr, flag: &'static str) -> Result<(Listener, SocketAddr), StartError> {
-    serve::bind_tcp(address).map_err(|error| listen_error(address.to_string(), &error, flag))
+async fn bind_tcp(address: SocketAddr, flag: &'static str) -> Result<(Listener, SocketAddr), StartError> {
+    serve::bind_tcp(address).await.map_err(|error| listen_error(address.to_string(), &error, flag))
 }
 
 fn bind_unix(path: &Path) -> Result<(Listener, SocketFile), StartError> {

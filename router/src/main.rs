@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use tercel_router::config::Flags;
 use tercel_router::{EXIT_CONFIGURATION, EXIT_FAILURE, Router, Settings, SettingsError};
 use tokio::io::BufReader;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Routes, deduplicates, limits and delivers security alerts.
@@ -91,11 +91,15 @@ fn run(args: RunArgs) -> ExitCode {
 
 async fn serve(settings: Settings) -> ExitCode {
     let reads_stdin = settings.stdin;
-    let router = match Router::start(settings) {
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format!("cannot wait for signals: {error}"), EXIT_FAILURE),
+    };
+    let router = match Router::start(settings).await {
         Ok(router) => router,
         Err(error) => return fail(&error, error.exit_code()),
     };
-    let result = wait_for_end(&router, reads_stdin).await;
+    let result = wait_for_end(&router, signals, reads_stdin).await;
     router.shutdown().await;
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -103,13 +107,23 @@ async fn serve(settings: Settings) -> ExitCode {
     }
 }
 
-/// Until somebody asks the process to end, or standard input does.
-async fn wait_for_end(router: &Router, reads_stdin: bool) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+/// What asks the process to end; waited for before anything is taken.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+}
+
+/// Until a signal asks for it, or standard input ends.
+async fn wait_for_end(router: &Router, mut signals: Signals, reads_stdin: bool) -> anyhow::Result<()> {
     tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        _ = signals.terminate.recv() => Ok(()),
+        _ = signals.interrupt.recv() => Ok(()),
         read = router.take_lines(BufReader::new(tokio::io::stdin())), if reads_stdin => {
             read.context("cannot read standard input")
         }

@@ -169,7 +169,7 @@ impl Routing {
         Self::parse(path, &text).map_err(RoutingError::Problems)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, Vec<Problem>> {
         let source = Source { path, text };
         let file = toml::from_str::<FileTable>(text).map_err(|error| vec![source.syntax(&error)])?;
         compile::compile(source, file)

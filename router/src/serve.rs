@@ -2,9 +2,9 @@
 //! occupying the router.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -67,21 +67,19 @@ pub(crate) struct House {
 /// A Unix socket's file, removed at the end.
 pub(crate) struct SocketFile(PathBuf);
 
-/// Needs tokio's runtime.
-pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
-    let listener = StdTcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
+pub(crate) async fn bind_tcp(address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
-    Ok((Listener::Tcp(TcpListener::from_std(listener)?), bound))
+    Ok((Listener::Tcp(listener), bound))
 }
 
 /// Takes the place of a socket that nobody listens at any more. Needs tokio's runtime.
 pub(crate) fn bind_unix(path: &Path) -> io::Result<(Listener, SocketFile)> {
     remove_stale(path)?;
-    let listener = StdUnixListener::bind(path)?;
+    let listener = UnixListener::bind(path)?;
+    let file = SocketFile(path.to_owned());
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
-    listener.set_nonblocking(true)?;
-    Ok((Listener::Unix(UnixListener::from_std(listener)?), SocketFile(path.to_owned())))
+    Ok((Listener::Unix(listener), file))
 }
 
 fn remove_stale(path: &Path) -> io::Result<()> {
