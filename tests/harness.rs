@@ -2,14 +2,18 @@
 
 /// Prometheus' text format, read back: values by name and labels, and the conservation law.
 mod metrics;
+/// A router in this process, on free ports and in a folder of its own.
+mod router;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use e2e::receivers::Webhook;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 pub(crate) use metrics::Metrics;
+pub(crate) use router::{Answer, TestRouter};
 
 /// For everything that takes milliseconds on an idle machine; builds may run beside the tests.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -72,6 +76,17 @@ pub(crate) fn alert(rule: &str, priority: &str, process: &str) -> Value {
         },
         "tags": ["T1003", "host"],
     })
+}
+
+/// `[destination.NAME]` of a webhook.
+pub(crate) fn webhook(name: &str, receiver: &Webhook) -> String {
+    format!("[destination.{name}]\ntype = \"webhook\"\nurl = \"{}\"\n", receiver.url())
+}
+
+/// Routing that sends everything to one webhook, `hook`, without deduplication. `more` goes into the route.
+pub(crate) fn all_to(receiver: &Webhook, more: &str) -> String {
+    let dedup = if more.contains("dedup") { "" } else { "dedup = { window = \"0s\" }\n" };
+    format!("[[route]]\nname = \"all\"\nto = [\"hook\"]\n{dedup}{more}\n{}", webhook("hook", receiver))
 }
 
 /// An alert of somebody who controls every text in it: mentions, line breaks, terminal codes, text direction, bytes that

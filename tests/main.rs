@@ -1,6 +1,16 @@
-//! Tercel seen from outside, as one test binary: `cargo test --package e2e`.
+//! Tercel seen from outside, as one test binary: `cargo test --package e2e`. The binaries must be built before.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails on the spot")]
+
+/// Each destination against a stand-in for its service.
+mod destinations;
+/// A router whose destinations fail, hang, refuse or are too slow, and that is told to stop.
+mod failure;
+/// One router, from the request to the notification: routes, deduplication, limits, hostile texts.
+mod flow;
 /// What the tests stand on: the router in process, alerts to send, metrics to read, waits that say what they saw.
 mod harness;
+/// What senders are told, and what operators may ask.
+mod ingest;
 /// What holds across files and crates, and no compiler checks.
 mod tidy;
