@@ -48,6 +48,16 @@ fn is_installed(package: &str) -> bool {
         .is_ok_and(|output| output.status.success() && output.stdout == b"installed")
 }
 
+/// The version that apt would install; none where this is not Debian.
+pub(crate) fn debian_candidate(package: &str) -> Option<String> {
+    if !on_debian() || step::run(apt().args(["update", "-qq"])).is_err() {
+        return None;
+    }
+    let output = Command::new("apt-cache").args(["policy", package]).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find_map(|line| line.trim().strip_prefix("Candidate: ").map(str::to_owned))
+}
+
 /// The version of an installed Debian package.
 pub(crate) fn package_version(package: &str) -> Option<String> {
     let output = Command::new("dpkg-query").args(["-W", "-f", "${Version}", package]).output().ok()?;

@@ -6,6 +6,7 @@ mod docs;
 mod ebpf;
 mod install;
 mod lanes;
+mod manifests;
 mod routing;
 mod run;
 mod service;
