@@ -345,7 +345,8 @@ async fn a_failed_delivery_shows_neither_url_nor_secret() {
 fn time_priority_and_rule_are_said_once() {
     let check = |output: &str, expected: &str| {
         let mut alert = Arc::unwrap_or_clone(bare_alert());
-        (alert.rule, alert.output, alert.priority) = ("Shell".to_owned(), output.to_owned(), tercel_alert::Priority::Warning);
+        (alert.rule, alert.output, alert.priority) =
+            ("Shell".to_owned(), output.to_owned(), tercel_alert::Priority::Warning);
         let notification = notification(Arc::new(alert), NotificationKind::Alert);
         assert_eq!(crate::render::headline(&notification), expected, "{output}");
     };
