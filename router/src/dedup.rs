@@ -19,8 +19,8 @@ use tokio_util::time::{DelayQueue, delay_queue};
 use crate::destination::Summary;
 use crate::fingerprint::Fingerprint;
 
-/// Memory of one destination's open windows, their first alerts included: about 40,000 alerts of usual size.
-const WINDOWS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Memory of one destination's open windows, their first alerts included: about 4,000 alerts of usual size.
+const WINDOWS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What a window costs beside its alert.
 const WINDOW_BYTES: usize = 512;

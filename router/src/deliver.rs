@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::destination::{Destination, NotificationKind, Reason, Retry, SendError};
-use crate::metrics::{DestinationMetrics, Dropped};
+use crate::metrics::{DestinationMetrics, Dropped, MAX_AGE};
 use crate::store::{Entry, Queue};
 
 /// The wait before the first retry; it doubles with each further one.
@@ -41,7 +41,7 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 enum Outcome {
     Delivered,
-    /// The label of the counter: why the last attempt failed, or `max_age`.
+    /// The label of the counter: why the last attempt failed, or [`MAX_AGE`].
     Dead(&'static str),
     Abandoned,
 }
@@ -70,8 +70,8 @@ impl Worker {
                 return Outcome::Dead(failure.reason.name());
             };
             if entry.accepted.elapsed() + wait > AGE_MAX {
-                self.log_dead(entry, "max_age", &failure);
-                return Outcome::Dead("max_age");
+                self.log_dead(entry, MAX_AGE, &failure);
+                return Outcome::Dead(MAX_AGE);
             }
             self.log_retry(retry, wait, &failure);
             sleep(wait).await;
@@ -144,7 +144,13 @@ fn seconds_since(time: Timestamp) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use uuid::Uuid;
+
     use super::*;
+    use crate::destination::Notification;
+    use crate::metrics::Metrics;
 
     #[track_caller]
     fn check(retry: u32, decision: Retry, jitter: f64, expected_ms: Option<u64>) {
@@ -176,6 +182,52 @@ mod tests {
     #[test]
     fn a_final_refusal_is_not_retried() {
         check(0, Retry::Never, 0.5, None);
+    }
+
+    /// A queue with so many alerts, and a worker whose destination nobody listens at.
+    fn unreachable(alerts: usize) -> (Arc<Queue>, DestinationMetrics, Worker) {
+        let config = toml::from_str("type = \"webhook\"\nurl = \"http://127.0.0.1:1/\"").unwrap();
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let destination = Arc::new(Destination::build("d", &config, Path::new(""), Path::new("")).unwrap());
+        let metrics = Metrics::new().destination("d");
+        let queue = Arc::new(Queue::new(metrics.clone()));
+        for _ in 0..alerts {
+            let value = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
+            let alert = Arc::new(serde_json::from_value(value).unwrap());
+            let kind = NotificationKind::Alert;
+            let notification = Notification { id: Uuid::now_v7(), alert, route: "r".into(), dedup_key: None, kind };
+            queue.commit(Entry { notification, weight: 1, accepted: Instant::now() });
+        }
+        queue.close();
+        let worker = Worker {
+            destination,
+            queue: Arc::clone(&queue),
+            metrics: metrics.clone(),
+            abandon: CancellationToken::new(),
+        };
+        (queue, metrics, worker)
+    }
+
+    #[tokio::test]
+    async fn what_is_left_when_draining_ends_is_dropped_and_counted() {
+        let (_queue, metrics, worker) = unreachable(3);
+        let abandon = worker.abandon.clone();
+        let running = tokio::spawn(worker.run());
+        sleep(Duration::from_millis(100)).await;
+        abandon.cancel();
+        running.await.unwrap();
+        assert_eq!((metrics.dropped(Dropped::Shutdown), metrics.queued.get()), (3, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unreachable_destination_is_tried_for_a_day_and_the_alert_is_then_dead() {
+        let (_queue, metrics, worker) = unreachable(1);
+        let start = Instant::now();
+        worker.run().await;
+        assert_eq!((metrics.dead(MAX_AGE), metrics.queued.get()), (1, 0));
+        let age = start.elapsed();
+        assert!(age + RETRY_WAIT_MAX > AGE_MAX && age < AGE_MAX + RETRY_WAIT_MAX, "{age:?}");
+        assert!(metrics.retries.get() > 1_000, "{}", metrics.retries.get());
     }
 
     #[test]

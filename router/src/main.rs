@@ -31,7 +31,7 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// Settings of the process; above it go the variables TERCEL_ROUTER_*, above those the flags
+    /// Settings of the process; variables that begin with `TERCEL_ROUTER_` go above it, flags above those
     #[arg(long, value_name = "FILE", env = "TERCEL_ROUTER_CONFIG")]
     config: Option<PathBuf>,
     /// The routing file [default: routing.toml]

@@ -22,11 +22,19 @@ use prometheus::{
 };
 use tercel_alert::{Alert, Priority};
 
+use crate::destination::Reason;
+
 /// Rule names that get a label of their own; later ones are counted as `other`.
 const RULES_MAX: usize = 256;
 
 /// What rules beyond [`RULES_MAX`] are counted as.
 const OTHER: &str = "other";
+
+/// Why an alert is dead that its destination never refused for good.
+pub(crate) const MAX_AGE: &str = "max_age";
+
+/// Kinds of notifications; all but the first are the router's own.
+const KINDS: [&str; 3] = ["alert", "summary", "digest"];
 
 /// Seconds of one delivery attempt: a local file to a slow service.
 const DELIVERY_BUCKETS: &[f64] = &[0.000_1, 0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
@@ -86,6 +94,14 @@ impl Suppressed {
         match self {
             Self::Dedup => "dedup",
             Self::Limit => "limit",
+        }
+    }
+}
+
+impl Dropped {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
         }
     }
 }
@@ -247,9 +263,7 @@ impl Metrics {
     pub(crate) fn destination(&self, name: &str) -> DestinationMetrics {
         let families = &self.destinations;
         let label = &[name];
-        for reason in Suppressed::ALL {
-            families.suppressed.with_label_values(&[name, reason.name()]);
-        }
+        families.show_zeros(name);
         DestinationMetrics {
             received: families.received.with_label_values(label),
             delivered: families.delivered.with_label_values(label),
@@ -293,13 +307,22 @@ impl DestinationMetrics {
     }
 
     pub(crate) fn count_dropped(&self, reason: Dropped) {
-        let Dropped::Shutdown = reason;
-        self.dropped.with_label_values(&[self.name.as_str(), "shutdown"]).inc();
+        self.dropped.with_label_values(&[self.name.as_str(), reason.name()]).inc();
     }
 
-    /// `reason`: why the last attempt failed, or `max_age`.
+    /// `reason`: why the last attempt failed, or [`MAX_AGE`].
     pub(crate) fn count_dead(&self, reason: &str) {
         self.dead.with_label_values(&[self.name.as_str(), reason]).inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn dropped(&self, reason: Dropped) -> u64 {
+        self.dropped.with_label_values(&[self.name.as_str(), reason.name()]).get()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn dead(&self, reason: &str) -> u64 {
+        self.dead.with_label_values(&[self.name.as_str(), reason]).get()
     }
 
     /// A notification that arrived. `kind`: alert, summary or digest.
@@ -363,6 +386,27 @@ impl DestinationFamilies {
                 "Bodies built without the configured template because it failed, since the start.",
                 destination,
             ),
+        }
+    }
+}
+
+impl DestinationFamilies {
+    /// Makes every counter of the destination present before it first counts.
+    fn show_zeros(&self, name: &str) {
+        for reason in Suppressed::ALL {
+            self.suppressed.with_label_values(&[name, reason.name()]);
+        }
+        self.dropped.with_label_values(&[name, Dropped::Shutdown.name()]);
+        self.dead.with_label_values(&[name, MAX_AGE]);
+        for reason in Reason::ALL {
+            self.dead.with_label_values(&[name, reason.name()]);
+            self.failures.with_label_values(&[name, reason.name()]);
+        }
+        for kind in KINDS {
+            self.notifications.with_label_values(&[name, kind]);
+        }
+        for kind in &KINDS[1..] {
+            self.lost.with_label_values(&[name, kind]);
         }
     }
 }

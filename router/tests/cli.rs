@@ -1,5 +1,7 @@
 //! The command line as a person meets it: exit codes and messages.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

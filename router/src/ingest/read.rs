@@ -24,6 +24,9 @@ const NAME_BYTES_MAX: usize = 255;
 const TAGS_MAX: usize = 64;
 const TAG_BYTES_MAX: usize = 256;
 
+/// Memory of one alert: a body of nothing but tiny values would need a hundred times its size.
+const ALERT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Bytes of a parser's message that are passed back.
 const MESSAGE_BYTES_MAX: usize = 256;
 
@@ -111,6 +114,9 @@ fn check(alert: &Alert) -> Result<(), String> {
     if alert.rule.is_empty() {
         return Err("`rule` is empty; it names the rule that matched".to_owned());
     }
+    if weigh(alert) > ALERT_BYTES_MAX {
+        return Err(format!("the alert needs more than {ALERT_BYTES_MAX} bytes of memory; it has too many values"));
+    }
     check_tags(&alert.tags)
 }
 
@@ -197,6 +203,13 @@ mod tests {
         for bad in [alert(""), alert(&"x".repeat(RULE_BYTES_MAX + 1)), tagged, long_tag] {
             check(&bad.to_string(), &[], &[(1, Rejected::TooLong)]);
         }
+    }
+
+    #[test]
+    fn a_flood_of_tiny_values_is_refused() {
+        let mut bad = alert("a");
+        bad["output_fields"] = json!({"a.b": vec![1; ALERT_BYTES_MAX / VALUE_BYTES]});
+        check(&bad.to_string(), &[], &[(1, Rejected::TooLong)]);
     }
 
     #[test]
