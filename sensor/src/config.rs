@@ -59,7 +59,9 @@ pub enum Error {
     Settings { file: Option<PathBuf>, message: String },
     #[error("cannot read the token file {}", path.display())]
     TokenFile { path: PathBuf, source: std::io::Error },
-    #[error("{place}: {source}")]
+    #[error("log `{directives}`; use a level, or directives such as `info,tercel_sensor=debug`")]
+    Log { directives: String, source: tracing_subscriber::filter::ParseError },
+    #[error("the token of {place} cannot be used")]
     Token { place: String, source: crate::emit::BadToken },
 }
 

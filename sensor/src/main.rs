@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
-use tercel_sensor::config::{Overrides, Settings};
+use tercel_sensor::config::{self, Overrides, Settings};
 use tercel_sensor::emit::Output;
 use tercel_sensor::rules::{Problem, Severity};
 use tercel_sensor::{doctor, fields, rules, run};
@@ -108,7 +108,7 @@ fn watch(arguments: RunArguments) -> Result<ExitCode, Failure> {
         token_file: arguments.token_file,
     };
     let settings = Settings::load(arguments.rules.config.as_deref(), &overrides)?;
-    start_log(&settings);
+    start_log(&settings.log)?;
     run::run(&settings)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -196,8 +196,9 @@ fn describe(error: &run::Error) -> String {
 }
 
 /// Messages for people, on standard error.
-fn start_log(settings: &Settings) {
-    let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|_| EnvFilter::new("info"));
+fn start_log(directives: &str) -> Result<(), config::Error> {
+    let filter = EnvFilter::try_new(directives)
+        .map_err(|source| config::Error::Log { directives: directives.to_owned(), source })?;
     let is_terminal = io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -205,6 +206,7 @@ fn start_log(settings: &Settings) {
         .with_ansi(is_terminal)
         .with_target(false)
         .init();
+    Ok(())
 }
 
 /// A reader that went away (`| head`) is no failure.

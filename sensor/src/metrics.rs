@@ -98,7 +98,9 @@ pub struct Metrics {
     events: Vec<IntCounter>,
     kernel_seen: IntCounterVec,
     dropped: IntCounterVec,
-    lost: IntGauge,
+    lost: IntCounter,
+    /// `lost` of the last second.
+    lost_before: AtomicU64,
     malformed: IntCounter,
     read_faults: IntCounter,
     compat_calls: IntCounter,
@@ -136,7 +138,8 @@ impl Metrics {
             events: RecordKind::ALL.iter().map(|kind| events.with_label_values(&[kind.name()])).collect(),
             kernel_seen: register.counters(KERNEL_SEEN)?,
             dropped: register.counters(DROPPED)?,
-            lost: register.gauge(LOST)?,
+            lost: register.counter(LOST)?,
+            lost_before: AtomicU64::new(0),
             malformed: register.counter(MALFORMED)?,
             read_faults: register.counter(READ_FAULTS)?,
             compat_calls: register.counter(COMPAT_CALLS)?,
@@ -197,9 +200,11 @@ impl Metrics {
         raise(&self.recursion_misses, recursion_misses);
     }
 
-    /// A late record takes its gap back: `lost` is what is missing so far.
+    /// To be called once a second. A late record takes its gap back, and a counter cannot go down: a loss counts when it
+    /// is still one a second later.
     pub fn set_ring(&self, lost: u64, malformed: u64) {
-        self.lost.set(lost.try_into().unwrap_or(i64::MAX));
+        let before = self.lost_before.swap(lost, Ordering::Relaxed);
+        raise(&self.lost, lost.min(before));
         raise(&self.malformed, malformed);
     }
 
@@ -311,6 +316,15 @@ mod tests {
         for kind in RecordKind::ALL {
             assert!(text.contains(&format!("tercel_sensor_events_total{{kind=\"{}\"}} 1", kind.name())), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_loss_that_was_only_a_late_record_is_none() {
+        let metrics = Metrics::new().unwrap();
+        for lost in [5, 2, 2, 9] {
+            metrics.set_ring(lost, 0);
+        }
+        assert!(text(&metrics).contains("tercel_sensor_lost_total 2"));
     }
 
     #[test]

@@ -240,7 +240,93 @@ fn builder() -> reqwest::ClientBuilder {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+    use tokio::net::{TcpListener, UnixListener};
+
     use super::*;
+
+    /// Alerts with the rules `r0`, `r1`, …
+    fn queued(count: usize, metrics: &Arc<Metrics>) -> Receiver<Alert> {
+        let (mut queue, receiver) = crate::emit::queue(Arc::clone(metrics));
+        for number in 0..count {
+            let text = format!(r#"{{"time":"2026-01-01T00:00:00Z","rule":"r{number}","priority":"info"}}"#);
+            queue.push(serde_json::from_str(&text).unwrap());
+        }
+        receiver
+    }
+
+    /// Reads one request and gives one answer; returns the request.
+    async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, status: &str, body: &str) -> String {
+        let mut request = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let text = String::from_utf8_lossy(&request).into_owned();
+            if let Some((head, content)) = text.split_once("\r\n\r\n") {
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+                if content.len() == length.parse::<usize>().unwrap() {
+                    let answer = format!(
+                        "HTTP/1.1 {status}\r\nconnection: close\r\nretry-after: 0\r\ncontent-length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    return text;
+                }
+            }
+            let read = stream.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "the request ended early: {text}");
+            request.extend_from_slice(&buffer[..read]);
+        }
+    }
+
+    /// Sends `count` alerts to an address with this path, which answers as told; returns the requests.
+    async fn exchange(path: &str, count: usize, answers: &[(&str, &str)], metrics: &Arc<Metrics>) -> Vec<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}{path}", listener.local_addr().unwrap());
+        let client = Client::tcp(url.parse().unwrap(), Some(Token::new("s3cret").unwrap())).unwrap();
+        let server = async {
+            let mut requests = Vec::new();
+            for (status, body) in answers {
+                requests.push(answer(listener.accept().await.unwrap().0, status, body).await);
+            }
+            requests
+        };
+        tokio::join!(run(&client, queued(count, metrics), metrics), server).1
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_sent_again_until_it_is_taken_and_what_was_rejected_is_counted() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let taken = r#"{"accepted":2,"rejected":[{"line":2,"code":"bad","message":"m"}]}"#;
+        let answers = [("503 Service Unavailable", ""), ("202 Accepted", taken)];
+        let requests = exchange("/v1/alerts", 3, &answers, &metrics).await;
+        assert!(requests[0].starts_with("POST /v1/alerts ") && requests[0].contains("authorization: Bearer s3cret"));
+        assert_eq!(requests[0].matches("\"rule\":").count(), 3);
+        assert_eq!(requests[0], requests[1]);
+        assert_eq!((metrics.sent.get(), metrics.failed.get(), metrics.retries.get()), (2, 1, 1));
+    }
+
+    #[tokio::test]
+    async fn another_path_gets_one_alert_per_request_and_a_refusal_is_final() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let requests = exchange("/", 2, &[("400 Bad Request", ""), ("200 OK", "ok")], &metrics).await;
+        assert!(requests[0].contains("\"r0\"") && !requests[0].contains("\"r1\"") && requests[1].contains("\"r1\""));
+        assert_eq!((metrics.sent.get(), metrics.failed.get(), metrics.retries.get()), (1, 1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_router_s_unix_socket_takes_batches() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("router.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let client = Client::unix(&path, None).unwrap();
+        let server = async { answer(listener.accept().await.unwrap().0, "202 Accepted", "{}").await };
+        let ((), request) = tokio::join!(run(&client, queued(2, &metrics), &metrics), server);
+        assert!(request.starts_with("POST /v1/alerts ") && request.contains("application/x-ndjson"));
+        assert_eq!(metrics.sent.get(), 2);
+    }
 
     #[track_caller]
     fn check(retry: u32, wait_s: Option<u64>, jitter: f64, expected_ms: u64) {

@@ -196,12 +196,15 @@ impl Processes {
     pub(super) fn apply(&mut self, record: &Record<'_>, containers: &Containers) {
         let header = &record.header;
         self.ensure_known(header);
-        let parent = self.get(header.ppid).and_then(|parent| parent.cwd.clone());
+        let parent_cwd = match record.kind {
+            RecordKind::Exec => self.get(header.ppid).and_then(|parent| parent.cwd.clone()),
+            _ => None,
+        };
         let Some(process) = self.by_tgid.get_mut(&header.tgid) else { return };
         process.seen_ns = header.time_ns;
         process.ppid = header.ppid;
         match record.kind {
-            RecordKind::Exec => exec(process, record, parent, containers),
+            RecordKind::Exec => exec(process, record, parent_cwd, containers),
             RecordKind::Fork => {
                 let child = fork(process, header.time_ns, ForkArguments::from_words(header.arguments));
                 self.insert(child);
@@ -337,8 +340,15 @@ fn exec(process: &mut Process, record: &Record<'_>, parent_cwd: Option<Arc<[u8]>
         record.string(ExecArguments::STRING_EXE_PATH),
     ));
     let directories = record.strings().skip(ExecArguments::STRING_CGROUP);
-    if let Lookup::Known(container) = containers.of_record(header.tgid, header.cgroup_id, directories) {
-        process.container = container;
+    match containers.of_record(header.tgid, header.cgroup_id, directories) {
+        Lookup::Known(container) => process.container = container,
+        // Gone already: most likely it was where its parent is, else what it inherited holds. The parent of a container's
+        // first process is the runtime, on the host, and says nothing.
+        Lookup::Unknown => {
+            if let Lookup::Known(Some(container)) = Containers::of_process(header.ppid) {
+                process.container = Some(container);
+            }
+        }
     }
     let own = procfs::read_cwd(header.tgid).map(Into::into);
     process.cwd = own.or_else(|| procfs::read_cwd(header.ppid).map(Into::into)).or(parent_cwd).or(process.cwd.take());

@@ -60,7 +60,7 @@ pub static TABLE: &[Definition] = &[
     field(
         "evt.arg.flags",
         Kind::Text,
-        "The flags of an open: names such as `O_CREAT`, with `&#124;` between them.",
+        "The flags of an open: names such as `O_CREAT`, with vertical bars between them.",
         |event, _| opened(event).map(|file| Value::Text(file.flags())),
     ),
     field("evt.arg.name", Kind::Text, "The file of an open, as `fd.name`.", |event, _| {

@@ -102,7 +102,7 @@ mod tests {
     #[track_caller]
     fn check(metrics: &Metrics, method: Method, path: &str, expected: StatusCode) {
         let request = Request::builder().method(method).uri(path).body(()).unwrap();
-        let sample: SampleKernel = Arc::new(|metrics| metrics.set_ring(7, 0));
+        let sample: SampleKernel = Arc::new(|metrics| metrics.set_ring(0, 7));
         assert_eq!(answer(&request, metrics, &sample).status(), expected, "{path}");
     }
 
@@ -122,6 +122,6 @@ mod tests {
         check(&metrics, Method::GET, "/metrics?x=1", StatusCode::OK);
         check(&metrics, Method::POST, "/metrics", StatusCode::METHOD_NOT_ALLOWED);
         check(&metrics, Method::GET, "/etc/passwd", StatusCode::NOT_FOUND);
-        assert!(String::from_utf8(metrics.render()).unwrap().contains("tercel_sensor_lost_total 7"));
+        assert!(String::from_utf8(metrics.render()).unwrap().contains("tercel_sensor_malformed_total 7"));
     }
 }
