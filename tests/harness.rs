@@ -2,8 +2,14 @@
 
 /// Prometheus' text format, read back: values by name and labels, and the conservation law.
 mod metrics;
+/// A cgroup that looks as a container's.
+mod pod;
+/// Tercel's programs as processes: started, read, asked to stop.
+mod process;
 /// A router in this process, on free ports and in a folder of its own.
 mod router;
+/// The sensor on this machine's kernel, with a router and a webhook behind it.
+mod sensor;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +19,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 pub(crate) use metrics::Metrics;
-pub(crate) use router::{Answer, TestRouter};
+pub(crate) use pod::Pod;
+pub(crate) use process::{Process, binary, free_address, run, scrape};
+pub(crate) use router::{Answer, TestRouter, http_client};
+pub(crate) use sensor::{Watch, can_watch, not_here, sensor_command, skipped};
 
 /// For everything that takes milliseconds on an idle machine; builds may run beside the tests.
 pub(crate) const SOON: Duration = Duration::from_secs(10);

@@ -12,5 +12,9 @@ mod flow;
 mod harness;
 /// What senders are told, and what operators may ask.
 mod ingest;
+/// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.
+mod sensor;
 /// What holds across files and crates, and no compiler checks.
 mod tidy;
+/// For every shipped rule one harmless action that it must see.
+mod triggers;

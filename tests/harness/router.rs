@@ -41,7 +41,7 @@ impl TestRouter {
         let mut settings = settings(folder.path(), routing);
         change(&mut settings);
         let router = Router::start(settings).await.unwrap_or_else(|error| panic!("{error}\nin\n{routing}"));
-        Self { router, folder, client: client() }
+        Self { router, folder, client: http_client() }
     }
 
     pub(crate) fn state(&self) -> PathBuf {
@@ -128,7 +128,8 @@ pub(crate) fn settings(folder: &Path, routing: &str) -> Settings {
     }
 }
 
-fn client() -> Client {
+/// A client with a bound on every request.
+pub(crate) fn http_client() -> Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Already installed is as good: the router does it too.

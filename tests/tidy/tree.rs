@@ -5,7 +5,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-use crate::harness::{read, workspace};
+use crate::harness::{read, skipped, workspace};
 
 const OBJECT: &str = "sensor/bpf/tercel.bpf.o";
 
@@ -15,7 +15,8 @@ const PRIVATE_FOLDERS: [&str; 3] = ["/Users/", "/.cargo/registry/", "/.rustup/to
 #[test]
 fn the_kernel_object_is_the_one_whose_checksum_is_committed() {
     let object = std::fs::read(workspace().join(OBJECT)).unwrap();
-    let found: String = Sha256::digest(object).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = Sha256::digest(object).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let found: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
     let stated = read(format!("{OBJECT}.sha256"));
     let stated = stated.split_whitespace().next().unwrap_or_default();
     assert_eq!(stated, found, "{OBJECT}.sha256 is not of {OBJECT}; `cargo xtask ebpf` writes both");
@@ -45,7 +46,7 @@ fn tracked_files() -> Vec<PathBuf> {
             String::from_utf8_lossy(&output.stdout).split_terminator('\0').map(PathBuf::from).collect()
         }
         _ => {
-            println!("SKIPPED: git does not list the files of {}", workspace().display());
+            skipped("git does not list the files of this folder");
             Vec::new()
         }
     }

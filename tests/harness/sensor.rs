@@ -1,0 +1,115 @@
+//! The sensor on this machine's kernel: one at a time, with a router in this process and a webhook behind it.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use e2e::receivers::{Received, Webhook};
+use serde_json::Value;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::process::{Process, binary, free_address, scrape};
+use super::{Metrics, SOON, TestRouter, all_to, eventually, workspace};
+
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Tests that measure or count must not see each other's events.
+static KERNEL: Mutex<()> = Mutex::const_new(());
+
+/// `cat /etc/shadow` at the webhook: sensor → router → webhook.
+pub(crate) struct Watch {
+    pub(crate) hook: Webhook,
+    pub(crate) router: TestRouter,
+    sensor: Process,
+    metrics: SocketAddr,
+    _kernel: MutexGuard<'static, ()>,
+}
+
+/// Whether the sensor can run here. Where it cannot, says so; under CI that is a failure.
+pub(crate) fn can_watch() -> bool {
+    let why = if !rustix::process::geteuid().is_root() {
+        "the sensor needs root"
+    } else if !Path::new(BTF).exists() {
+        "the kernel shows no BTF"
+    } else {
+        return true;
+    };
+    skipped(why);
+    false
+}
+
+/// # Panics
+/// Under CI, where everything must run.
+pub(crate) fn skipped(why: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "cannot run: {why}; under CI skipping is a failure");
+    not_here(why);
+}
+
+/// Says what is not tested on this machine, and need not be.
+pub(crate) fn not_here(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Past the test runner, which shows the output of failed tests only.
+    writeln!(std::io::stderr(), "SKIPPED {test}: {why}").unwrap();
+}
+
+/// `tercel-sensor run` with the shipped rules.
+pub(crate) fn sensor_command(output: &str, metrics: SocketAddr) -> Command {
+    let mut command = Command::new(binary("tercel-sensor"));
+    command.current_dir(workspace()).args(["run", "--rules", "rules", "--output", output]);
+    command.arg("--metrics").arg(metrics.to_string());
+    command
+}
+
+impl Watch {
+    /// Everything goes to the webhook; `more` is put into the route. `None`: not on this machine.
+    pub(crate) async fn start(more: &str) -> Option<Self> {
+        if !can_watch() {
+            return None;
+        }
+        let kernel = KERNEL.lock().await;
+        let hook = Webhook::start().await;
+        let router = TestRouter::start(&all_to(&hook, more)).await;
+        let metrics = free_address();
+        let mut sensor = Process::start(&mut sensor_command(&format!("unix:{}", router.socket().display()), metrics));
+        sensor.ready(metrics).await;
+        Some(Self { hook, router, sensor, metrics, _kernel: kernel })
+    }
+
+    pub(crate) async fn metrics(&self) -> Metrics {
+        scrape(self.metrics).await
+    }
+
+    /// The notifications about one process so far; other processes of this machine have theirs.
+    pub(crate) fn about(&self, pid: u32) -> Vec<Value> {
+        let notifications = self.hook.received();
+        notifications.iter().map(Received::json).filter(|alert| alert["output_fields"]["proc.pid"] == pid).collect()
+    }
+
+    /// Waits for the first notification about a process that `is_wanted`.
+    pub(crate) async fn wait_for(&self, pid: u32, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, SOON, async || {
+            let about = self.about(pid);
+            let seen: Vec<_> = about.iter().map(|alert| alert["rule"].to_string()).collect();
+            about.into_iter().find(|alert| is_wanted(alert)).ok_or_else(|| {
+                format!(
+                    "{seen:?} of process {pid}, {} in all; the sensor says:\n{}",
+                    self.hook.count(),
+                    self.sensor.stderr()
+                )
+            })
+        })
+        .await
+    }
+
+    /// SIGTERM; `None`: the sensor did not end in that time.
+    pub(crate) async fn terminate(&mut self, within: Duration) -> Option<ExitStatus> {
+        self.sensor.terminate(within).await
+    }
+
+    /// What the sensor printed for people.
+    pub(crate) fn log(&self) -> String {
+        self.sensor.stderr()
+    }
+}
