@@ -14,6 +14,7 @@ use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tercel_alert::Alert;
+use tokio::time::Instant;
 use tokio_util::time::{DelayQueue, delay_queue};
 
 use crate::destination::Summary;
@@ -55,6 +56,7 @@ struct Window {
     samples: Vec<String>,
     /// `None` until the window is opened.
     timer: Option<delay_queue::Key>,
+    opened: Instant,
 }
 
 /// The windows that a request would open.
@@ -183,6 +185,7 @@ impl OpenWindow {
             last: candidate.alert.time,
             samples: Vec::new(),
             timer: None,
+            opened: Instant::now(),
         })))
     }
 
@@ -220,7 +223,7 @@ impl OpenWindow {
                     first: window.alert.time,
                     last: window.last,
                     samples: std::mem::take(&mut window.samples),
-                    window: window.length,
+                    window: window.open_for(),
                 },
             })
         })
@@ -228,6 +231,13 @@ impl OpenWindow {
 
     fn with<T>(&self, action: impl FnOnce(&mut Window) -> T) -> T {
         action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Window {
+    /// The window's length; less where it closes early, in whole seconds, rounded up.
+    fn open_for(&self) -> Duration {
+        self.length.min(Duration::from_secs(self.opened.elapsed().as_secs() + 1))
     }
 }
 
@@ -240,7 +250,7 @@ fn cut(text: &str) -> &str {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::time::{Instant, advance};
+    use tokio::time::advance;
 
     use super::*;
 
@@ -329,6 +339,15 @@ mod tests {
         let mut counts: Vec<_> = dedup.close_all().iter().map(|closed| closed.summary.count).collect();
         counts.sort_unstable();
         assert_eq!((counts, dedup.len()), (vec![1, 2], 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_that_closes_early_says_how_long_it_was_open() {
+        let mut dedup = Dedup::new();
+        push(&mut dedup, 1, "o");
+        push(&mut dedup, 1, "o");
+        advance(Duration::from_millis(1_500)).await;
+        assert_eq!(dedup.close_all()[0].summary.window, Duration::from_secs(2));
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub struct Summary {
     pub last: Timestamp,
     /// Up to three differing outputs.
     pub samples: Vec<String>,
+    /// How long the window was open: its length, or less where it was closed early.
     pub window: Duration,
 }
 
