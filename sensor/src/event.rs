@@ -224,19 +224,4 @@ impl<'a> Event<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_sorted_and_without_duplicates() {
-        assert!(NAMES.windows(2).all(|pair| pair[0] < pair[1]));
-    }
-
-    #[test]
-    fn the_bitmap_holds_the_system_calls_and_nothing_for_the_scheduler() {
-        let bitmap = interest([EventType::OPENAT, EventType::CLONE, EventType::PROCEXIT]);
-        assert_eq!(bitmap.iter().map(|word| word.count_ones()).sum::<u32>(), 1);
-        let number = EventType::OPENAT.syscall().unwrap();
-        assert_ne!(bitmap[number as usize / 64] & (1 << (number % 64)), 0);
-    }
-}
+mod tests;

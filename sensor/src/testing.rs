@@ -73,6 +73,23 @@ impl Builder {
         self
     }
 
+    pub(crate) fn result(mut self, result: i64) -> Self {
+        self.header.result = result;
+        self
+    }
+
+    pub(crate) fn started(mut self, start_ns: u64) -> Self {
+        self.header.start_ns = start_ns;
+        self
+    }
+
+    /// Of a fork.
+    pub(crate) fn child_started(mut self, start_ns: u64) -> Self {
+        let child_tgid = ForkArguments::from_words(self.header.arguments).child_tgid;
+        self.header.arguments = ForkArguments { child_tgid, child_start_ns: start_ns }.to_words();
+        self
+    }
+
     pub(crate) fn comm(mut self, comm: &str) -> Self {
         self.header.comm = [0; 16];
         self.header.comm[..comm.len()].copy_from_slice(comm.as_bytes());

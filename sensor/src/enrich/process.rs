@@ -377,3 +377,6 @@ fn rename(process: &mut Process, header: &RecordHeader) {
 pub(crate) fn comm(header: &RecordHeader) -> &[u8] {
     header.comm.split(|byte| *byte == 0).next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+use super::*;
+use crate::enrich::State;
+use crate::testing::{Builder, CAT, INIT, SHELL, state_with_cat};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+fn names(state: &State, tgid: u32) -> Vec<String> {
+    let process = state.processes.get(tgid).unwrap();
+    let ancestors = state.processes.ancestors(process);
+    ancestors.map(|ancestor| String::from_utf8_lossy(ancestor.name()).into_owned()).collect()
+}
+
+fn exit(tgid: u32, ppid: u32) -> Builder {
+    Builder::new(RecordKind::Exit).process(tgid, ppid)
+}
+
+#[test]
+fn arguments_are_joined_and_the_program_s_own_name_is_not_among_them() {
+    let table: [(&[u8], &str, &str, &str); 5] = [
+        (b"cat\0-n\0/etc/shadow\0", "cat", "cat -n /etc/shadow", "-n /etc/shadow"),
+        (b"-bash\0", "-bash", "cat", ""),
+        (b"", "", "cat", ""),
+        (b"cat\0\0x\0", "cat", "cat  x", " x"),
+        (b"cat\0cut at its boun", "cat", "cat cut at its boun", "cut at its boun"),
+    ];
+    for (arguments, exe, cmdline, rest) in table {
+        let image = Image::new(b"cat", arguments, b"/usr/bin/cat");
+        assert_eq!((&*image.exe, &*image.cmdline), (exe.as_bytes(), cmdline.as_bytes()));
+        assert_eq!(&image.cmdline[image.arguments_at..], rest.as_bytes());
+    }
+}
+
+#[test]
+fn a_process_that_renames_itself_keeps_its_arguments() {
+    let mut state = state_with_cat();
+    Builder::open("/x", 3).comm("innocent").apply(&mut state);
+    let process = state.processes.get(CAT).unwrap();
+    assert_eq!((process.name(), process.cmdline()), (&b"innocent"[..], &b"innocent /etc/shadow"[..]));
+    assert_eq!((process.arguments(), process.exe_path()), (&b"/etc/shadow"[..], &b"/usr/bin/cat"[..]));
+}
+
+#[test]
+fn a_number_used_again_is_another_process() {
+    let mut state = state_with_cat();
+    let again = Builder::open("/x", 3).comm("other").started(9 * SECOND_NS);
+    again.apply(&mut state);
+    let process = state.processes.get(CAT).unwrap();
+    assert_eq!((process.name(), process.exe_path()), (&b"other"[..], &b""[..]));
+}
+
+#[test]
+fn an_ancestor_younger_than_its_descendant_is_none() {
+    let mut state = state_with_cat();
+    assert_eq!(names(&state, CAT), ["sh", "init"]);
+    Builder::fork(INIT, 0, SHELL).child_started(9 * SECOND_NS).apply(&mut state);
+    assert_eq!(names(&state, CAT), [""; 0]);
+}
+
+#[test]
+fn a_process_that_ended_is_remembered_while_a_child_is_and_thirty_seconds_at_least() {
+    let mut state = state_with_cat();
+    exit(SHELL, INIT).apply(&mut state);
+    state.tick(3_600 * SECOND_NS);
+    assert_eq!(names(&state, CAT), ["sh", "init"]);
+
+    exit(CAT, SHELL).apply(&mut state);
+    state.tick(20 * SECOND_NS);
+    assert!(state.processes.get(CAT).is_some());
+    state.tick(40 * SECOND_NS);
+    state.tick(40 * SECOND_NS);
+    assert!(state.processes.get(CAT).is_none() && state.processes.get(SHELL).is_none());
+    assert!(state.processes.get(INIT).is_some());
+}
+
+#[test]
+fn an_orphan_s_new_parent_counts() {
+    let mut state = state_with_cat();
+    Builder::open("/x", 3).process(CAT, INIT).apply(&mut state);
+    assert_eq!(names(&state, CAT), ["init"]);
+}
+
+#[test]
+fn a_full_table_gives_up_what_was_not_heard_of_for_longest_and_counts_it() {
+    let mut state = state_with_cat();
+    for child in 0..u32::try_from(PROCESSES_MAX).unwrap() {
+        Builder::fork(SHELL, INIT, CAT + 1 + child).apply(&mut state);
+    }
+    let counts = state.processes.counts();
+    assert!(state.processes.len() <= PROCESSES_MAX);
+    assert_eq!(state.processes.len() as u64 + counts.evicted, PROCESSES_MAX as u64 + 3);
+}
+
+#[test]
+fn look_ups_stop_when_the_budget_is_spent() {
+    let mut state = state_with_cat();
+    for number in 0..LOOKUPS_MAX + 10 {
+        // Neither these processes nor their parents are in /proc.
+        Builder::open("/x", 3).process(CAT + 10 + 2 * number, CAT + 11 + 2 * number).apply(&mut state);
+    }
+    let counts = state.processes.counts();
+    assert!(counts.over_budget > 0 && counts.gone <= u64::from(LOOKUPS_MAX), "{counts:?}");
+    assert_eq!(state.processes.get(CAT + 10 + 2 * LOOKUPS_MAX).unwrap().name(), b"cat");
+}
+
+#[test]
+fn running_processes_are_found_at_the_start() {
+    let mut processes = Processes::default();
+    processes.seed();
+    let own = processes.get(std::process::id()).unwrap();
+    let program = std::env::current_exe().unwrap();
+    assert_eq!(own.exe_path(), program.as_os_str().as_encoded_bytes());
+    assert!(processes.ancestors(own).count() > 0);
+}
