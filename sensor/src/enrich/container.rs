@@ -219,7 +219,7 @@ mod tests {
         check("0::/init.scope", None);
         check("0::/user.slice/user-0.slice/session-1.scope", None);
         check("0::/system.slice/cron.service", None);
-        check("4:memory:/workers/efe442ac98afb5e8ddb8b61dceb6b816\n0::/", None);
+        check("4:memory:/workers/0123456789abcdef0123456789abcdef\n0::/", None);
         check("0::/docker/ID0", None);
         check("no colons at all", None);
     }
