@@ -64,9 +64,13 @@ pub enum Error {
     BadBtf(#[source] btf::BtfError),
     #[error("this kernel has no {0}, which Tercel reads")]
     MissingMember(&'static str),
-    #[error("kernel lockdown is in confidentiality mode, which forbids BPF to read kernel memory; boot with lockdown=integrity")]
+    #[error(
+        "kernel lockdown is in confidentiality mode, which forbids BPF to read kernel memory; boot with lockdown=integrity"
+    )]
     Lockdown,
-    #[error("the kernel refused the object's maps or its layout; is the embedded object of this build? run `cargo xtask ebpf`")]
+    #[error(
+        "the kernel refused the object's maps or its layout; is the embedded object of this build? run `cargo xtask ebpf`"
+    )]
     Object(#[source] Box<aya::EbpfError>),
     #[error("the kernel refused the program {program}; `tercel-sensor doctor` tells what is missing")]
     Load { program: &'static str, source: Box<ProgramError> },

@@ -8,21 +8,21 @@ const CPUS_MAX: usize = 4096;
 
 /// The reading end of the kernel's ring buffer.
 pub struct Ring {
-    ring: RingBuf<MapData>,
+    buffer: RingBuf<MapData>,
     sequences: Sequences,
     malformed: u64,
 }
 
 impl Ring {
-    pub(crate) fn new(ring: RingBuf<MapData>) -> Self {
-        Self { ring, sequences: Sequences::default(), malformed: 0 }
+    pub(crate) fn new(buffer: RingBuf<MapData>) -> Self {
+        Self { buffer, sequences: Sequences::default(), malformed: 0 }
     }
 
     /// Hands over what is there, oldest first, at most `limit` records, and returns how many. Does not wait.
     pub fn drain(&mut self, limit: usize, mut visit: impl FnMut(Record<'_>)) -> usize {
         let mut taken = 0;
         while taken < limit {
-            let Some(item) = self.ring.next() else { break };
+            let Some(item) = self.buffer.next() else { break };
             taken += 1;
             match Record::parse(&item) {
                 Some(record) => {
