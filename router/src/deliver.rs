@@ -11,7 +11,7 @@ use tracing::{debug, error, warn};
 
 use crate::destination::{Destination, NotificationKind, Reason, Retry, SendError};
 use crate::metrics::{DestinationMetrics, Dropped, MAX_AGE};
-use crate::store::{Entry, Queue};
+use crate::queue::{Entry, Queue};
 
 /// The wait before the first retry; it doubles with each further one.
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(500);

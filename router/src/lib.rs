@@ -9,7 +9,7 @@
 //!
 //! [`pipeline`] holds the list of stages, and only it knows them all. [`routing`] reads routing.toml, [`config`] the
 //! settings of the process; [`admin`] answers `/metrics`, `/livez` and `/readyz`; [`metrics`] has every counter and the
-//! law that ties them together.
+//! law that ties them together; [`queue`] is what store and deliver share.
 
 mod serve;
 
@@ -23,6 +23,7 @@ mod route;
 mod dedup;
 mod limit;
 
+mod queue;
 mod store;
 
 mod deliver;

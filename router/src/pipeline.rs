@@ -17,9 +17,10 @@ use crate::destination::{Notification, NotificationKind, Receive};
 use crate::fingerprint::{self, Fingerprint};
 use crate::limit::Limit;
 use crate::metrics::{DestinationMetrics, Metrics, Suppressed};
+use crate::queue::{Entry, Need, Queue};
 use crate::route::{Route, RouteParts, Routes, Target};
 use crate::routing::Routing;
-use crate::store::{self, Entry, Full, Need, Queue};
+use crate::store::{Full, Store};
 
 /// How often limits say what they held back.
 const DIGEST_PERIOD: Duration = Duration::from_mins(1);
@@ -43,7 +44,7 @@ pub(crate) struct Pipeline {
     routes: Routes,
     unrouted: Route,
     desks: Vec<Desk>,
-    queues: Vec<Arc<Queue>>,
+    store: Store,
     metrics: Arc<Metrics>,
     decisions: Mutex<Decisions>,
 }
@@ -96,7 +97,7 @@ impl Pipeline {
                 metrics: metrics.destination(&destination.name),
             })
             .collect();
-        let queues = desks.iter().map(|desk| Arc::new(Queue::new(desk.metrics.clone()))).collect();
+        let store = Store::new(desks.iter().map(|desk| Queue::new(desk.metrics.clone())).collect());
         let tree = std::mem::take(&mut routing.routes);
         let catalog = std::mem::take(&mut routing.catalog);
         let mut limit_owners = vec![(Arc::from(UNROUTED), 0); routing.limits.len()];
@@ -116,7 +117,7 @@ impl Pipeline {
             routes: Routes::new(tree, catalog, metrics.filter_mismatches.clone()),
             unrouted: unrouted(routing.archive),
             desks,
-            queues,
+            store,
             metrics: Arc::clone(metrics),
             decisions: Mutex::new(decisions),
         }
@@ -192,12 +193,12 @@ impl Pipeline {
 
     /// Room for everything that may go out. After this nothing can fail.
     fn admit(&self, deliveries: &[Delivery<'_>]) -> Result<(), Full> {
-        let mut needs = vec![Need::default(); self.queues.len()];
+        let mut needs = vec![Need::default(); self.desks.len()];
         for delivery in deliveries.iter().filter(|delivery| delivery.may_go_out()) {
             let need = &mut needs[delivery.target.destination];
             *need = need.add(delivery.received.weight, delivery.received.alert.priority);
         }
-        store::admit(&self.queues, &needs)
+        self.store.admit(&needs)
     }
 
     fn limit(&self, decisions: &mut Decisions, deliveries: &mut [Delivery<'_>]) {
@@ -243,14 +244,12 @@ impl Pipeline {
             if desk.is_thinned() && !delivery.route.window.is_zero() && delivery.key.is_none() {
                 metrics.no_key.inc();
             }
-            match delivery.step {
-                Step::Suppressed(reason) => metrics.count_suppressed(reason),
-                _ => self.queues[destination].commit(Entry {
-                    notification: delivery.notification(),
-                    weight: delivery.received.weight,
-                    accepted,
-                }),
+            if let Step::Suppressed(reason) = delivery.step {
+                metrics.count_suppressed(reason);
+                continue;
             }
+            let (notification, weight) = (delivery.notification(), delivery.received.weight);
+            self.store.commit(destination, Entry { notification, weight, accepted });
         }
     }
 
@@ -303,7 +302,7 @@ impl Pipeline {
     /// Brings the gauges up to date that nobody counts along.
     pub(crate) fn observe(&self) {
         let decisions = self.decisions();
-        for ((desk, queue), dedup) in self.desks.iter().zip(&self.queues).zip(&decisions.dedups) {
+        for ((desk, queue), dedup) in self.desks.iter().zip(self.store.queues()).zip(&decisions.dedups) {
             desk.metrics.windows.set(i64::try_from(dedup.len()).unwrap_or(i64::MAX));
             desk.metrics.oldest.set(i64::try_from(queue.oldest_age().as_secs()).unwrap_or(i64::MAX));
         }
@@ -311,7 +310,7 @@ impl Pipeline {
 
     /// Queue and metrics of every destination, for the workers.
     pub(crate) fn queues(&self) -> impl Iterator<Item = (&Arc<Queue>, &DestinationMetrics)> {
-        self.queues.iter().zip(self.desks.iter().map(|desk| &desk.metrics))
+        self.store.queues().iter().zip(self.desks.iter().map(|desk| &desk.metrics))
     }
 
     /// Name of the destination with this index.
@@ -365,7 +364,7 @@ impl Pipeline {
         let name = kind.name();
         let notification = Notification { id: Uuid::now_v7(), alert, route, dedup_key, kind };
         let entry = Entry { notification, weight: NOTICE_BYTES, accepted: Instant::now() };
-        if !self.queues[destination].add_notice(entry) {
+        if !self.store.add_notice(destination, entry) {
             self.desks[destination].metrics.count_lost(name);
         }
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::store::QUEUE_ALERTS_MAX;
+use crate::queue::QUEUE_ALERTS_MAX;
 
 /// Two thinned destinations and the archive, which sees everything.
 const DESTINATIONS: &str = r#"
@@ -44,7 +44,7 @@ impl Bench {
     /// What is queued, oldest first; everything taken counts as delivered.
     async fn taken(&self, name: &str) -> Vec<Notification> {
         let index = self.index(name);
-        let queue = &self.pipeline.queues[index];
+        let queue = &self.pipeline.store.queues()[index];
         let mut taken = Vec::new();
         while let Ok(Some(entry)) = timeout(Duration::ZERO, queue.next()).await {
             queue.release(&entry);
@@ -206,7 +206,7 @@ async fn a_refused_request_leaves_no_trace() {
     let bench = Bench::new(&format!("{ALL}limit = {{ rate = \"1/hour\", burst = 1 }}\n"));
     let filler = alert("filler", "critical", &json!({}));
     for _ in 0..QUEUE_ALERTS_MAX {
-        let queue = &bench.pipeline.queues[bench.index("search")];
+        let queue = &bench.pipeline.store.queues()[bench.index("search")];
         let notification = Notification {
             id: Uuid::now_v7(),
             alert: Arc::clone(&filler.alert),
