@@ -20,9 +20,9 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use metrics::Metrics;
 pub(crate) use pod::Pod;
-pub(crate) use process::{Process, binary, free_address, run, scrape};
+pub(crate) use process::{Process, binary, free_address, run};
 pub(crate) use router::{Answer, TestRouter, http_client};
-pub(crate) use sensor::{Watch, can_watch, not_here, sensor_command, skipped};
+pub(crate) use sensor::{Cat, Watch, can_watch, kernel, not_here, sensor_command, skipped};
 
 /// For everything that takes milliseconds on an idle machine; builds may run beside the tests.
 pub(crate) const SOON: Duration = Duration::from_secs(10);

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails on the spot")]
 
+/// Rules, routing files, ports and rights that cannot be used: exit codes and messages.
+mod bad_input;
+/// Both programs as shipped, from a read to the console.
+mod demo;
 /// Each destination against a stand-in for its service.
 mod destinations;
 /// A router whose destinations fail, hang, refuse or are too slow, and that is told to stop.

@@ -3,11 +3,12 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use e2e::receivers::{Received, Webhook};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::process::{Process, binary, free_address, scrape};
@@ -25,6 +26,35 @@ pub(crate) struct Watch {
     sensor: Process,
     metrics: SocketAddr,
     _kernel: MutexGuard<'static, ()>,
+}
+
+/// A copy of cat that nobody else runs: what it reads is told apart from what others read on this machine.
+pub(crate) struct Cat(TempDir);
+
+impl Cat {
+    pub(crate) fn new() -> Self {
+        let cat = Self(tempfile::tempdir().unwrap());
+        // By another process: a file that this one had open for writing could be busy when it is run.
+        assert!(Command::new("cp").args(["/bin/cat", &cat.path()]).status().unwrap().success());
+        cat
+    }
+
+    /// `proc.exepath`.
+    pub(crate) fn path(&self) -> String {
+        self.0.path().join("cat").display().to_string()
+    }
+
+    /// Reads a file in a process of its own; that process's id.
+    pub(crate) fn read(&self, file: &str) -> u32 {
+        let mut child = Command::new(self.path()).arg(file).stdout(Stdio::null()).spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    }
+}
+
+/// To be held while a sensor runs.
+pub(crate) async fn kernel() -> MutexGuard<'static, ()> {
+    KERNEL.lock().await
 }
 
 /// Whether the sensor can run here. Where it cannot, says so; under CI that is a failure.
@@ -51,7 +81,7 @@ pub(crate) fn skipped(why: &str) {
 pub(crate) fn not_here(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     // Past the test runner, which shows the output of failed tests only.
-    writeln!(std::io::stderr(), "SKIPPED {test}: {why}").unwrap();
+    std::io::stderr().write_all(format!("SKIPPED {test}: {why}\n").as_bytes()).unwrap();
 }
 
 /// `tercel-sensor run` with the shipped rules.
@@ -68,7 +98,7 @@ impl Watch {
         if !can_watch() {
             return None;
         }
-        let kernel = KERNEL.lock().await;
+        let kernel = kernel().await;
         let hook = Webhook::start().await;
         let router = TestRouter::start(&all_to(&hook, more)).await;
         let metrics = free_address();

@@ -25,6 +25,16 @@ const OBSERVERS: [&str; 2] = ["bench", "tests"];
 /// The stages of the router's pipeline: plain functions on values, put in order by the pipeline alone.
 const STAGES: [&str; 6] = ["route", "dedup", "limit", "store", "render", "deliver"];
 
+/// Stage → who knows it beside the pipeline, which knows them all but rendering: that is each destination's own affair.
+const ALSO_KNOWN_TO: [(&str, &[&str]); 6] = [
+    ("route", &["routing"]),
+    ("dedup", &[]),
+    ("limit", &[]),
+    ("store", &[]),
+    ("render", &["destination"]),
+    ("deliver", &["lib"]),
+];
+
 /// Library → the file in which it does its job.
 const LIBRARIES: [(&str, &str); 15] = [
     ("aya", "sensor/src/kernel.rs"),
@@ -77,6 +87,19 @@ fn the_stages_of_the_router_do_not_import_one_another() {
             let imports = imports(&code(&file));
             let others: Vec<_> = STAGES.iter().filter(|&&other| other != stage && imports.contains(other)).collect();
             assert!(others.is_empty(), "{}: imports {others:?}; the pipeline brings stages together", file.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_pipeline_brings_the_stages_of_the_router_together() {
+    for file in rust_files("router/src").iter().filter(|file| !file.ends_with("tests.rs")) {
+        let module = file.strip_prefix(workspace().join("router/src")).unwrap().with_extension("");
+        let module = module.iter().next().unwrap().to_str().unwrap();
+        let imports = imports(&code(file));
+        for (stage, others) in ALSO_KNOWN_TO.iter().filter(|(stage, _)| imports.contains(*stage) && *stage != module) {
+            let known = module == "pipeline" || others.contains(&module);
+            assert!(known, "{}: imports {stage}; the pipeline brings stages together", file.display());
         }
     }
 }

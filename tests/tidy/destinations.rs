@@ -1,0 +1,152 @@
+//! Each type of destination has what it needs beside its source: a template, and its keys in the shipped routing file.
+//! Types and keys are asked of the parser itself, which names them when it refuses others.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use e2e::receivers::{PagerDuty, Slack, Webhook};
+use jiff::Timestamp;
+use tercel_alert::Alert;
+use tercel_router::destination::{Destination, DestinationConfig, Digest, Notification, NotificationKind, Summary};
+use uuid::Uuid;
+
+use crate::harness::{alert, files_below, nasty_alert, read, workspace};
+
+/// Types without a template, and why.
+const WITHOUT_TEMPLATE: [(&str, &str); 3] = [
+    ("archive", "keeps alerts as they are"),
+    ("console", "prints one line that no setting may break"),
+    ("elasticsearch", "stores alerts as documents, under names that its mapping can hold"),
+];
+
+/// Keys that every type has; the routing file explains them once.
+const COMMON_KEYS: [&str; 2] = ["type", "receive"];
+
+#[test]
+fn every_destination_type_has_a_template_or_a_reason_to_have_none() {
+    let templates = files_below("templates");
+    let templates = templates.iter().filter_map(|file| file.file_name()?.to_str()?.strip_suffix(".json.hbs"));
+    let without = WITHOUT_TEMPLATE.map(|(name, _)| name);
+    let all: Vec<_> = templates.chain(without).map(str::to_owned).collect();
+    assert_eq!(all.iter().cloned().collect::<BTreeSet<_>>(), types());
+    assert_eq!(all.len(), types().len(), "a type has both a template and a reason to have none: {all:?}");
+}
+
+#[tokio::test]
+async fn every_shipped_template_renders_what_its_service_takes() {
+    let secrets = tempfile::tempdir().unwrap();
+    let (webhook, slack, pager) = (Webhook::start().await, Slack::start().await, PagerDuty::start().await);
+    for file in files_below("templates").iter().filter(|file| file.extension().is_some_and(|end| end == "hbs")) {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let (kind, secret, url) = match name {
+            "webhook.json.hbs" => ("webhook", String::new(), format!("url = \"{}\"", webhook.url())),
+            "slack.json.hbs" => ("slack", slack.url(), "webhook_url = { file = \"SECRET\" }".to_owned()),
+            "pagerduty.json.hbs" => (
+                "pagerduty",
+                "k".repeat(32),
+                format!("url = \"{}\"\nrouting_key = {{ file = \"SECRET\" }}", pager.url()),
+            ),
+            other => panic!("templates/{other}: no service to try it with"),
+        };
+        let path = secrets.path().join(kind);
+        std::fs::write(&path, secret).unwrap();
+        let url = url.replace("SECRET", path.to_str().unwrap());
+        let table = format!("type = \"{kind}\"\ntemplate = \"templates/{name}\"\n{url}");
+        let destination = build(&table);
+        for notification in notifications() {
+            destination.send(&notification).await.unwrap_or_else(|error| panic!("templates/{name}: {error}"));
+        }
+        assert_eq!(destination.render_fallbacks(), 0, "templates/{name} failed on an alert");
+    }
+    let taken = [webhook.accepted(), slack.accepted(), pager.accepted()].map(|all| all.len());
+    assert_eq!(taken, [6, 6, 6]);
+}
+
+#[test]
+fn the_shipped_routing_file_explains_every_key_of_every_destination() {
+    let text = read("routing.toml");
+    let sections = sections(&text);
+    for kind in types() {
+        let section = sections.iter().find(|section| section.contains(&format!("type = \"{kind}\"")));
+        let section = section.unwrap_or_else(|| panic!("routing.toml has no example of type `{kind}`"));
+        for key in keys(&kind).iter().filter(|key| !COMMON_KEYS.contains(&key.as_str())) {
+            assert!(
+                section.lines().any(|line| line.starts_with(&format!("{key} = "))),
+                "routing.toml does not explain `{key}` of type `{kind}`"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_example_in_the_shipped_routing_file_is_a_destination() {
+    for section in sections(&read("routing.toml")) {
+        let table = section.split_once('\n').unwrap().1;
+        toml::from_str::<DestinationConfig>(table).unwrap_or_else(|error| panic!("routing.toml: {error}\n{section}"));
+    }
+}
+
+fn build(table: &str) -> Destination {
+    let config = toml::from_str(table).unwrap_or_else(|error| panic!("{error}\n{table}"));
+    Destination::build("d", &config, workspace(), Path::new("/nonexistent")).unwrap()
+}
+
+/// A plain and a hostile alert, as every kind of notification.
+fn notifications() -> Vec<Notification> {
+    let (now, window) = (Timestamp::now(), Duration::from_secs(2));
+    let summary = Summary { count: 99, first: now, last: now, samples: vec!["<!here> \"x\"".to_owned()], window };
+    let digest = Digest { count: 12, since: now, until: now, rules: vec![("<!here>".to_owned(), 12)] };
+    let kinds = [NotificationKind::Alert, NotificationKind::Summary(summary), NotificationKind::Digest(digest)];
+    let alerts =
+        [alert("Rule", "Error", "cat"), nasty_alert()].map(|alert| serde_json::from_value::<Alert>(alert).unwrap());
+    let pairs = kinds.iter().flat_map(|kind| alerts.iter().map(move |alert| (kind.clone(), Arc::new(alert.clone()))));
+    let notification = |(kind, alert)| Notification {
+        id: Uuid::now_v7(),
+        alert,
+        route: "all".into(),
+        dedup_key: Some("ab".repeat(32).into()),
+        kind,
+    };
+    pairs.map(notification).collect()
+}
+
+/// The values that `type` may have.
+fn types() -> BTreeSet<String> {
+    expected("type = \"?\"")
+}
+
+/// The keys that a type may have.
+fn keys(kind: &str) -> BTreeSet<String> {
+    expected(&format!("type = \"{kind}\"\nno_such_key = 1"))
+}
+
+/// What the parser names as expected when it refuses this table.
+fn expected(table: &str) -> BTreeSet<String> {
+    let error = toml::from_str::<DestinationConfig>(table).unwrap_err().message().to_owned();
+    let names = error.split_once("expected ").unwrap_or_else(|| panic!("{error}")).1;
+    let names: BTreeSet<_> = names.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(names.len() > 1, "the parser no longer names what it knows: {error}");
+    names
+}
+
+/// The `[destination.…]` tables of the routing file, with those lines that are switched off switched on.
+fn sections(text: &str) -> Vec<String> {
+    let start = text.find("\n[destination.").expect("routing.toml has destinations");
+    let lines = text[start..].lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+    let is_toml = |line: &&str| {
+        let word = line.split([' ', '.']).next().unwrap_or_default();
+        line.starts_with("[destination.") || !word.is_empty() && line[word.len()..].starts_with(" = ")
+    };
+    let mut sections: Vec<String> = Vec::new();
+    for line in lines.filter(is_toml) {
+        if line.starts_with('[') {
+            sections.push(String::new());
+        }
+        let section = sections.last_mut().expect("the first line opens a table");
+        section.push_str(line);
+        section.push('\n');
+    }
+    sections
+}

@@ -1,0 +1,73 @@
+//! What is written about the programs elsewhere is what they do: the reference of fields, the dashboards, the rules.
+
+use std::collections::BTreeSet;
+
+use e2e::receivers::Webhook;
+use tercel_sensor::detect::Detector;
+use tercel_sensor::fields::{SensorCatalog, markdown};
+use tercel_sensor::metrics::Metrics as SensorMetrics;
+
+use crate::harness::{Metrics, TestRouter, alert, all_to, files_below, read, workspace};
+
+const FIELDS: &str = "docs/fields.md";
+
+/// What Prometheus adds to a histogram's name.
+const HISTOGRAM_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
+
+#[test]
+fn every_shipped_rule_compiles_without_a_warning() {
+    let rules = tercel_sensor::rules::load(&[workspace().join("rules")], &SensorCatalog);
+    let rules = rules.unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert!(rules.warnings.is_empty(), "{:#?}", rules.warnings);
+    assert!(rules.rules.iter().all(|rule| rule.enabled && !rule.description.is_empty() && !rule.tags.is_empty()));
+    let detector = Detector::new(rules).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert!(detector.len() >= 8, "{} rules", detector.len());
+}
+
+#[test]
+fn the_reference_of_fields_is_what_the_sensor_prints() {
+    if std::env::var("UPDATE_DOCS").as_deref() == Ok("1") {
+        std::fs::write(workspace().join(FIELDS), markdown()).unwrap();
+    }
+    assert!(
+        read(FIELDS) == markdown(),
+        "{FIELDS} is out of date; UPDATE_DOCS=1 in the environment of this test writes it"
+    );
+}
+
+#[tokio::test]
+async fn every_metric_on_a_dashboard_is_exported() {
+    let hook = Webhook::start().await;
+    let router = TestRouter::start(&all_to(&hook, "")).await;
+    // What is counted by rule or by reason is there from the first of its kind on.
+    hook.fail_next(400, 1);
+    router.send(&alert("Rule", "Error", "cat")).await;
+    router.post("/", "no json").await;
+    let router = router.settled().await;
+    let sensor = SensorMetrics::new().unwrap();
+    sensor.count_alert("Rule", tercel_alert::Priority::Error);
+    sensor.set_kernel(&tercel_sensor_abi::Counters::default(), 0);
+    sensor.set_processes(0, tercel_sensor::enrich::process::Counts::default());
+    let sensor = Metrics::new(String::from_utf8(sensor.render()).unwrap());
+    let exported: BTreeSet<_> = router.names().union(&sensor.names()).map(|name| (*name).to_owned()).collect();
+    let files = files_below("grafana");
+    assert!(!files.is_empty());
+    for file in files {
+        let text = read(&file);
+        let named: BTreeSet<_> = metrics_in(&text).collect();
+        assert!(!named.is_empty(), "{}: names no metric of Tercel", file.display());
+        let missing: Vec<_> = named.iter().filter(|name| !exported.contains(family(name, &exported))).collect();
+        assert!(missing.is_empty(), "{}: nobody exports {missing:?}", file.display());
+    }
+}
+
+fn metrics_in(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    words.filter(|word| word.starts_with("tercel_sensor_") || word.starts_with("tercel_router_"))
+}
+
+/// The name of a histogram's series without what Prometheus adds; any other as it is.
+fn family<'a>(name: &'a str, exported: &BTreeSet<String>) -> &'a str {
+    let stripped = HISTOGRAM_SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
+    stripped.filter(|stripped| exported.contains(*stripped)).unwrap_or(name)
+}
