@@ -76,8 +76,12 @@ impl Process {
 
     /// SIGTERM, and how it ended. `None`: not within that time.
     pub(crate) async fn terminate(&mut self, within: Duration) -> Option<ExitStatus> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         self.wait(within).await
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     async fn wait(&mut self, within: Duration) -> Option<ExitStatus> {

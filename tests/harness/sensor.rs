@@ -7,6 +7,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use e2e::receivers::{Received, Webhook};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
@@ -136,6 +137,10 @@ impl Watch {
     /// SIGTERM; `None`: the sensor did not end in that time.
     pub(crate) async fn terminate(&mut self, within: Duration) -> Option<ExitStatus> {
         self.sensor.terminate(within).await
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.sensor.signal(signal);
     }
 
     /// What the sensor printed for people.
