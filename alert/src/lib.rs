@@ -9,7 +9,7 @@ mod priority;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -30,17 +30,17 @@ pub struct Alert {
     pub rule: String,
     pub priority: Priority,
     /// Where the event came from: `syscall` for the sensor.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_is_absent", skip_serializing_if = "String::is_empty")]
     pub source: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_is_absent", skip_serializing_if = "String::is_empty")]
     pub hostname: String,
     /// The rule's output with its fields filled in.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_is_absent", skip_serializing_if = "String::is_empty")]
     pub output: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub output_fields: OutputFields,
     /// Sorted, without duplicates.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub tags: BTreeSet<String>,
 }
 
@@ -49,6 +49,15 @@ impl Alert {
     pub fn field(&self, name: &str) -> Option<&Value> {
         self.output_fields.get(name).filter(|value| !value.is_null())
     }
+}
+
+/// Senders in Go write an empty list or map as null.
+fn null_is_absent<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -69,6 +78,14 @@ mod tests {
         let alert: Alert = serde_json::from_str(text).unwrap();
         assert_eq!(alert.priority, Priority::Informational);
         assert!(alert.uuid.is_none() && alert.output.is_empty() && alert.output_fields.is_empty());
+    }
+
+    #[test]
+    fn null_stands_for_a_missing_part() {
+        let text = r#"{"uuid":null,"time":"2026-11-23T16:38:40Z","rule":"R","priority":"info","source":null,"hostname":null,
+                       "output":null,"output_fields":null,"tags":null}"#;
+        let alert: Alert = serde_json::from_str(text).unwrap();
+        assert!(alert.uuid.is_none() && alert.hostname.is_empty() && alert.tags.is_empty());
     }
 
     #[test]
