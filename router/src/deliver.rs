@@ -19,8 +19,8 @@ const RETRY_WAIT_MIN: Duration = Duration::from_millis(500);
 /// The longest wait, unless the destination asks for more.
 const RETRY_WAIT_MAX: Duration = Duration::from_mins(1);
 
-/// A destination may ask for a longer pause, but not beyond the age at which the delivery dies anyway.
-const RETRY_AFTER_MAX: Duration = AGE_MAX;
+/// The longest pause that a destination gets by asking for it: one wrong header must not silence it for a day.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// A delivery that is older, counted from the acknowledgement, has failed.
 const AGE_MAX: Duration = Duration::from_hours(24);
@@ -69,10 +69,12 @@ impl Worker {
                 self.log_dead(entry, failure.reason.name(), &failure);
                 return Outcome::Dead(failure.reason.name());
             };
-            if entry.accepted.elapsed() + wait > AGE_MAX {
+            let left = AGE_MAX.saturating_sub(entry.accepted.elapsed());
+            if left.is_zero() {
                 self.log_dead(entry, MAX_AGE, &failure);
                 return Outcome::Dead(MAX_AGE);
             }
+            let wait = wait.min(left);
             self.log_retry(retry, wait, &failure);
             sleep(wait).await;
             self.metrics.retries.inc();
@@ -176,7 +178,7 @@ mod tests {
     fn what_the_destination_asks_for_is_honoured_beyond_the_bound() {
         check(0, Retry::After(Duration::from_mins(10)), 1.0, Some(600_000));
         check(3, Retry::After(Duration::ZERO), 1.0, Some(4_000));
-        check(0, Retry::After(Duration::MAX), 1.0, Some(86_400_000));
+        check(0, Retry::After(Duration::MAX), 1.0, Some(3_600_000));
     }
 
     #[test]
@@ -186,7 +188,11 @@ mod tests {
 
     /// A queue with so many alerts, and a worker whose destination nobody listens at.
     fn unreachable(alerts: usize) -> (Arc<Queue>, DestinationMetrics, Worker) {
-        let config = toml::from_str("type = \"webhook\"\nurl = \"http://127.0.0.1:1/\"").unwrap();
+        at("http://127.0.0.1:1/", alerts)
+    }
+
+    fn at(url: &str, alerts: usize) -> (Arc<Queue>, DestinationMetrics, Worker) {
+        let config = toml::from_str(&format!("type = \"webhook\"\nurl = \"{url}\"")).unwrap();
         drop(rustls::crypto::ring::default_provider().install_default());
         let destination = Arc::new(Destination::build("d", &config, Path::new(""), Path::new("")).unwrap());
         let metrics = Metrics::new().destination("d");
@@ -226,8 +232,37 @@ mod tests {
         worker.run().await;
         assert_eq!((metrics.dead(MAX_AGE), metrics.queued.get()), (1, 0));
         let age = start.elapsed();
-        assert!(age + RETRY_WAIT_MAX > AGE_MAX && age < AGE_MAX + RETRY_WAIT_MAX, "{age:?}");
+        assert!(age >= AGE_MAX && age < AGE_MAX + RETRY_WAIT_MAX, "{age:?}");
         assert!(metrics.retries.get() > 1_000, "{}", metrics.retries.get());
+    }
+
+    /// Answers every request with 503 and asks for two days of peace.
+    async fn asks_for_days() -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _peer) = listener.accept().await.unwrap();
+                let mut request = [0; 4_096];
+                drop(stream.read(&mut request).await);
+                let answer = b"HTTP/1.1 503 x\r\nretry-after: 172800\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                drop(stream.write_all(answer).await);
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_long_retry_after_makes_a_fresh_alert_wait_and_not_die() {
+        let (_queue, metrics, worker) = at(&asks_for_days().await, 1);
+        let abandon = worker.abandon.clone();
+        let running = tokio::spawn(worker.run());
+        sleep(Duration::from_millis(300)).await;
+        assert_eq!((metrics.dead(MAX_AGE), metrics.queued.get()), (0, 1));
+        abandon.cancel();
+        running.await.unwrap();
+        assert_eq!(metrics.dropped(Dropped::Shutdown), 1);
     }
 
     #[test]
