@@ -125,8 +125,8 @@ impl HttpDestination for Elasticsearch {
         })
     }
 
-    fn check(&self, answer: &[u8]) -> Result<(), SendError> {
-        judge_items(answer)
+    fn check(&self, answer: Result<Vec<u8>, SendError>) -> Result<(), SendError> {
+        judge_items(&answer?)
     }
 
     fn explain(&self, answer: &[u8]) -> Option<String> {
@@ -177,7 +177,7 @@ fn judge_items(answer: &[u8]) -> Result<(), SendError> {
     if items.is_empty() {
         return Err(unreadable("without items"));
     }
-    items.iter().filter_map(|item| item.get("create")).try_for_each(judge_item)
+    items.iter().try_for_each(|item| judge_item(item.get("create").ok_or_else(|| unreadable("without the item"))?))
 }
 
 fn judge_item(item: &Value) -> Result<(), SendError> {
@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn an_answer_that_says_nothing_about_the_document_is_no_success() {
-        for answer in ["", "ok", "{}", r#"{"items":[]}"#, r#"{"items":{}}"#] {
+        for answer in ["", "ok", "{}", r#"{"items":[]}"#, r#"{"items":{}}"#, r#"{"items":[{"index":{"status":400}}]}"#]
+        {
             assert_eq!(judge_items(answer.as_bytes()).unwrap_err().retry, Retry::Backoff, "{answer}");
         }
     }

@@ -23,7 +23,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// What an error message repeats of a service's own explanation.
 const EXPLANATION_CHARS_MAX: usize = 300;
 
-/// The longest `Retry-After` that is honoured: a delivery older than a day is given up anyway.
+/// The longest `Retry-After` that is understood; how much of it is honoured is the worker's decision.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// What is particular to one HTTP service.
@@ -31,8 +31,9 @@ pub(super) trait HttpDestination: Send + Sync {
     /// The request for one notification, built with `client`.
     fn request(&self, client: &Client, notification: &Notification) -> Result<RequestBuilder, SendError>;
 
-    /// Judges the body of a 2xx answer; most services say all with the status.
-    fn check(&self, _answer: &[u8]) -> Result<(), SendError> {
+    /// Judges the body of a 2xx answer, which is an error where it could not be read. Most services say all with the
+    /// status: what follows it, or breaks off, changes nothing.
+    fn check(&self, _answer: Result<Vec<u8>, SendError>) -> Result<(), SendError> {
         Ok(())
     }
 
@@ -74,7 +75,7 @@ impl HttpService {
         let verdict = judge(response.status(), response.headers(), Timestamp::now());
         let answer = read_answer(response).await;
         match verdict {
-            Ok(()) => self.destination.check(&answer?),
+            Ok(()) => self.destination.check(answer),
             Err(error) => Err(self.with_explanation(error, &answer.unwrap_or_default())),
         }
     }
@@ -295,5 +296,42 @@ mod tests {
     #[test]
     fn plain_http_needs_no_certificates_of_the_system() {
         assert!(client(&Url::parse("http://127.0.0.1:1/").unwrap()).is_ok());
+    }
+
+    /// A webhook whose 200 breaks off in the middle of its body.
+    async fn half_an_answer() -> Url {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _peer) = listener.accept().await.unwrap();
+            let mut request = [0; 4_096];
+            assert_ne!(stream.read(&mut request).await.unwrap(), 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nok").await.unwrap();
+        });
+        Url::parse(&url).unwrap()
+    }
+
+    struct Post(Url);
+
+    impl HttpDestination for Post {
+        fn request(&self, client: &Client, _notification: &Notification) -> Result<RequestBuilder, SendError> {
+            Ok(client.post(self.0.clone()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_answered_200_is_delivered_even_if_the_answer_breaks_off() {
+        let url = half_an_answer().await;
+        let service = HttpService::new(&url, Post(url.clone())).unwrap();
+        let alert = serde_json::json!({"time": NOW, "rule": "R", "priority": "error"});
+        let notification = Notification {
+            id: uuid::Uuid::max(),
+            alert: serde_json::from_value(alert).unwrap(),
+            route: "r".into(),
+            dedup_key: None,
+            kind: super::super::NotificationKind::Alert,
+        };
+        assert!(service.send(&notification).await.is_ok());
     }
 }

@@ -51,11 +51,12 @@ impl HttpDestination for Slack {
         Ok(client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body.to_string()))
     }
 
-    fn check(&self, answer: &[u8]) -> Result<(), SendError> {
+    fn check(&self, answer: Result<Vec<u8>, SendError>) -> Result<(), SendError> {
+        let answer = answer?;
         if answer.trim_ascii() == OK {
             return Ok(());
         }
-        let cause = self.explain(answer).unwrap_or_else(|| "is it a Slack webhook?".to_owned());
+        let cause = self.explain(&answer).unwrap_or_else(|| "is it a Slack webhook?".to_owned());
         Err(SendError::new(Reason::ClientError, Retry::Never, format!("answered 200 without `ok`: {cause}")))
     }
 
