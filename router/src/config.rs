@@ -91,6 +91,9 @@ impl Settings {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: &Flags,
     ) -> Result<Self, SettingsError> {
+        if let Some(path) = file {
+            check_syntax(path)?;
+        }
         let settings = layers(file, environment, flags)
             .and_then(Config::try_deserialize::<Self>)
             .map_err(|error| SettingsError(error.to_string()))?;
@@ -135,6 +138,17 @@ impl<'de> Deserialize<'de> for Token {
         }
         Ok(Self::new(text.trim()))
     }
+}
+
+/// A syntax error told without the line it is in, which may hold the token. A file that cannot be read is left to
+/// [`layers`].
+fn check_syntax(path: &Path) -> Result<(), SettingsError> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
+    text.parse::<toml::Table>().map(drop).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        SettingsError(format!("{}:{line}: {}", path.display(), error.message().replace('\n', ", ")))
+    })
 }
 
 fn layers(
@@ -202,6 +216,14 @@ mod tests {
         std::fs::write(&path, file).unwrap();
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Settings::load(Some(&path), environment, flags).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_broken_file_is_told_by_its_line_and_does_not_show_the_token() {
+        for text in ["drain = \"10s\"\ntoken = hunter2", "drain = \"10s\"\ntoken = \"hunter2"] {
+            let error = load(text, &[], &Flags::default()).unwrap_err();
+            assert!(error.contains(":2: ") && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]
