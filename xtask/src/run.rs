@@ -19,8 +19,8 @@ const ADMIN: SocketAddr = loopback(2802);
 const SENSOR_METRICS: SocketAddr = loopback(2803);
 /// From the start of a process to its first 200 on /readyz.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// From SIGTERM to the end of a process, before it is killed.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// From SIGTERM to the end of a process, before it is killed. The router takes up to 20 s where a destination hangs.
+const STOP_WITHIN: Duration = Duration::from_secs(25);
 const POLL: Duration = Duration::from_millis(20);
 
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// The routing file
     #[arg(long, value_name = "FILE", default_value = "routing.toml")]
     routing: PathBuf,
-    /// Also post every alert to this URL, with a copy of the routing file that says so
+    /// Also post notifications to this URL, with a copy of the routing file that says so
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
     /// Start the router alone: needs no root, and takes alerts from Falco or curl
@@ -223,7 +223,7 @@ fn say_what_to_try(plan: &Plan<'_>, took: Duration) {
     step::note(format!("router metrics:       curl http://{ADMIN}/metrics"));
     step::note(format!("archive and state:    {}", relative(&plan.state()).display()));
     if let Some(url) = &plan.options.webhook {
-        step::note(format!("every alert also to:  {url}"));
+        step::note(format!("notifications also to {url}"));
     }
 }
 
