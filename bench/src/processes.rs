@@ -34,7 +34,7 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
-            .env("RUST_LOG", "warn")
+            .env("TERCEL_SENSOR_LOG", "warn")
             .spawn()
             .with_context(|| format!("{}: build it with `cargo build --release`", path.display()))?;
         let client = client()?;
