@@ -21,6 +21,7 @@ use tracing::warn;
 use crate::config::Token;
 use crate::metrics::{Metrics, Rejected};
 use crate::pipeline::Pipeline;
+use crate::store::Refused;
 use read::Batch;
 
 /// The largest body, and the longest line of standard input.
@@ -71,7 +72,7 @@ impl Ingest {
 
     fn check_head(&self, request: &Request<Incoming>, is_trusted: bool) -> Result<(), Refusal> {
         if self.stopping.is_cancelled() {
-            return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, Rejected::Stopping, "the router is stopping"));
+            return Err(stopping());
         }
         if request.method() != Method::POST {
             return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, Rejected::Method, "alerts are sent with POST"));
@@ -103,15 +104,25 @@ impl Ingest {
             let message = format!("more than {} alerts in one request", read::ALERTS_MAX);
             self.counted(refusal(StatusCode::PAYLOAD_TOO_LARGE, Rejected::TooMany, message))
         })?;
-        if let Err(full) = self.pipeline.handle(&batch.good) {
-            batch.good.iter().for_each(|_| self.metrics.count_rejected(Rejected::Full));
-            let name = self.pipeline.destination_name(full.destination);
-            let message =
-                format!("the queue of destination `{name}` is full for alerts of this priority; nothing was taken");
-            return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, Rejected::Full, message));
+        if let Err(refused) = self.pipeline.handle(&batch.good) {
+            let refusal = self.not_taken(refused);
+            batch.good.iter().for_each(|_| self.metrics.count_rejected(refusal.reason));
+            return Err(refusal);
         }
         batch.rejected.iter().for_each(|rejection| self.metrics.count_rejected(rejection.reason));
         Ok(batch)
+    }
+
+    fn not_taken(&self, refused: Refused) -> Refusal {
+        match refused {
+            Refused::Full { destination } => {
+                let name = self.pipeline.destination_name(destination);
+                let message =
+                    format!("the queue of destination `{name}` is full for alerts of this priority; nothing was taken");
+                refusal(StatusCode::SERVICE_UNAVAILABLE, Rejected::Full, message)
+            }
+            Refused::Closed => stopping(),
+        }
     }
 
     fn counted(&self, refusal: Refusal) -> Refusal {
@@ -188,6 +199,10 @@ fn too_large() -> Refusal {
     refusal(StatusCode::PAYLOAD_TOO_LARGE, Rejected::BodySize, message)
 }
 
+fn stopping() -> Refusal {
+    refusal(StatusCode::SERVICE_UNAVAILABLE, Rejected::Stopping, "the router is stopping; nothing was taken")
+}
+
 fn refusal(status: StatusCode, reason: Rejected, message: impl Into<String>) -> Refusal {
     Refusal { status, reason, message: message.into() }
 }
@@ -226,4 +241,36 @@ fn json_response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::routing::Routing;
+
+    const ROUTING: &str = "[[route]]\nto = [\"pager\"]\n[destination.pager]\ntype = \"console\"\n";
+
+    fn ingest() -> Ingest {
+        let metrics = Arc::new(Metrics::new());
+        let mut routing = Routing::parse(Path::new("routing.toml"), ROUTING).unwrap();
+        let pipeline = Arc::new(Pipeline::new(&mut routing, &metrics));
+        Ingest { pipeline, metrics, token: None, stopping: CancellationToken::new() }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_arrives_after_the_queues_were_closed_is_to_be_sent_again() {
+        let ingest = ingest();
+        let body = br#"[{"time":"2026-01-01T00:00:00Z","rule":"r","priority":"error"},
+                        {"time":"2026-01-01T00:00:00Z","rule":"s","priority":"error"}]"#;
+        ingest.pipeline.close();
+        let answer = answer_refusal(&ingest.take_body(body).err().unwrap());
+        assert_eq!(
+            (answer.status(), answer.headers().contains_key(RETRY_AFTER)),
+            (StatusCode::SERVICE_UNAVAILABLE, true)
+        );
+        let text = ingest.metrics.text();
+        assert!(text.contains("tercel_router_ingest_rejected_total{reason=\"stopping\"} 2\n"), "{text}");
+    }
 }

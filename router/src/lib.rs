@@ -218,7 +218,7 @@ impl Router {
 
     /// Stops: first no request is taken any more, then open windows tell what they counted, then what is owed is
     /// delivered for as long as the settings say. What is left then is counted as dropped.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.stopping.cancel();
         self.house.stop.cancel();
         self.house.connections.close();
@@ -226,8 +226,9 @@ impl Router {
             warn!("some requests did not end in time");
         }
         self.timers.abort();
-        self.ingest.pipeline.settle();
-        self.ingest.pipeline.queues().for_each(|(queue, _)| queue.close());
+        // What they are telling of right now still finds its queue open.
+        drop((&mut self.timers).await);
+        self.ingest.pipeline.close();
         self.workers.close();
         if timeout(self.drain, self.workers.wait()).await.is_ok() {
             info!("all that was taken is delivered");

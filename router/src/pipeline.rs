@@ -20,7 +20,7 @@ use crate::metrics::{DestinationMetrics, Metrics, Suppressed};
 use crate::queue::{Entry, Need, Queue};
 use crate::route::{Route, RouteParts, Routes, Target};
 use crate::routing::Routing;
-use crate::store::{Full, Store};
+use crate::store::{Refused, Store};
 
 /// How often limits say what they held back.
 const DIGEST_PERIOD: Duration = Duration::from_mins(1);
@@ -126,8 +126,8 @@ impl Pipeline {
     /// Takes all alerts of a request, or none. When it returns `Ok`, they may be acknowledged.
     ///
     /// # Errors
-    /// A destination's queue has no room for alerts of this priority.
-    pub(crate) fn handle(&self, alerts: &[Received]) -> Result<(), Full> {
+    /// A destination's queue has no room for alerts of this priority, or the router is stopping.
+    pub(crate) fn handle(&self, alerts: &[Received]) -> Result<(), Refused> {
         let mut deliveries = self.route(alerts);
         // Inhibition, silences and time windows have their seat here.
         let mut decisions = self.decisions();
@@ -192,7 +192,7 @@ impl Pipeline {
     }
 
     /// Room for everything that may go out. After this nothing can fail.
-    fn admit(&self, deliveries: &[Delivery<'_>]) -> Result<(), Full> {
+    fn admit(&self, deliveries: &[Delivery<'_>]) -> Result<(), Refused> {
         let mut needs = vec![Need::default(); self.desks.len()];
         for delivery in deliveries.iter().filter(|delivery| delivery.may_go_out()) {
             let need = &mut needs[delivery.target.destination];
@@ -281,22 +281,21 @@ impl Pipeline {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.notify_held_back();
+            self.notify_held_back(&mut self.decisions());
         }
     }
 
-    /// Sends the summaries of all open windows and the digests that are owed. For the end.
-    pub(crate) fn settle(&self) {
-        let closed: Vec<_> = {
-            let mut decisions = self.decisions();
-            decisions.dedups.iter_mut().map(Dedup::close_all).enumerate().collect()
-        };
-        for (destination, closed) in closed {
-            for closed in closed {
+    /// Sends the summaries of all open windows and the digests that are owed, then closes the queues. Under the lock of
+    /// [`Pipeline::handle`], so that a request is either in time for all of it or refused.
+    pub(crate) fn close(&self) {
+        let mut decisions = self.decisions();
+        for (destination, dedup) in decisions.dedups.iter_mut().enumerate() {
+            for closed in dedup.close_all() {
                 self.notify_closed(destination, closed);
             }
         }
-        self.notify_held_back();
+        self.notify_held_back(&mut decisions);
+        self.store.close();
     }
 
     /// Brings the gauges up to date that nobody counts along.
@@ -338,9 +337,8 @@ impl Pipeline {
         }
     }
 
-    fn notify_held_back(&self) {
-        let mut decisions = self.decisions();
-        let Decisions { limits, limit_owners, .. } = &mut *decisions;
+    fn notify_held_back(&self, decisions: &mut Decisions) {
+        let Decisions { limits, limit_owners, .. } = decisions;
         for (limit, (route, destination)) in limits.iter_mut().zip(limit_owners) {
             if let Some((digest, alert)) = limit.digest() {
                 self.notify(*destination, alert, Arc::clone(route), None, NotificationKind::Digest(digest));

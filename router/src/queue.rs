@@ -102,10 +102,10 @@ impl Queue {
         self.push(state, entry);
     }
 
-    /// Adds a summary or digest. False: too many wait already.
+    /// Adds a summary or digest. False: too many wait already, or the queue is closed.
     pub(crate) fn add_notice(&self, entry: Entry) -> bool {
         let mut state = self.state();
-        if state.notices >= NOTICES_MAX {
+        if state.closed || state.notices >= NOTICES_MAX {
             return false;
         }
         state.notices += 1;
@@ -119,6 +119,11 @@ impl Queue {
         self.show(&state);
         drop(state);
         self.ready.notify_one();
+    }
+
+    /// Whether the router is stopping: nothing is added any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().closed
     }
 
     /// The oldest entry, as soon as there is one; `None`: the queue is closed and empty. One caller at a time.

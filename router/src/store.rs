@@ -13,11 +13,13 @@ pub(crate) struct Store {
     queues: Vec<Arc<Queue>>,
 }
 
-/// A request that was refused because a queue is full; nothing of it was taken.
+/// Why a request was refused; nothing of it was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Full {
-    /// Index of the destination.
-    pub(crate) destination: usize,
+pub(crate) enum Refused {
+    /// The queue of the destination with this index has no room for alerts of this priority.
+    Full { destination: usize },
+    /// The router is stopping: nobody would empty the queues.
+    Closed,
 }
 
 impl Store {
@@ -25,13 +27,16 @@ impl Store {
         Self { queues: queues.into_iter().map(Arc::new).collect() }
     }
 
-    /// Whether every queue has room for what a request needs of it, one need for every destination.
+    /// Whether every queue is open and has room for what a request needs of it, one need for every destination.
     ///
     /// # Errors
-    /// The first that has not.
-    pub(crate) fn admit(&self, needs: &[Need]) -> Result<(), Full> {
+    /// A queue is closed, or the first that has no room.
+    pub(crate) fn admit(&self, needs: &[Need]) -> Result<(), Refused> {
+        if self.queues.iter().zip(needs).any(|(queue, need)| need.count > 0 && queue.is_closed()) {
+            return Err(Refused::Closed);
+        }
         match self.queues.iter().zip(needs).position(|(queue, need)| !queue.has_room_for(*need)) {
-            Some(destination) => Err(Full { destination }),
+            Some(destination) => Err(Refused::Full { destination }),
             None => Ok(()),
         }
     }
@@ -41,9 +46,14 @@ impl Store {
         self.queues[destination].commit(entry);
     }
 
-    /// Takes a summary or digest. False: too many wait already.
+    /// Takes a summary or digest. False: too many wait already, or the queue is closed.
     pub(crate) fn add_notice(&self, destination: usize, entry: Entry) -> bool {
         self.queues[destination].add_notice(entry)
+    }
+
+    /// From now on nothing is taken; workers end when their queue is empty.
+    pub(crate) fn close(&self) {
+        self.queues.iter().for_each(|queue| queue.close());
     }
 
     /// One queue for every destination.
@@ -67,8 +77,16 @@ mod tests {
     fn one_full_queue_refuses_the_whole_request() {
         let small = Need::default().add(1, Priority::Emergency);
         let large = Need::default().add(usize::MAX / 2, Priority::Emergency);
-        assert_eq!(store().admit(&[small, large]), Err(Full { destination: 1 }));
+        assert_eq!(store().admit(&[small, large]), Err(Refused::Full { destination: 1 }));
         assert_eq!(store().admit(&[small, small]), Ok(()));
+    }
+
+    #[test]
+    fn closed_queues_refuse_every_request_that_needs_one() {
+        let store = store();
+        store.close();
+        let need = Need::default().add(1, Priority::Emergency);
+        assert_eq!(store.admit(&[Need::default(), need]), Err(Refused::Closed));
     }
 
     #[test]

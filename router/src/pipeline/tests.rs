@@ -4,6 +4,7 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::*;
+use crate::destination::Digest;
 use crate::queue::QUEUE_ALERTS_MAX;
 
 /// Two thinned destinations and the archive, which sees everything.
@@ -37,7 +38,7 @@ impl Bench {
         self.pipeline.desks.iter().position(|desk| &*desk.name == name).unwrap()
     }
 
-    fn push(&self, alerts: &[Received]) -> Result<(), Full> {
+    fn push(&self, alerts: &[Received]) -> Result<(), Refused> {
         self.pipeline.handle(alerts)
     }
 
@@ -124,7 +125,7 @@ async fn repeats_within_one_request_are_repeats_too() {
     let bench = Bench::new(ALL);
     bench.push(&repeated("r", 50)).unwrap();
     assert_eq!(bench.kinds("pager").await, ["alert"]);
-    bench.pipeline.settle();
+    bench.pipeline.close();
     assert_eq!(bench.kinds("pager").await, ["summary 49"]);
     bench.assert_conserved();
 }
@@ -133,7 +134,7 @@ async fn repeats_within_one_request_are_repeats_too() {
 async fn an_alert_and_its_summary_share_key_and_route_and_have_ids_of_their_own() {
     let bench = Bench::new(ALL);
     bench.push(&repeated("r", 2)).unwrap();
-    bench.pipeline.settle();
+    bench.pipeline.close();
     let taken = bench.taken("pager").await;
     assert_eq!(taken[0].id, taken[0].alert.uuid.unwrap());
     assert_ne!(taken[0].id, taken[1].id);
@@ -177,7 +178,7 @@ async fn what_a_limit_holds_back_opens_no_window_and_its_repeats_are_in_the_dige
     let bench = Bench::new(&format!("{ALL}limit = {{ rate = \"1/hour\", burst = 1, by = [\"hostname\"] }}\n"));
     bench.push(&[specific("a"), specific("b"), specific("b")]).unwrap();
     bench.push(&[specific("b")]).unwrap();
-    bench.pipeline.settle();
+    bench.pipeline.close();
     assert_eq!(bench.kinds("pager").await, ["alert", "digest 3"]);
     assert_eq!(bench.value(r#"suppressed_total{destination="pager",reason="limit"}"#), 3);
     bench.assert_conserved();
@@ -217,13 +218,13 @@ async fn a_refused_request_leaves_no_trace() {
         queue.commit(Entry { notification, weight: 1, accepted: Instant::now() });
     }
     let search = bench.index("search");
-    assert_eq!(bench.push(&repeated("r", 2)), Err(Full { destination: search }));
+    assert_eq!(bench.push(&repeated("r", 2)), Err(Refused::Full { destination: search }));
     assert_eq!(bench.value(r#"deliveries_received_total{destination="pager"}"#), 0);
     assert!(bench.kinds("pager").await.is_empty());
     bench.taken("search").await;
     bench.push(&repeated("r", 2)).unwrap();
     assert_eq!(bench.kinds("pager").await, ["alert"], "neither the window nor the limit knew of the refused request");
-    bench.pipeline.settle();
+    bench.pipeline.close();
     assert_eq!(bench.kinds("pager").await, ["summary 1"]);
 }
 
@@ -239,7 +240,24 @@ async fn equal_alerts_at_the_same_time_have_one_first() {
             });
         }
     });
-    bench.pipeline.settle();
+    bench.pipeline.close();
     assert_eq!(bench.kinds("pager").await, ["alert", "summary 99"]);
     bench.assert_conserved();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_when_the_queues_are_closed_is_refused_or_counted_as_lost() {
+    let bench = Bench::new(ALL);
+    bench.push(&repeated("r", 2)).unwrap();
+    bench.pipeline.close();
+    assert_eq!(bench.push(&repeated("r", 2)), Err(Refused::Closed));
+    assert_eq!(bench.value(r#"deliveries_received_total{destination="pager"}"#), 2);
+    assert_eq!(bench.kinds("pager").await, ["alert", "summary 1"], "what was taken before is still there");
+    bench.assert_conserved();
+
+    let (pager, late) = (bench.index("pager"), specific("r").alert);
+    let digest = Digest { count: 1, since: late.time, until: late.time, rules: Vec::new() };
+    bench.pipeline.notify(pager, late, "all".into(), None, NotificationKind::Digest(digest));
+    assert_eq!(bench.value(r#"notifications_lost_total{destination="pager",kind="digest"}"#), 1);
+    assert!(bench.kinds("pager").await.is_empty());
 }
