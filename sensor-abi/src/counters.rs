@@ -10,7 +10,7 @@ pub struct Counters {
     pub kinds: [KindCounters; RecordKind::COUNT],
     /// Strings that could not be read from the caller's memory, and stand empty in their record.
     pub read_faults: u64,
-    /// System calls through the 32-bit entry, which are not decoded.
+    /// System calls through the 32-bit or the x32 entry, which are not decoded.
     pub compat_calls: u64,
     /// The last sequence number given out on this CPU.
     pub sequence: u64,

@@ -1,14 +1,19 @@
 //! Records about processes.
 
-/// The arguments of an [`Exec`](crate::RecordKind::Exec) record. Strings: the kernel's own path of the program; the
-/// arguments, each ended by a NUL (cut at 4,095 bytes); then the names of the cgroup v2 directories, leaf first.
+/// The arguments of an [`Exec`](crate::RecordKind::Exec) record. Strings: the kernel's own path of the program
+/// (`memfd:NAME` where it is no file of a file system); the arguments, each ended by a NUL (cut at 4,095 bytes); then the names of the cgroup v2 directories, leaf first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExecArguments {
     /// Device number of the controlling terminal as in `/proc/<pid>/stat`; 0 is none.
     pub tty: u32,
     /// Session leader.
     pub sid: u32,
+    /// Bytes of the arguments before any cut.
+    pub argv_bytes: u64,
 }
+
+/// Names of cgroup directories in an exec record at most; Kubernetes needs four to six.
+pub const CGROUP_LEVELS_MAX: usize = 8;
 
 impl ExecArguments {
     pub const STRING_EXE_PATH: usize = 0;
@@ -18,11 +23,11 @@ impl ExecArguments {
 
     #[inline(always)]
     pub const fn to_words(self) -> [u64; 4] {
-        [self.tty as u64, self.sid as u64, 0, 0]
+        [self.tty as u64, self.sid as u64, self.argv_bytes, 0]
     }
 
     pub const fn from_words(words: [u64; 4]) -> Self {
-        Self { tty: words[0] as u32, sid: words[1] as u32 }
+        Self { tty: words[0] as u32, sid: words[1] as u32, argv_bytes: words[2] }
     }
 }
 

@@ -82,7 +82,8 @@ pub struct RecordHeader {
     pub uid: u32,
     pub gid: u32,
     pub euid: u32,
-    pub reserved: u32,
+    /// Of [`RecordHeader::PATH_CUT`] and others to come.
+    pub flags: u32,
     /// When the process started, `CLOCK_BOOTTIME` nanoseconds: with `tgid` it identifies a process.
     pub start_ns: u64,
     /// Inode number of the cgroup v2 directory.
@@ -91,6 +92,11 @@ pub struct RecordHeader {
     pub comm: [u8; 16],
     /// By kind: `*Arguments` of the families.
     pub arguments: [u64; 4],
+}
+
+impl RecordHeader {
+    /// The kernel's own path in this record lost its head: it has more directories, or more bytes, than are followed.
+    pub const PATH_CUT: u32 = 1;
 }
 
 // No padding anywhere: every byte that user space reads was written.

@@ -7,8 +7,8 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use crate::memory::read;
 use crate::record::RecordWriter;
 
-/// Components and mount points that are followed; a deeper path loses its head.
-const STEPS_MAX: u32 = 40;
+/// Components and mount points that are followed; a deeper path loses its head, and its record says so.
+const STEPS_MAX: u32 = 128;
 
 /// The path is written from the end of this many bytes towards the start.
 const PATH_BYTES_MAX: u64 = 4096;
@@ -35,11 +35,21 @@ impl RecordWriter {
             let mut mount = vfsmount - offset!(mount_mnt) as u64;
             let mut root = read::<u64>(vfsmount, offset!(vfsmount_root));
             let mut step = 0;
-            while step < STEPS_MAX {
+            loop {
+                if step == STEPS_MAX {
+                    self.mark_path_cut();
+                    break;
+                }
                 step += 1;
                 // d_parent, then d_name {hash and length, pointer}: adjacent on every kernel so far, which user space checks.
                 let [parent, hash_and_length, name] = read::<[u64; 3]>(dentry, offset!(dentry_parent));
-                if dentry == root || dentry == parent {
+                if dentry == parent && dentry != root {
+                    // A file of no file system, such as a memfd: its name is all there is.
+                    self.prepend(name, hash_and_length >> 32);
+                    self.drop_slash();
+                    break;
+                }
+                if dentry == root {
                     let above = read::<u64>(mount, offset!(mount_parent));
                     if above == mount || above == 0 {
                         break;
@@ -49,6 +59,7 @@ impl RecordWriter {
                     root = read::<u64>(above, offset!(mount_mnt) + offset!(vfsmount_root));
                 } else {
                     if !self.prepend(name, hash_and_length >> 32) {
+                        self.mark_path_cut();
                         break;
                     }
                     dentry = parent;
@@ -65,7 +76,8 @@ impl RecordWriter {
             let path = addr_of_mut!((*self.scratch).path) as u64;
             let length = masked!(length, "0xff");
             let start = read_volatile(addr_of!((*self.scratch).path_start)).wrapping_sub(length + 1);
-            if start > PATH_BYTES_MAX {
+            // Not 0 either: the length of a full buffer would be masked to none.
+            if start == 0 || start > PATH_BYTES_MAX {
                 return false;
             }
             write_volatile(addr_of_mut!((*self.scratch).path_start), start);
@@ -73,6 +85,15 @@ impl RecordWriter {
             *((path + at) as *mut u8) = b'/';
             bpf_probe_read_kernel((path + at + 1) as *mut _, length as u32, name as *const _);
             true
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn drop_slash(&mut self) {
+        // SAFETY: the claimed scratch.
+        unsafe {
+            let start = addr_of_mut!((*self.scratch).path_start);
+            write_volatile(start, read_volatile(start) + 1);
         }
     }
 

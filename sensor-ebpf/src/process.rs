@@ -1,7 +1,7 @@
 //! exec, fork, exit.
 
 use tercel_sensor_abi::RecordKind;
-use tercel_sensor_abi::process::{ExecArguments, ExitArguments, ForkArguments};
+use tercel_sensor_abi::process::{CGROUP_LEVELS_MAX, ExecArguments, ExitArguments, ForkArguments};
 use tercel_sensor_abi::syscall::x86_64::EXECVE;
 
 use crate::memory::{load, read};
@@ -12,9 +12,6 @@ use crate::task;
 /// The header's `syscall` of records that do not come from one.
 const NO_SYSCALL: u32 = u32::MAX;
 
-/// cgroup directories that are reported; Kubernetes needs four to six.
-const CGROUP_LEVELS_MAX: u32 = 8;
-
 /// The current task runs a new program.
 #[inline(always)]
 pub unsafe fn exec() {
@@ -22,12 +19,13 @@ pub unsafe fn exec() {
     unsafe {
         let task = task::current();
         let Some(mut record) = RecordWriter::begin(RecordKind::Exec, NO_SYSCALL, 0) else { return };
-        record.arguments(ExecArguments { tty: task::tty(task), sid: task::session(task) }.to_words());
         let memory = read::<u64>(task, offset!(task_mm));
-        record.file_path(read(memory, offset!(mm_exe_file)));
         let start = read::<u64>(memory, offset!(mm_arg_start));
-        let end = read::<u64>(memory, offset!(mm_arg_end));
-        record.user_bytes(start, end.wrapping_sub(start));
+        let argv_bytes = read::<u64>(memory, offset!(mm_arg_end)).wrapping_sub(start);
+        let arguments = ExecArguments { tty: task::tty(task), sid: task::session(task), argv_bytes };
+        record.arguments(arguments.to_words());
+        record.file_path(read(memory, offset!(mm_exe_file)));
+        record.user_bytes(start, argv_bytes);
         cgroup(&mut record, task);
         record.send();
     }

@@ -96,7 +96,7 @@ impl RecordWriter {
             (*header).uid = users as u32;
             (*header).gid = (users >> 32) as u32;
             (*header).euid = identity.euid;
-            (*header).reserved = 0;
+            (*header).flags = 0;
             (*header).start_ns = identity.start_ns;
             (*header).cgroup_id = bpf_get_current_cgroup_id();
             bpf_get_current_comm(addr_of_mut!((*header).comm).cast(), 16);
@@ -108,6 +108,13 @@ impl RecordWriter {
     pub unsafe fn arguments(&mut self, arguments: [u64; 4]) {
         // SAFETY: as `fill_header`.
         unsafe { (*(self.base() as *mut RecordHeader)).arguments = arguments }
+    }
+
+    /// Says that the kernel's path in this record lost its head.
+    #[inline(always)]
+    pub unsafe fn mark_path_cut(&mut self) {
+        // SAFETY: as `fill_header`.
+        unsafe { (*(self.base() as *mut RecordHeader)).flags |= RecordHeader::PATH_CUT }
     }
 
     /// Appends a NUL-terminated string of the caller's memory, cut at [`STRING_BYTES_MAX`].

@@ -20,6 +20,9 @@ mod registers {
     pub const ORIG_AX: u32 = 120;
 }
 
+/// `__X32_SYSCALL_BIT`: 64-bit calls with 32-bit pointers, which are counted like those of 32-bit programs.
+const X32_CALL: u64 = 0x4000_0000;
+
 /// One returned system call.
 pub struct Call {
     pub task: u64,
@@ -57,6 +60,10 @@ pub unsafe fn returned_classic(record: u64) {
 #[inline(always)]
 unsafe fn is_interesting(number: u64) -> bool {
     if number >= SYSCALLS_MAX as u64 {
+        if number & X32_CALL != 0 && number < X32_CALL + SYSCALLS_MAX as u64 {
+            // SAFETY: as its own.
+            unsafe { count_compat_call() };
+        }
         return false;
     }
     let Some(bitmap) = INTEREST.get(0) else { return false };

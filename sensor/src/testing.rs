@@ -50,7 +50,7 @@ impl Builder {
     }
 
     pub(crate) fn exec(tgid: u32, ppid: u32, comm: &str, exe_path: &str, arguments: &[&str]) -> Self {
-        let words = ExecArguments { tty: 34_816, sid: SHELL }.to_words();
+        let words = ExecArguments { tty: 34_816, sid: SHELL, argv_bytes: 0 }.to_words();
         let joined: String = arguments.iter().flat_map(|argument| [argument, "\0"]).collect();
         let exec = Self::new(RecordKind::Exec).process(tgid, ppid).comm(comm).arguments(words);
         exec.string(exe_path.as_bytes()).string(joined.as_bytes())
@@ -70,6 +70,11 @@ impl Builder {
     pub(crate) fn process(mut self, tgid: u32, ppid: u32) -> Self {
         (self.header.tgid, self.header.tid, self.header.ppid) = (tgid, tgid, ppid);
         self.header.start_ns = start_ns(tgid);
+        self
+    }
+
+    pub(crate) fn path_cut(mut self) -> Self {
+        self.header.flags |= RecordHeader::PATH_CUT;
         self
     }
 
@@ -164,7 +169,7 @@ fn header_bytes(header: &RecordHeader) -> Vec<u8> {
     bytes.extend(header.syscall.to_ne_bytes());
     bytes.extend(header.result.to_ne_bytes());
     let ids =
-        [header.tgid, header.tid, header.ppid, header.loginuid, header.uid, header.gid, header.euid, header.reserved];
+        [header.tgid, header.tid, header.ppid, header.loginuid, header.uid, header.gid, header.euid, header.flags];
     bytes.extend(ids.iter().flat_map(|id| id.to_ne_bytes()));
     bytes.extend(header.start_ns.to_ne_bytes());
     bytes.extend(header.cgroup_id.to_ne_bytes());

@@ -9,8 +9,9 @@ use tracing::warn;
 
 use crate::metrics::Metrics;
 
-/// Alerts that wait for the output: at some 2 KiB about 16 MiB.
-const QUEUE_ALERTS_MAX: usize = 8_192;
+/// Alerts that wait for the output: at some 2 KiB, as is usual, 4 MiB; at 30 KiB, with every text as long as an attacker can
+/// make it, 60 MiB.
+const QUEUE_ALERTS_MAX: usize = 2_048;
 
 /// A full queue is said at most this often.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);

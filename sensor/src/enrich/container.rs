@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use moka::sync::Cache;
+use tercel_sensor_abi::process::CGROUP_LEVELS_MAX;
 
 use super::procfs;
 
@@ -64,17 +65,30 @@ impl Containers {
         Self { by_cgroup: Cache::new(CACHED_CGROUPS_MAX), has_v1: own.lines().any(|line| !line.starts_with("0::")) }
     }
 
-    /// The container of a process that reported its cgroup v2 directories, leaf first. Where v2 does not tell and v1 may,
-    /// reads `/proc/<tgid>/cgroup`; `Unknown` if the process is gone by then.
+    /// The container of a process that reported its cgroup v2 directories, leaf first. Where those do not tell (there are
+    /// more than a record holds, or v1 may know), reads `/proc/<tgid>/cgroup`; `Unknown` if the process is gone by then.
     pub fn of_record<'a>(&self, tgid: u32, cgroup_id: u64, directories: impl Iterator<Item = &'a [u8]>) -> Lookup {
-        let by_v2 = self.by_cgroup.get_with(cgroup_id, || {
-            let directories: Vec<_> = directories.map(String::from_utf8_lossy).collect();
-            of_directories(&directories).map(Arc::new)
-        });
+        let by_v2 = self.by_cgroup.get(&cgroup_id).or_else(|| self.remember(cgroup_id, directories));
         match by_v2 {
-            None if self.has_v1 => Self::of_process(tgid),
-            known => Lookup::Known(known),
+            Some(Some(container)) => Lookup::Known(Some(container)),
+            Some(None) if !self.has_v1 => Lookup::Known(None),
+            _ => Self::of_process(tgid),
         }
+    }
+
+    /// `None` where the record may not hold all directories, and those that it holds name no container.
+    fn remember<'a>(
+        &self,
+        cgroup_id: u64,
+        directories: impl Iterator<Item = &'a [u8]>,
+    ) -> Option<Option<Arc<Container>>> {
+        let directories: Vec<_> = directories.map(String::from_utf8_lossy).collect();
+        let container = of_directories(&directories).map(Arc::new);
+        if container.is_none() && directories.len() >= CGROUP_LEVELS_MAX {
+            return None;
+        }
+        self.by_cgroup.insert(cgroup_id, container.clone());
+        Some(container)
     }
 
     /// The container of a running process, from `/proc/<tgid>/cgroup`.

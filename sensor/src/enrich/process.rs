@@ -4,10 +4,12 @@
 //! at the start, then kept by fork, exec and exit records; a process that is unknown all the same (its fork was lost) is
 //! looked up in /proc, within a budget. A process that ended stays for its descendants' sake.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use tercel_sensor_abi::file::OpenArguments;
 use tercel_sensor_abi::process::{ExecArguments, ForkArguments};
 use tercel_sensor_abi::{RecordHeader, RecordKind};
 
@@ -15,8 +17,12 @@ use super::container::{Container, Containers, Lookup};
 use super::procfs;
 use crate::ring::Record;
 
-/// Processes that are remembered, those that ended included: at some 700 bytes about 23 MiB.
+/// Processes that are remembered, those that ended included: at some 700 bytes, as is usual, about 23 MiB.
 const PROCESSES_MAX: usize = 32_768;
+
+/// Bytes of all their texts: arguments and paths may take 12 KiB each. Children that did not exec share their parent's,
+/// and are counted as if they did not.
+const TEXT_BYTES_MAX: usize = 48 << 20;
 
 /// Share of the table that is given up at once when it is full.
 const EVICTED_SHARE: usize = 16;
@@ -33,6 +39,12 @@ const LOOKUPS_MAX: u32 = 1_000;
 
 /// Threads of the kernel have no start time to compare to; entries from /proc are exact to a tick.
 const START_TOLERANCE_NS: u64 = procfs::NANOSECONDS_PER_TICK * 2;
+
+/// Stands before a path of which only the end is known, so that it is not taken for an absolute one.
+pub const CUT_PATH: &[u8] = b"<UNKNOWN>";
+
+/// Stands at the end of arguments that the kernel side cut.
+const CUT_MARK: &str = "…";
 
 /// The program that a process runs. Shared by a process and the children it forks until they exec.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -111,7 +123,8 @@ impl Process {
         &self.image.exe
     }
 
-    /// The kernel's path of the program; empty where it is unknown, as for kernel threads.
+    /// The kernel's path of the program; empty where it is unknown, as for kernel threads. `memfd:NAME` is a program in
+    /// memory; [`CUT_PATH`] stands before a path that lost its head.
     pub fn exe_path(&self) -> &[u8] {
         &self.image.exe_path
     }
@@ -119,6 +132,11 @@ impl Process {
     /// The working directory when last looked at, with a slash at its end.
     pub fn cwd(&self) -> Option<&[u8]> {
         self.cwd.as_deref()
+    }
+
+    fn text_bytes(&self) -> usize {
+        let Image { cmdline, exe, exe_path, .. } = &*self.image;
+        cmdline.len() + exe.len() + exe_path.len() + self.cwd.as_ref().map_or(0, |cwd| cwd.len())
     }
 
     fn is(&self, start_ns: u64) -> bool {
@@ -143,13 +161,14 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Processes {
     by_tgid: HashMap<u32, Process>,
+    text_bytes: usize,
     budget: Cell<u32>,
     counts: Counts,
 }
 
 impl Default for Processes {
     fn default() -> Self {
-        Self { by_tgid: HashMap::new(), budget: Cell::new(LOOKUPS_MAX), counts: Counts::default() }
+        Self { by_tgid: HashMap::new(), text_bytes: 0, budget: Cell::new(LOOKUPS_MAX), counts: Counts::default() }
     }
 }
 
@@ -189,7 +208,7 @@ impl Processes {
     /// Reads every process out of /proc.
     pub(super) fn seed(&mut self) {
         for process in procfs::pids().take(PROCESSES_MAX).filter_map(read_process) {
-            self.by_tgid.insert(process.tgid, process);
+            self.insert(process);
         }
     }
 
@@ -201,17 +220,20 @@ impl Processes {
             _ => None,
         };
         let Some(process) = self.by_tgid.get_mut(&header.tgid) else { return };
+        let before = process.text_bytes();
         process.seen_ns = header.time_ns;
         process.ppid = header.ppid;
         match record.kind {
             RecordKind::Exec => exec(process, record, parent_cwd, containers),
             RecordKind::Fork => {
                 let child = fork(process, header.time_ns, ForkArguments::from_words(header.arguments));
-                self.insert(child);
+                return self.insert(child);
             }
             RecordKind::Exit => process.exited_ns = Some(header.time_ns),
             RecordKind::ExecFailed | RecordKind::Open | RecordKind::Connect => rename(process, header),
         }
+        self.text_bytes = self.text_bytes + process.text_bytes() - before;
+        self.keep_within_bounds();
     }
 
     /// Forgets those that ended a while ago and have no descendants; fills the look-up budget.
@@ -224,8 +246,18 @@ impl Processes {
         let is_old = |process: &Process| process.exited_ns.is_some_and(|exited| exited < before_ns);
         if self.by_tgid.values().any(is_old) {
             let parents: HashSet<u32> = self.by_tgid.values().map(|process| process.ppid).collect();
-            self.by_tgid.retain(|tgid, process| !is_old(process) || parents.contains(tgid));
+            self.retain(|process| !is_old(process) || parents.contains(&process.tgid));
         }
+    }
+
+    fn retain(&mut self, mut stays: impl FnMut(&Process) -> bool) {
+        let mut text_bytes = 0;
+        self.by_tgid.retain(|_, process| {
+            let stays = stays(process);
+            text_bytes += if stays { process.text_bytes() } else { 0 };
+            stays
+        });
+        self.text_bytes = text_bytes;
     }
 
     /// The record's process and its ancestors are in the table afterwards, from /proc where need be; what is not to be
@@ -271,10 +303,17 @@ impl Processes {
     }
 
     fn insert(&mut self, process: Process) {
-        if self.by_tgid.len() >= PROCESSES_MAX && !self.by_tgid.contains_key(&process.tgid) {
+        self.text_bytes += process.text_bytes();
+        if let Some(replaced) = self.by_tgid.insert(process.tgid, process) {
+            self.text_bytes -= replaced.text_bytes();
+        }
+        self.keep_within_bounds();
+    }
+
+    fn keep_within_bounds(&mut self) {
+        if self.by_tgid.len() > PROCESSES_MAX || self.text_bytes > TEXT_BYTES_MAX {
             self.make_room();
         }
-        self.by_tgid.insert(process.tgid, process);
     }
 
     /// Gives up those that ended without descendants; then, where that is not enough, those not heard of for longest.
@@ -286,7 +325,7 @@ impl Processes {
             let (_, oldest, _) = seen.select_nth_unstable(before / EVICTED_SHARE);
             let oldest = *oldest;
             let mut left = before / EVICTED_SHARE;
-            self.by_tgid.retain(|_, process| {
+            self.retain(|process| {
                 let stays = process.seen_ns > oldest || left == 0;
                 left -= usize::from(!stays);
                 stays
@@ -334,11 +373,7 @@ fn exec(process: &mut Process, record: &Record<'_>, parent_cwd: Option<Arc<[u8]>
     let arguments = ExecArguments::from_words(header.arguments);
     process.sid = arguments.sid;
     process.tty = arguments.tty;
-    process.image = Arc::new(Image::new(
-        comm(header),
-        record.string(ExecArguments::STRING_ARGV),
-        record.string(ExecArguments::STRING_EXE_PATH),
-    ));
+    process.image = Arc::new(Image::new(comm(header), &argv(record, arguments), &kernel_path(record)));
     let directories = record.strings().skip(ExecArguments::STRING_CGROUP);
     match containers.of_record(header.tgid, header.cgroup_id, directories) {
         Lookup::Known(container) => process.container = container,
@@ -352,6 +387,27 @@ fn exec(process: &mut Process, record: &Record<'_>, parent_cwd: Option<Arc<[u8]>
     }
     let own = procfs::read_cwd(header.tgid).map(Into::into);
     process.cwd = own.or_else(|| procfs::read_cwd(header.ppid).map(Into::into)).or(parent_cwd).or(process.cwd.take());
+}
+
+/// The arguments of an exec record, with a mark where they go on.
+fn argv<'a>(record: &Record<'a>, arguments: ExecArguments) -> Cow<'a, [u8]> {
+    let argv = record.string(ExecArguments::STRING_ARGV);
+    if argv.is_empty() || arguments.argv_bytes <= argv.len() as u64 {
+        return Cow::Borrowed(argv);
+    }
+    Cow::Owned([argv, CUT_MARK.as_bytes()].concat())
+}
+
+/// The kernel's path in an exec or open record.
+pub(crate) fn kernel_path<'a>(record: &Record<'a>) -> Cow<'a, [u8]> {
+    let path = match record.kind {
+        RecordKind::Open => record.string(OpenArguments::STRING_KERNEL_PATH),
+        _ => record.string(ExecArguments::STRING_EXE_PATH),
+    };
+    if record.header.flags & RecordHeader::PATH_CUT == 0 {
+        return Cow::Borrowed(path);
+    }
+    Cow::Owned([CUT_PATH, path].concat())
 }
 
 fn fork(parent: &Process, now_ns: u64, arguments: ForkArguments) -> Process {

@@ -7,7 +7,7 @@ use tercel_sensor_abi::file::OpenArguments;
 
 use super::{Scratch, result_name};
 use crate::enrich::State;
-use crate::enrich::process::Process;
+use crate::enrich::process::{Process, kernel_path};
 use crate::enrich::procfs;
 use crate::ring::Record;
 
@@ -62,7 +62,7 @@ pub(crate) struct OpenedFile<'a> {
     /// As the caller wrote it.
     raw_name: &'a [u8],
     /// The kernel's own path; empty where the call failed.
-    pub(crate) kernel_path: &'a [u8],
+    kernel_path: Cow<'a, [u8]>,
     process: &'a Process,
     state: &'a State,
     scratch: &'a Scratch,
@@ -76,13 +76,18 @@ impl<'a> OpenedFile<'a> {
             arguments: OpenArguments::from_words(record.header.arguments),
             result: record.header.result,
             raw_name: record.string(OpenArguments::STRING_NAME),
-            kernel_path: record.string(OpenArguments::STRING_KERNEL_PATH),
+            kernel_path: kernel_path(record),
             process,
             state,
             scratch,
             name: OnceCell::new(),
             flags: OnceCell::new(),
         }
+    }
+
+    /// `None` where there is none.
+    pub(crate) fn kernel_path(&self) -> Option<&[u8]> {
+        Some(&*self.kernel_path).filter(|path| !path.is_empty())
     }
 
     pub(crate) fn raw_name(&self) -> &'a [u8] {
@@ -138,7 +143,9 @@ impl<'a> OpenedFile<'a> {
         if is_plain(self.raw_name) {
             return Cow::Borrowed(self.raw_name);
         }
-        if let Some(path) = path_that_ends_with(self.kernel_path, self.raw_name) {
+        if let Cow::Borrowed(kernel_path) = self.kernel_path
+            && let Some(path) = path_that_ends_with(kernel_path, self.raw_name)
+        {
             return Cow::Borrowed(path);
         }
         let mut buffer = self.scratch.name.take();

@@ -86,7 +86,7 @@ pub static TABLE: &[Definition] = &[
         "fd.realpath",
         Kind::Text,
         "The kernel's own path of the opened file, by whatever link or mount it was reached; missing where the open failed. Not in Falco.",
-        |event, _| event.file().filter(|file| !file.kernel_path.is_empty()).map(|file| Value::Text(file.kernel_path)),
+        |event, _| event.file()?.kernel_path().map(Value::Text),
     ),
     field("fd.directory", Kind::Text, "The directory of `fd.name`, for a file.", |event, _| {
         event.file().map(|file| Value::Text(split_path(file.name()).0))

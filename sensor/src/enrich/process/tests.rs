@@ -111,3 +111,28 @@ fn running_processes_are_found_at_the_start() {
     assert_eq!(own.exe_path(), program.as_os_str().as_encoded_bytes());
     assert!(processes.ancestors(own).count() > 0);
 }
+
+#[test]
+fn what_the_kernel_side_cut_says_so() {
+    let mut state = state_with_cat();
+    let words = ExecArguments { tty: 0, sid: SHELL, argv_bytes: 5_000 }.to_words();
+    Builder::exec(CAT, SHELL, "find", "/d/x", &["find", "/"]).arguments(words).path_cut().apply(&mut state);
+    let process = state.processes.get(CAT).unwrap();
+    assert_eq!((process.cmdline(), process.exe_path()), ("find / …".as_bytes(), &b"<UNKNOWN>/d/x"[..]));
+}
+
+#[test]
+fn long_arguments_do_not_grow_the_table_beyond_its_bound() {
+    let mut state = state_with_cat();
+    let long = "a".repeat(4_000);
+    for number in 0..20_000 {
+        let child = CAT + 1 + number;
+        Builder::fork(CAT, SHELL, child).apply(&mut state);
+        Builder::exec(child, CAT, "x", "/x", &["x", &long]).apply(&mut state);
+    }
+    let processes = &state.processes;
+    let held: usize = processes.by_tgid.values().map(Process::text_bytes).sum();
+    assert_eq!(held, processes.text_bytes);
+    assert!(held <= TEXT_BYTES_MAX && held > TEXT_BYTES_MAX / 2, "{held}");
+    assert!(processes.counts().evicted > 0 && processes.get(CAT + 20_000).is_some());
+}
