@@ -30,6 +30,7 @@ pub struct Detector {
     rules: Vec<Rule>,
     /// By event type: indices into `rules`, ascending.
     by_type: Vec<Vec<usize>>,
+    warnings: Vec<Problem>,
 }
 
 impl Detector {
@@ -39,9 +40,13 @@ impl Detector {
     ///
     /// Every output that cannot be compiled.
     pub fn new(set: RuleSet) -> Result<Self, Vec<Problem>> {
-        let mut detector = Self { rules: Vec::new(), by_type: vec![Vec::new(); crate::event::NAMES.len()] };
+        let by_type = vec![Vec::new(); crate::event::NAMES.len()];
+        let mut detector = Self { rules: Vec::new(), by_type, warnings: Vec::new() };
         let mut problems = Vec::new();
         for rule in set.rules {
+            if rule.enabled {
+                detector.warnings.extend(never_matches(&rule));
+            }
             match Template::compile(&rule.output) {
                 Ok(_) if !rule.enabled => {}
                 Ok(output) => detector.add(Rule {
@@ -60,6 +65,11 @@ impl Detector {
             }
         }
         if problems.is_empty() { Ok(detector) } else { Err(problems) }
+    }
+
+    /// What is wrong with rules that are in force all the same.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     fn add(&mut self, rule: Rule) {
@@ -90,6 +100,22 @@ impl Detector {
     }
 }
 
+/// A warning about a rule that waits for events which this version does not report.
+fn never_matches(rule: &crate::rules::Rule) -> Option<Problem> {
+    let possible = rule.filter.possible_enum_values(event_type_field());
+    if EventType::REPORTED.iter().any(|event_type| possible.contains(event_type.0)) {
+        return None;
+    }
+    let reported: Vec<_> = EventType::REPORTED.into_iter().map(EventType::name).collect();
+    let message = format!(
+        "the rule never matches: this version reports no event of the types that its condition asks for; it reports {}",
+        reported.join(", ")
+    );
+    let (place, snippet) = rule.output.locate(0..1);
+    let item = Some(format!("rule `{}`", rule.name));
+    Some(Problem { severity: Severity::Warning, place, item, message, snippet })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +142,14 @@ mod tests {
         record.apply(&mut state);
         let event = Event::new(1, 0, Builder::parse(&bytes), &state, &scratch).unwrap();
         assert_eq!(detector.first_match(&event).map(|rule| &*rule.name), expected);
+    }
+
+    #[test]
+    fn a_rule_about_events_that_are_not_reported_is_warned_about() {
+        let warnings = |condition: &str| load(&rule("r", condition)).unwrap().warnings().len();
+        assert_eq!(warnings("evt.type = unlinkat"), 1);
+        assert_eq!(warnings("evt.type in (unlinkat, openat)"), 0);
+        assert_eq!(warnings("proc.name = cat"), 0);
     }
 
     #[test]

@@ -64,8 +64,9 @@ impl Error {
 /// The rules of these settings, in force. Warnings are returned beside them.
 pub fn load_rules(settings: &Settings) -> Result<(Detector, Vec<Problem>), Error> {
     let set = rules::load(&settings.rules, &SensorCatalog).map_err(Error::Rules)?;
-    let warnings = set.warnings.clone();
+    let mut warnings = set.warnings.clone();
     let detector = Detector::new(set).map_err(Error::Rules)?;
+    warnings.extend_from_slice(detector.warnings());
     Ok((detector, warnings))
 }
 
