@@ -47,8 +47,16 @@ fn exec(program: &str, arguments: &[&str]) -> Builder {
     Builder::exec(CAT, SHELL, name, program, &[&[program], arguments].concat())
 }
 
+/// `IPPROTO_*`.
+const TCP: u16 = 6;
+const UDP: u16 = 17;
+
 fn connect(address: [u8; 4], remote_port: u16) -> Builder {
-    let arguments = ConnectArguments { fd: 3, family: 2, protocol: 6, local_port: 0, remote_port };
+    connect_with(TCP, address, remote_port)
+}
+
+fn connect_with(protocol: u16, address: [u8; 4], remote_port: u16) -> Builder {
+    let arguments = ConnectArguments { fd: 3, family: 2, protocol, local_port: 0, remote_port };
     let [high, low] = remote_port.to_be_bytes();
     let sockaddr = [&[2, 0, high, low][..], &address, &[0; 8]].concat();
     Builder::connect(arguments, ENETUNREACH, &sockaddr, &[])
@@ -159,6 +167,7 @@ fn connections_are_judged_by_who_connects_and_where() {
         (connect([192, 0, 2, 1], 80), ""),
         (connect([192, 0, 2, 1], 80).process(SHELL, 0).comm("sh"), "Shell connects to the network"),
         (connect([127, 0, 0, 1], 80).process(SHELL, 0).comm("sh"), ""),
-        (connect([192, 0, 2, 1], 53).process(SHELL, 0).comm("sh"), ""),
+        (connect_with(UDP, [192, 0, 2, 1], 53).process(SHELL, 0).comm("sh"), ""),
+        (connect([192, 0, 2, 1], 53).process(SHELL, 0).comm("sh"), "Shell connects to the network"),
     ]);
 }
