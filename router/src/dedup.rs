@@ -126,12 +126,12 @@ impl Dedup {
         Verdict::First(window)
     }
 
-    /// From now on, for the window's length, equal alerts are repeats. Needs tokio's timer.
-    pub(crate) fn open(&mut self, window: OpenWindow) {
-        let (key, length) = window.with(|window| (window.key, window.length));
-        let timer = self.closing.insert(key, length);
-        window.with(|window| window.timer = Some(timer));
-        self.windows.insert(key, window);
+    /// From now on, for the window's length, equal alerts are repeats of `first`, which need not be the one that the
+    /// window was planned for. Needs tokio's timer.
+    pub(crate) fn open(&mut self, window: OpenWindow, first: &Candidate<'_>) {
+        let timer = self.closing.insert(first.key, first.window);
+        window.with(|window| *window = Window { timer: Some(timer), ..Window::new(first) });
+        self.windows.insert(first.key, window);
     }
 
     /// Windows whose time is over. Ready with at least one.
@@ -175,18 +175,7 @@ impl Dedup {
 
 impl OpenWindow {
     fn new(candidate: &Candidate<'_>) -> Self {
-        Self(Arc::new(Mutex::new(Window {
-            key: candidate.key,
-            route: Arc::clone(candidate.route),
-            alert: Arc::clone(candidate.alert),
-            weight: candidate.weight + WINDOW_BYTES,
-            length: candidate.window,
-            count: 0,
-            last: candidate.alert.time,
-            samples: Vec::new(),
-            timer: None,
-            opened: Instant::now(),
-        })))
+        Self(Arc::new(Mutex::new(Window::new(candidate))))
     }
 
     /// False for one that was planned and whose first alert was then held back.
@@ -235,6 +224,22 @@ impl OpenWindow {
 }
 
 impl Window {
+    /// Not open yet.
+    fn new(first: &Candidate<'_>) -> Self {
+        Self {
+            key: first.key,
+            route: Arc::clone(first.route),
+            alert: Arc::clone(first.alert),
+            weight: first.weight + WINDOW_BYTES,
+            length: first.window,
+            count: 0,
+            last: first.alert.time,
+            samples: Vec::new(),
+            timer: None,
+            opened: Instant::now(),
+        }
+    }
+
     /// The window's length; less where it closes early, in whole seconds, rounded up.
     fn open_for(&self) -> Duration {
         self.length.min(Duration::from_secs(self.opened.elapsed().as_secs() + 1))
@@ -269,7 +274,7 @@ mod tests {
             Candidate { alert: &alert, weight: 1_000, key: Fingerprint([key; 32]), route: &route, window: WINDOW };
         match dedup.plan(&mut Plan::default(), 0, &candidate) {
             Verdict::First(window) => {
-                dedup.open(window);
+                dedup.open(window, &candidate);
                 true
             }
             Verdict::Repeat(window) => {

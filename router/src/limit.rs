@@ -87,17 +87,10 @@ impl<C: Clock> Limit<C> {
         let overflowed = self.buckets.len() >= KEYS_MAX;
         let key = if overflowed { OVERFLOW } else { Fingerprint::of(alert, &self.by) };
         let passes = self.buckets.check_key(&key).is_ok();
-        if !passes {
-            self.hold_back(alert);
-        }
-        Verdict { passes, overflowed }
-    }
-
-    /// Remembers an alert that did not pass for the digest, where one is wanted.
-    pub(crate) fn hold_back(&mut self, alert: &Arc<Alert>) {
-        if self.over == Over::Digest {
+        if !passes && self.over == Over::Digest {
             self.add_to_digest(alert);
         }
+        Verdict { passes, overflowed }
     }
 
     /// The digest of what was held back since the last one, with the newest alert of it; `None`: nothing was.

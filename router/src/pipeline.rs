@@ -80,7 +80,7 @@ enum Step {
     Deliver,
     /// It goes out if its limit allows, and then opens this window.
     First(OpenWindow),
-    /// It is counted in this window.
+    /// It is counted in this window; where the window's first alert was held back, it may be the first itself.
     Repeat(OpenWindow),
     Suppressed(Suppressed),
 }
@@ -175,14 +175,7 @@ impl Pipeline {
             if !desk.is_thinned() || delivery.route.window.is_zero() {
                 continue;
             }
-            let Some(key) = delivery.key else { continue };
-            let candidate = Candidate {
-                alert: &delivery.received.alert,
-                weight: delivery.received.weight,
-                key,
-                route: &delivery.route.name,
-                window: delivery.route.window,
-            };
+            let Some(candidate) = delivery.candidate() else { continue };
             let destination = delivery.target.destination;
             delivery.step = match decisions.dedups[destination].plan(&mut plan, destination, &candidate) {
                 Verdict::First(window) => Step::First(window),
@@ -203,32 +196,37 @@ impl Pipeline {
 
     fn limit(&self, decisions: &mut Decisions, deliveries: &mut [Delivery<'_>]) {
         for delivery in deliveries {
-            let desk = &self.desks[delivery.target.destination];
-            let limit = delivery.target.limit.filter(|_| desk.is_thinned());
-            delivery.step = match std::mem::replace(&mut delivery.step, Step::Deliver) {
-                Step::Repeat(window) if window.is_open() => {
-                    window.add(&delivery.received.alert);
-                    Step::Suppressed(Suppressed::Dedup)
-                }
-                // The first of this request was held back by the limit, and so are its repeats.
-                Step::Repeat(_) => {
-                    if let Some(limit) = limit {
-                        decisions.limits[limit].hold_back(&delivery.received.alert);
-                    }
-                    Step::Suppressed(Suppressed::Limit)
-                }
-                step => match limit.map(|limit| decisions.limits[limit].check(&delivery.received.alert)) {
-                    Some(verdict) => {
-                        desk.metrics.limit_overflow.inc_by(u64::from(verdict.overflowed));
-                        if verdict.passes { step } else { Step::Suppressed(Suppressed::Limit) }
-                    }
-                    None => step,
-                },
+            delivery.step = match self.suppress(decisions, delivery) {
+                Some(reason) => Step::Suppressed(reason),
+                None => Step::Deliver,
             };
-            if let Step::First(window) = &delivery.step {
-                decisions.dedups[delivery.target.destination].open(window.clone());
+        }
+    }
+
+    /// Counts a repeat, asks the limit, opens the window of what passes; `None`: it passes.
+    fn suppress(&self, decisions: &mut Decisions, delivery: &Delivery<'_>) -> Option<Suppressed> {
+        let (alert, destination) = (&delivery.received.alert, delivery.target.destination);
+        let window = match &delivery.step {
+            Step::Repeat(window) if window.is_open() => {
+                window.add(alert);
+                return Some(Suppressed::Dedup);
+            }
+            // Also a repeat whose first was held back by the limit of another route: it is the first now.
+            Step::First(window) | Step::Repeat(window) => Some(window),
+            Step::Deliver | Step::Suppressed(_) => None,
+        };
+        let desk = &self.desks[destination];
+        if let Some(limit) = delivery.target.limit.filter(|_| desk.is_thinned()) {
+            let verdict = decisions.limits[limit].check(alert);
+            desk.metrics.limit_overflow.inc_by(u64::from(verdict.overflowed));
+            if !verdict.passes {
+                return Some(Suppressed::Limit);
             }
         }
+        if let Some((window, first)) = window.zip(delivery.candidate()) {
+            decisions.dedups[destination].open(window.clone(), &first);
+        }
+        None
     }
 
     fn commit(&self, deliveries: &[Delivery<'_>]) {
@@ -381,7 +379,22 @@ impl Desk {
 
 impl Delivery<'_> {
     fn may_go_out(&self) -> bool {
-        matches!(self.step, Step::Deliver | Step::First(_))
+        match &self.step {
+            Step::Deliver | Step::First(_) => true,
+            Step::Repeat(window) => !window.is_open(),
+            Step::Suppressed(_) => false,
+        }
+    }
+
+    /// `None`: it has no key.
+    fn candidate(&self) -> Option<Candidate<'_>> {
+        Some(Candidate {
+            alert: &self.received.alert,
+            weight: self.received.weight,
+            key: self.key?,
+            route: &self.route.name,
+            window: self.route.window,
+        })
     }
 
     fn notification(&self) -> Notification {

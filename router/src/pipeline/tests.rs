@@ -5,7 +5,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::destination::Digest;
-use crate::queue::QUEUE_ALERTS_MAX;
+use crate::queue::{QUEUE_ALERTS_MAX, QUEUE_BYTES_MAX};
 
 /// Two thinned destinations and the archive, which sees everything.
 const DESTINATIONS: &str = r#"
@@ -260,4 +260,50 @@ async fn what_comes_when_the_queues_are_closed_is_refused_or_counted_as_lost() {
     bench.pipeline.notify(pager, late, "all".into(), None, NotificationKind::Digest(digest));
     assert_eq!(bench.value(r#"notifications_lost_total{destination="pager",kind="digest"}"#), 1);
     assert!(bench.kinds("pager").await.is_empty());
+}
+
+/// Two routes to one destination, of which the first has a limit.
+const PAGE_AND_REST: &str = r#"
+    [[route]]
+    name = "page"
+    when = "priority = critical"
+    to = ["pager"]
+    limit = { rate = "1/hour", burst = 1, by = ["hostname"] }
+    [[route]]
+    name = "rest"
+    to = ["pager"]
+    dedup = { window = "2s" }
+"#;
+
+/// Equal for deduplication, whatever the priority.
+fn same(priority: &str) -> Received {
+    alert("r", priority, &json!({"proc.exepath": "/bin/cat"}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_one_route_holds_back_nothing_of_another() {
+    let bench = Bench::new(PAGE_AND_REST);
+    bench.push(&[specific("spends the limit")]).unwrap();
+    assert_eq!(bench.kinds("pager").await, ["alert"]);
+
+    bench.push(&[same("critical"), same("error"), same("critical")]).unwrap();
+    let taken = bench.taken("pager").await;
+    assert_eq!(taken.len(), 1);
+    assert_eq!((&*taken[0].route, taken[0].alert.priority.name()), ("rest", "Error"));
+    assert_eq!(bench.value(r#"suppressed_total{destination="pager",reason="limit"}"#), 1);
+    sleep(Duration::from_millis(2_005)).await;
+    let told = bench.taken("pager").await;
+    assert_eq!((told.len(), &*told[0].route), (1, "rest"), "the window is that of the alert that passed");
+    assert_eq!(told[0].alert.uuid, taken[0].alert.uuid);
+    bench.assert_conserved();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_that_may_turn_out_to_be_the_first_needs_room_too() {
+    let bench = Bench::new(PAGE_AND_REST);
+    bench.push(&[specific("spends the limit")]).unwrap();
+    let mut large = same("error");
+    large.weight = QUEUE_BYTES_MAX;
+    let pager = bench.index("pager");
+    assert_eq!(bench.push(&[same("critical"), large]), Err(Refused::Full { destination: pager }));
 }
