@@ -20,8 +20,7 @@ use tracing::warn;
 
 use crate::config::Token;
 use crate::metrics::{Metrics, Rejected};
-use crate::pipeline::Pipeline;
-use crate::store::Refused;
+use crate::pipeline::{Pipeline, Refused};
 use read::Batch;
 
 /// The largest body, and the longest line of standard input.

@@ -20,7 +20,9 @@ use crate::metrics::{DestinationMetrics, Metrics, Suppressed};
 use crate::queue::{Entry, Need, Queue};
 use crate::route::{Route, RouteParts, Routes, Target};
 use crate::routing::Routing;
-use crate::store::{Refused, Store};
+use crate::store::Store;
+
+pub(crate) use crate::store::Refused;
 
 /// How often limits say what they held back.
 const DIGEST_PERIOD: Duration = Duration::from_mins(1);
