@@ -54,7 +54,7 @@ use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::routing::Routing;
-use crate::serve::{Door, House, Listener, SocketFile};
+use crate::serve::{Door, House, Listener, Service};
 
 pub use config::{Settings, SettingsError};
 pub use routing::{Problem, RoutingError};
@@ -75,7 +75,7 @@ pub const EXIT_FAILURE: u8 = 1;
 pub struct Router {
     ingest_addr: Option<SocketAddr>,
     admin_addr: SocketAddr,
-    socket: Option<(PathBuf, SocketFile)>,
+    unix_path: Option<PathBuf>,
     ingest: Arc<Ingest>,
     drain: Duration,
     /// Readiness goes, new requests are refused.
@@ -166,23 +166,24 @@ impl Router {
 
         let house = House { metrics, connections: TaskTracker::new(), stop: CancellationToken::new() };
         let ingest_addr = tcp.as_ref().map(|(_, address)| *address);
-        let open = |listener, ingest: Option<&Arc<Ingest>>, admin: Option<&Arc<Admin>>| {
-            let door = Door { listener, ingest: ingest.cloned(), admin: admin.cloned() };
+        let open = |listener: Listener, ingest: Option<&Arc<Ingest>>, admin: Option<&Arc<Admin>>| {
+            let is_trusted = listener.is_unix();
+            let service = Service { ingest: ingest.cloned(), admin: admin.cloned(), is_trusted };
+            let door = Door { listener, service };
             house.connections.spawn(door.serve(house.clone()));
         };
         if let Some((listener, _)) = tcp {
             open(listener, Some(&ingest), None);
         }
         open(admin_listener, None, Some(&admin));
-        let socket = unix.zip(settings.unix).map(|((listener, file), path)| {
+        if let Some(listener) = unix {
             open(listener, Some(&ingest), Some(&admin));
-            (path, file)
-        });
-        info!(ingest = ?ingest_addr, admin = %admin_addr, unix = ?socket.as_ref().map(|(path, _)| path), routes = routing.routes_count, "taking alerts");
+        }
+        info!(ingest = ?ingest_addr, admin = %admin_addr, unix = ?settings.unix, routes = routing.routes_count, "taking alerts");
         Ok(Self {
             ingest_addr,
             admin_addr,
-            socket,
+            unix_path: settings.unix,
             ingest,
             drain: settings.drain,
             stopping,
@@ -205,7 +206,7 @@ impl Router {
 
     /// Where alerts are taken by a Unix socket.
     pub fn unix_path(&self) -> Option<&Path> {
-        self.socket.as_ref().map(|(path, _)| path.as_path())
+        self.unix_path.as_deref()
     }
 
     /// Takes alerts from an input, one JSON object a line, until it ends.
@@ -266,7 +267,7 @@ async fn bind_tcp(address: SocketAddr, flag: &'static str) -> Result<(Listener, 
     serve::bind_tcp(address).await.map_err(|error| listen_error(address.to_string(), &error, flag))
 }
 
-fn bind_unix(path: &Path) -> Result<(Listener, SocketFile), StartError> {
+fn bind_unix(path: &Path) -> Result<Listener, StartError> {
     serve::bind_unix(path).map_err(|error| listen_error(path.display().to_string(), &error, "--unix"))
 }
 
@@ -276,4 +277,66 @@ fn listen_error(place: String, error: &io::Error, flag: &'static str) -> StartEr
         _ => error.to_string(),
     };
     StartError::Listen { place, cause, flag }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// Nobody listens there, so a router that owes it something drains until its time is over.
+    const ROUTING: &str = "[[route]]\nto = [\"hook\"]\n\
+                           [destination.hook]\ntype = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\n";
+
+    fn settings(folder: &Path) -> Settings {
+        let routing = folder.join("routing.toml");
+        std::fs::write(&routing, ROUTING).unwrap();
+        Settings {
+            routing,
+            listen: None,
+            unix: Some(folder.join("router.sock")),
+            state: folder.join("state"),
+            admin: (Ipv4Addr::LOCALHOST, 0).into(),
+            drain: Duration::from_secs(1),
+            ..Settings::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_router_that_still_drains_leaves_the_socket_of_its_successor_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path());
+        let socket = settings.unix.clone().unwrap();
+        let old = Router::start(settings.clone()).await.unwrap();
+        old.take_lines(&br#"{"time":"2026-01-01T00:00:00Z","rule":"r","priority":"error"}"#[..]).await.unwrap();
+
+        let stopping = tokio::spawn(old.shutdown());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let new = Router::start(settings).await.unwrap();
+        assert!(!stopping.is_finished());
+        stopping.await.unwrap();
+        assert!(tokio::net::UnixStream::connect(&socket).await.is_ok());
+        new.shutdown().await;
+        assert!(!socket.exists(), "the last one tidies up");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_left_open_keeps_no_successor_from_the_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path());
+        let old = Router::start(settings.clone()).await.unwrap();
+        let mut slow = tokio::net::UnixStream::connect(settings.unix.as_ref().unwrap()).await.unwrap();
+        let head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut slow, head).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+
+        let stopping = tokio::spawn(old.shutdown());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let new = Router::start(settings).await.unwrap();
+        assert!(!stopping.is_finished(), "it waits for the body");
+        drop(slow);
+        stopping.await.unwrap();
+        new.shutdown().await;
+    }
 }

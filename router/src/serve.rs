@@ -46,13 +46,24 @@ const SOCKET_MODE: u32 = 0o660;
 /// One listening socket and what is served there.
 pub(crate) struct Door {
     pub(crate) listener: Listener,
+    pub(crate) service: Service,
+}
+
+/// What is served at a door; its connections outlive the listener.
+pub(crate) struct Service {
     pub(crate) ingest: Option<Arc<Ingest>>,
     pub(crate) admin: Option<Arc<Admin>>,
+    /// The listener itself says who may send.
+    pub(crate) is_trusted: bool,
 }
 
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    /// The file goes before the listener closes: after that it may be a successor's.
+    Unix {
+        _file: SocketFile,
+        listener: UnixListener,
+    },
 }
 
 /// What all doors share.
@@ -64,7 +75,7 @@ pub(crate) struct House {
     pub(crate) stop: CancellationToken,
 }
 
-/// A Unix socket's file, removed at the end.
+/// A Unix socket's file, removed when dropped.
 pub(crate) struct SocketFile(PathBuf);
 
 pub(crate) async fn bind_tcp(address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
@@ -74,12 +85,12 @@ pub(crate) async fn bind_tcp(address: SocketAddr) -> io::Result<(Listener, Socke
 }
 
 /// Takes the place of a socket that nobody listens at any more. Needs tokio's runtime.
-pub(crate) fn bind_unix(path: &Path) -> io::Result<(Listener, SocketFile)> {
+pub(crate) fn bind_unix(path: &Path) -> io::Result<Listener> {
     remove_stale(path)?;
     let listener = UnixListener::bind(path)?;
     let file = SocketFile(path.to_owned());
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
-    Ok((Listener::Unix(listener), file))
+    Ok(Listener::Unix { _file: file, listener })
 }
 
 fn remove_stale(path: &Path) -> io::Result<()> {
@@ -91,18 +102,18 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 }
 
 impl Door {
-    /// Until the house stops.
+    /// Until the house stops; the listener closes then.
     pub(crate) async fn serve(self, house: House) {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let door = Arc::new(self);
+        let Self { listener, service } = self;
+        let (slots, service) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(service));
         loop {
             let accepted = tokio::select! {
                 () = house.stop.cancelled() => return,
-                accepted = door.accept() => accepted,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok(stream) => match Arc::clone(&slots).try_acquire_owned() {
-                    Ok(slot) => house.spawn(Arc::clone(&door), stream, slot),
+                    Ok(slot) => house.spawn(Arc::clone(&service), stream, slot),
                     Err(_) => house.metrics.count_rejected(Rejected::Connections),
                 },
                 Err(error) => {
@@ -112,27 +123,33 @@ impl Door {
             }
         }
     }
+}
+
+impl Listener {
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix { .. })
+    }
 
     async fn accept(&self) -> io::Result<Box<dyn Stream>> {
-        Ok(match &self.listener {
-            Listener::Tcp(listener) => {
+        Ok(match self {
+            Self::Tcp(listener) => {
                 let (stream, _peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
-            Listener::Unix(listener) => Box::new(listener.accept().await?.0),
+            Self::Unix { listener, .. } => Box::new(listener.accept().await?.0),
         })
     }
+}
 
+impl Service {
     async fn answer(&self, metrics: &Metrics, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         if let Some(answer) = self.admin.as_ref().and_then(|admin| admin.answer(request.method(), path)) {
             return answer;
         }
         match &self.ingest {
-            Some(ingest) if ingest::PATHS.contains(&path) => {
-                ingest.answer(request, matches!(self.listener, Listener::Unix(_))).await
-            }
+            Some(ingest) if ingest::PATHS.contains(&path) => ingest.answer(request, self.is_trusted).await,
             ingest => {
                 if ingest.is_some() {
                     metrics.count_rejected(Rejected::Path);
@@ -144,25 +161,25 @@ impl Door {
 }
 
 impl House {
-    fn spawn(&self, door: Arc<Door>, stream: Box<dyn Stream>, slot: OwnedSemaphorePermit) {
+    fn spawn(&self, service: Arc<Service>, stream: Box<dyn Stream>, slot: OwnedSemaphorePermit) {
         let house = self.clone();
         self.connections.spawn(async move {
             house.metrics.connections.inc();
-            house.converse(&door, stream).await;
+            house.converse(&service, stream).await;
             house.metrics.connections.dec();
             drop(slot);
         });
     }
 
-    async fn converse(&self, door: &Arc<Door>, stream: Box<dyn Stream>) {
-        let service = service_fn(|request| async {
-            Ok::<_, std::convert::Infallible>(door.answer(&self.metrics, request).await)
+    async fn converse(&self, service: &Service, stream: Box<dyn Stream>) {
+        let answer = service_fn(|request| async {
+            Ok::<_, std::convert::Infallible>(service.answer(&self.metrics, request).await)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), answer);
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
