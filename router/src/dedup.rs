@@ -20,10 +20,11 @@ use tokio_util::time::{DelayQueue, delay_queue};
 use crate::destination::Summary;
 use crate::fingerprint::Fingerprint;
 
-/// Memory of one destination's open windows, their first alerts included: about 4,000 alerts of usual size.
+/// Memory of one destination's open windows, with their first alerts and all the samples they may come to hold: some
+/// 2,000 alerts of usual size.
 const WINDOWS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// What a window costs beside its alert.
+/// What a window costs beside its alert and samples.
 const WINDOW_BYTES: usize = 512;
 
 /// Differing outputs that a summary shows.
@@ -48,6 +49,7 @@ struct Window {
     key: Fingerprint,
     route: Arc<str>,
     alert: Arc<Alert>,
+    /// Bytes of memory, with all samples: moka weighs a window when it is opened, samples come later.
     weight: usize,
     length: Duration,
     /// Repeats beyond the first alert.
@@ -230,7 +232,7 @@ impl Window {
             key: first.key,
             route: Arc::clone(first.route),
             alert: Arc::clone(first.alert),
-            weight: first.weight + WINDOW_BYTES,
+            weight: first.weight + WINDOW_BYTES + SAMPLES_MAX * SAMPLE_BYTES_MAX,
             length: first.window,
             count: 0,
             last: first.alert.time,
@@ -322,7 +324,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_evicted_window_tells_at_once_what_it_counted() {
-        let mut dedup = Dedup::with_capacity(4_000);
+        let mut dedup = Dedup::with_capacity(10_000);
         push(&mut dedup, 0, "o");
         push(&mut dedup, 0, "o");
         let mut told = Vec::new();
@@ -333,6 +335,25 @@ mod tests {
         assert_eq!(told.len(), 1);
         assert_eq!((told[0].key, told[0].summary.count), (Fingerprint([0; 32]), 1));
         assert!(dedup.len() <= 2, "{}", dedup.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_samples_of_all_windows_lie_within_the_bound() {
+        const BYTES_MAX: usize = 50_000;
+        let mut dedup = Dedup::with_capacity(BYTES_MAX as u64);
+        for key in 0..50 {
+            push(&mut dedup, key, "first");
+            for sample in 0..SAMPLES_MAX {
+                push(&mut dedup, key, &format!("{sample}{}", "x".repeat(SAMPLE_BYTES_MAX)));
+            }
+            dedup.evicted();
+        }
+        let samples: usize = dedup
+            .windows
+            .iter()
+            .map(|(_key, window)| window.with(|window| window.samples.iter().map(String::len).sum::<usize>()))
+            .sum();
+        assert!(samples > 0 && samples <= BYTES_MAX, "{samples}");
     }
 
     #[tokio::test(start_paused = true)]
