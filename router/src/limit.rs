@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
-use governor::state::keyed::HashMapStateStore;
+use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use jiff::Timestamp;
 use tercel_alert::Alert;
@@ -14,7 +14,7 @@ use crate::destination::Digest;
 use crate::fingerprint::{Fingerprint, KeyField};
 use crate::routing::{LimitSettings, Over};
 
-/// Keys that one limit tells apart: about 1 MiB. Those beyond share one bucket.
+/// Keys that one limit tells apart: about 2 MiB. Those beyond share one bucket.
 const KEYS_MAX: usize = 10_000;
 
 /// Checks between two sweeps of the keys that are back to a full bucket.
@@ -29,16 +29,16 @@ const COUNTED_RULES_MAX: usize = 256;
 /// What rules beyond the bounds are summed as.
 const OTHER: &str = "other";
 
-/// The bucket of all keys beyond [`KEYS_MAX`].
-const OVERFLOW: Fingerprint = Fingerprint([0; 32]);
-
-type Buckets<C> = RateLimiter<Fingerprint, HashMapStateStore<Fingerprint>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+type Bucket<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 /// The limit of one route at one destination.
 pub(crate) struct Limit<C: Clock = DefaultClock> {
     by: Vec<KeyField>,
     over: Over,
-    buckets: Buckets<C>,
+    quota: Quota,
+    buckets: HashMap<Fingerprint, Bucket<C>>,
+    /// The bucket of all keys beyond [`KEYS_MAX`].
+    overflow: Bucket<C>,
     /// Checks until the next sweep.
     until_sweep: usize,
     held_back: Option<HeldBack>,
@@ -67,15 +67,18 @@ impl Limit {
     }
 }
 
-impl<C: Clock> Limit<C> {
+impl<C: Clock + Clone> Limit<C> {
     fn with_clock(settings: &LimitSettings, clock: C) -> Self {
         let period = settings.per / settings.rate.get();
         // Zero only above a thousand million a second, which is no limit.
         let quota = Quota::with_period(period).unwrap_or(Quota::per_second(std::num::NonZeroU32::MAX));
+        let quota = quota.allow_burst(settings.burst);
         Self {
             by: settings.by.clone(),
             over: settings.over,
-            buckets: RateLimiter::hashmap_with_clock(quota.allow_burst(settings.burst), clock),
+            quota,
+            buckets: HashMap::new(),
+            overflow: Bucket::direct_with_clock(quota, clock),
             until_sweep: SWEEP_CHECKS,
             held_back: None,
         }
@@ -84,9 +87,9 @@ impl<C: Clock> Limit<C> {
     /// Takes one from the alert's bucket. What does not pass is remembered for the digest, where one is wanted.
     pub(crate) fn check(&mut self, alert: &Arc<Alert>) -> Verdict {
         self.sweep();
-        let overflowed = self.buckets.len() >= KEYS_MAX;
-        let key = if overflowed { OVERFLOW } else { Fingerprint::of(alert, &self.by) };
-        let passes = self.buckets.check_key(&key).is_ok();
+        let key = Fingerprint::of(alert, &self.by);
+        let overflowed = self.buckets.len() >= KEYS_MAX && !self.buckets.contains_key(&key);
+        let passes = if overflowed { self.overflow.check().is_ok() } else { self.bucket(key).check().is_ok() };
         if !passes && self.over == Over::Digest {
             self.add_to_digest(alert);
         }
@@ -99,12 +102,19 @@ impl<C: Clock> Limit<C> {
         Some((Digest { count, since, until, rules: most_frequent(rules) }, last))
     }
 
+    fn bucket(&mut self, key: Fingerprint) -> &Bucket<C> {
+        let (quota, clock) = (self.quota, self.overflow.clock());
+        self.buckets.entry(key).or_insert_with(|| Bucket::direct_with_clock(quota, clock.clone()))
+    }
+
     /// Forgets keys whose buckets are full again: they decide as if never seen.
     fn sweep(&mut self) {
         self.until_sweep -= 1;
         if self.until_sweep == 0 {
             self.until_sweep = SWEEP_CHECKS;
-            self.buckets.retain_recent();
+            let burst = self.quota.burst_size();
+            // Only a full bucket gives a whole burst; one that does not keeps what it has.
+            self.buckets.retain(|_key, bucket| !matches!(bucket.check_n(burst), Ok(Ok(()))));
             self.buckets.shrink_to_fit();
         }
     }
@@ -215,6 +225,10 @@ mod tests {
         }
         assert_eq!(limit.check(&alert("x")), Verdict { passes: true, overflowed: true });
         assert_eq!(limit.check(&alert("y")), Verdict { passes: false, overflowed: true });
+        clock.advance(Duration::from_mins(1));
+        let known = [limit.check(&alert("0")), limit.check(&alert("0")), limit.check(&alert("1"))];
+        assert_eq!(known.map(|verdict| verdict.passes), [true, false, true], "known keys keep their own");
+        assert!(known.iter().all(|verdict| !verdict.overflowed));
         clock.advance(Duration::from_mins(2));
         passing(&mut limit, "y", SWEEP_CHECKS);
         assert_eq!(limit.check(&alert("z")), Verdict { passes: true, overflowed: false });
