@@ -11,6 +11,7 @@ mod http;
 mod pagerduty;
 mod slack;
 mod webhook;
+mod write;
 
 use std::fmt;
 use std::path::Path;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
+use super::write::Writes;
 use super::{Notification, Problem, Reason, Receive, Retry, SendError};
 use crate::render::alert_body;
 
@@ -54,7 +55,10 @@ impl Default for ArchiveConfig {
     }
 }
 
-pub(super) struct Archive(Arc<Mutex<Writer>>);
+pub(super) struct Archive {
+    writer: Arc<Mutex<Writer>>,
+    writes: Writes,
+}
 
 struct Writer {
     path: PathBuf,
@@ -79,21 +83,21 @@ impl ArchiveConfig {
             return Err(Problem("`path` names no file".to_owned()));
         }
         let writer = Writer { path, rotate_bytes: self.rotate_bytes, keep: self.keep, file: None };
-        Ok(Archive(Arc::new(Mutex::new(writer))))
+        Ok(Archive { writer: Arc::new(Mutex::new(writer)), writes: Writes::default() })
     }
 }
 
 impl Archive {
     pub(super) async fn send(&self, notification: &Notification) -> Result<(), SendError> {
         let line = format!("{}\n", alert_body(notification));
-        let writer = Arc::clone(&self.0);
-        let written = tokio::task::spawn_blocking(move || {
+        let writer = Arc::clone(&self.writer);
+        let append = move || {
             // A panic while the lock was held left at most a file to be opened again.
             writer.lock().unwrap_or_else(PoisonError::into_inner).append(line.as_bytes())
-        })
-        .await;
-        written
-            .unwrap_or_else(|error| Err(io::Error::other(error)))
+        };
+        self.writes
+            .write(notification.id, append)
+            .await
             .map_err(|error| SendError::new(Reason::Io, Retry::Backoff, format!("cannot write the archive: {error}")))
     }
 }
@@ -227,6 +231,30 @@ mod tests {
         fs::remove_file(folder.path().join("sub/a.ndjson")).unwrap();
         writer.append(b"two\n").unwrap();
         assert_eq!(read(folder.path(), "a.ndjson"), "two\n");
+    }
+
+    #[tokio::test]
+    #[expect(
+        clippy::await_holding_lock,
+        reason = "the held lock stands for a disk that hangs while attempts are given up"
+    )]
+    async fn an_attempt_that_was_given_up_is_waited_for_and_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = ArchiveConfig::default().build(folder.path()).unwrap();
+        let value = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
+        let alert = Arc::new(serde_json::from_value(value).unwrap());
+        let kind = crate::destination::NotificationKind::Alert;
+        let notification = Notification { id: uuid::Uuid::now_v7(), alert, route: "r".into(), dedup_key: None, kind };
+        let writer = Arc::clone(&archive.writer);
+        let disk_hangs = writer.lock().unwrap();
+        for _ in 0..3 {
+            let moment = std::time::Duration::from_millis(20);
+            assert!(tokio::time::timeout(moment, archive.send(&notification)).await.is_err());
+        }
+        drop(disk_hangs);
+        archive.send(&notification).await.unwrap();
+        let text = fs::read_to_string(folder.path().join(DEFAULT_PATH)).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Deserialize;
 use tercel_alert::Priority;
 
+use super::write::Writes;
 use super::{Notification, Reason, Receive, Retry, SendError};
 use crate::render::{alert_body, headline, truncate, visible};
 
@@ -34,12 +35,14 @@ pub enum Format {
 pub(super) struct Console {
     format: Format,
     is_coloured: bool,
+    writes: Writes,
 }
 
 impl ConsoleConfig {
     pub(super) fn build(&self) -> Console {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Console { format: self.format, is_coloured: !no_color && io::stdout().is_terminal() }
+        let is_coloured = !no_color && io::stdout().is_terminal();
+        Console { format: self.format, is_coloured, writes: Writes::default() }
     }
 }
 
@@ -49,9 +52,8 @@ impl Console {
             Format::Text => line(notification, self.is_coloured),
             Format::Json => format!("{}\n", alert_body(notification)),
         };
-        // A terminal may be stopped and a pipe full: the write waits on a thread of its own.
-        let written = tokio::task::spawn_blocking(move || print(&line)).await;
-        written.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| console_error(&error))
+        let written = self.writes.write(notification.id, move || print(&line)).await;
+        written.map_err(|error| console_error(&error))
     }
 }
 
