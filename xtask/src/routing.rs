@@ -53,7 +53,7 @@ fn make_absolute(setting: &mut Value, base: &Path) {
     for (key, value) in table.iter_mut() {
         match value {
             Value::String(path) if key == "template" || key == "file" => {
-                *path = base.join(&*path).display().to_string()
+                *path = base.join(&*path).display().to_string();
             }
             other => make_absolute(other, base),
         }

@@ -68,27 +68,26 @@ impl Containers {
     /// The container of a process that reported its cgroup v2 directories, leaf first. Where those do not tell (there are
     /// more than a record holds, or v1 may know), reads `/proc/<tgid>/cgroup`; `Unknown` if the process is gone by then.
     pub fn of_record<'a>(&self, tgid: u32, cgroup_id: u64, directories: impl Iterator<Item = &'a [u8]>) -> Lookup {
-        let by_v2 = self.by_cgroup.get(&cgroup_id).or_else(|| self.remember(cgroup_id, directories));
+        let by_v2 = match self.by_cgroup.get(&cgroup_id) {
+            Some(remembered) => Lookup::Known(remembered),
+            None => self.remember(cgroup_id, directories),
+        };
         match by_v2 {
-            Some(Some(container)) => Lookup::Known(Some(container)),
-            Some(None) if !self.has_v1 => Lookup::Known(None),
-            _ => Self::of_process(tgid),
+            Lookup::Known(None) if self.has_v1 => Self::of_process(tgid),
+            Lookup::Unknown => Self::of_process(tgid),
+            known => known,
         }
     }
 
-    /// `None` where the record may not hold all directories, and those that it holds name no container.
-    fn remember<'a>(
-        &self,
-        cgroup_id: u64,
-        directories: impl Iterator<Item = &'a [u8]>,
-    ) -> Option<Option<Arc<Container>>> {
+    /// `Unknown` where the record may not hold all directories, and those that it holds name no container.
+    fn remember<'a>(&self, cgroup_id: u64, directories: impl Iterator<Item = &'a [u8]>) -> Lookup {
         let directories: Vec<_> = directories.map(String::from_utf8_lossy).collect();
         let container = of_directories(&directories).map(Arc::new);
         if container.is_none() && directories.len() >= CGROUP_LEVELS_MAX {
-            return None;
+            return Lookup::Unknown;
         }
         self.by_cgroup.insert(cgroup_id, container.clone());
-        Some(container)
+        Lookup::Known(container)
     }
 
     /// The container of a running process, from `/proc/<tgid>/cgroup`.
@@ -111,7 +110,7 @@ impl Default for Containers {
 pub enum Lookup {
     /// `None`: in none, it belongs to the host.
     Known(Option<Arc<Container>>),
-    /// The process is gone.
+    /// Not to be found out: the process is gone.
     Unknown,
 }
 
