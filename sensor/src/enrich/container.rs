@@ -75,7 +75,7 @@ impl Containers {
         match by_v2 {
             Lookup::Known(None) if self.has_v1 => Self::of_process(tgid),
             Lookup::Unknown => Self::of_process(tgid),
-            known => known,
+            known @ Lookup::Known(_) => known,
         }
     }
 
