@@ -155,7 +155,7 @@ fn open_often() {
 async fn accounted(watch: &Watch) -> (Metrics, u64) {
     eventually("every event is accounted for", SOON, async || {
         let metrics = watch.metrics().await;
-        let names = ["kernel_seen_total", "events_total", "dropped_total", "lost_records"];
+        let names = ["kernel_seen_total", "events_total", "dropped_total", "lost_total"];
         let [seen, read, dropped, lost] = names.map(|name| metrics.sum(&format!("tercel_sensor_{name}"), &[]));
         if seen == read + dropped && lost == dropped {
             Ok((metrics, dropped))

@@ -29,7 +29,7 @@ const DROPPED: Description = (
     "Events that the kernel side could not report: the ring was full, its scratch buffer in use (nested), the record too long.",
 );
 const LOST: Description =
-    ("tercel_sensor_lost_records", &[], "Gaps in the records' sequence numbers: events that never reached the sensor.");
+    ("tercel_sensor_lost_total", &[], "Gaps in the records' sequence numbers: events that never reached the sensor.");
 const MALFORMED: Description = ("tercel_sensor_malformed_total", &[], "Records that could not be read.");
 const READ_FAULTS: Description =
     ("tercel_sensor_read_faults_total", &[], "Strings that the kernel side could not read from the caller's memory.");
@@ -324,7 +324,7 @@ mod tests {
         for lost in [5, 2, 2, 9] {
             metrics.set_ring(lost, 0);
         }
-        assert!(text(&metrics).contains("tercel_sensor_lost_records 2"));
+        assert!(text(&metrics).contains("tercel_sensor_lost_total 2"));
     }
 
     #[test]
