@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::DEPTH_MAX;
 use crate::NODES_MAX;
 use crate::ast::{self, Expr, FieldName};
-use crate::catalog::{Argument, Catalog, Field, FieldId};
+use crate::catalog::{Argument, Catalog, Field, FieldId, Values};
 use crate::error::{Error, shown, suggestion};
 use crate::eval::{Check, Filter, Node};
 use crate::parser::parse;
@@ -108,7 +108,7 @@ impl Compiler<'_> {
         let test = literal::test(self.catalog, &field, check, &literals)?;
         let argument: Option<Box<str>> = check.field.argument.as_deref().map(Box::from);
         self.fields.insert((field.id, argument.clone()));
-        let many = argument.is_none() && self.catalog.has_many_values(field.id);
+        let many = argument.is_none() && matches!(field.values, Values::AnyOf | Values::EitherOf);
         Ok(Check { field: field.id, argument, many, test })
     }
 
@@ -120,7 +120,9 @@ impl Compiler<'_> {
         };
         match (field.argument, &written.argument) {
             (Argument::None, Some(_)) => error(format!("the field {name} takes no argument in brackets")),
-            (Argument::Required, None) => error(format!("the field {name} needs an argument in brackets")),
+            (Argument::Required | Argument::Dotted, None) => {
+                error(format!("the field {name} needs an argument in brackets"))
+            }
             _ => Ok(field),
         }
     }

@@ -11,6 +11,7 @@ use regex::{Regex, bytes};
 use crate::catalog::{FieldId, Fields, Value};
 use crate::enum_set::EnumSet;
 use crate::pattern::Paths;
+use crate::scratch::Scratch;
 
 /// A condition ready to be asked: macros and lists are in their places, types are checked, sets and patterns are built.
 #[derive(Debug, Clone)]
@@ -120,7 +121,7 @@ impl Order {
 
 impl Filter {
     /// Whether the condition holds for these values.
-    pub fn matches(&self, fields: &(impl Fields + ?Sized)) -> bool {
+    pub fn matches(&self, fields: &(impl Fields + ?Sized), _scratch: &mut Scratch) -> bool {
         self.root.holds(fields)
     }
 

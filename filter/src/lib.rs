@@ -42,14 +42,16 @@ mod lexer;
 mod parser;
 mod pattern;
 mod scope;
+mod scratch;
 
 pub use ast::{Check, Expr, FieldName, Literal, Node, Operator};
-pub use catalog::{Argument, Catalog, Field, FieldId, Fields, Kind, Value};
+pub use catalog::{Argument, Catalog, Field, FieldId, Fields, Kind, Value, Values};
 pub use enum_set::EnumSet;
 pub use error::{Error, caret, position};
 pub use eval::Filter;
 pub use parser::parse;
 pub use scope::Scope;
+pub use scratch::{SCRATCH_BYTES_MAX, Scratch};
 
 /// Bytes of one condition. Upstream's longest is below 4 KiB.
 pub const CONDITION_BYTES_MAX: usize = 64 * 1024;

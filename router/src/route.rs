@@ -7,7 +7,7 @@ use std::time::Duration;
 use prometheus::IntCounter;
 use serde_json::Value as Json;
 use tercel_alert::{Alert, Priority};
-use tercel_filter::{Argument, Catalog, Field, FieldId, Fields, Filter, Kind, Value};
+use tercel_filter::{Argument, Catalog, Field, FieldId, Fields, Filter, Kind, Scratch, Value, Values};
 
 use crate::fingerprint::KeyField;
 
@@ -102,8 +102,8 @@ impl Route {
         Box::new(std::iter::once(self).chain(self.children.iter().flat_map(Self::with_children)))
     }
 
-    fn wants(&self, fields: &AlertFields<'_>) -> bool {
-        self.when.as_ref().is_none_or(|filter| filter.matches(fields))
+    fn wants(&self, fields: &AlertFields<'_>, scratch: &mut Scratch) -> bool {
+        self.when.as_ref().is_none_or(|filter| filter.matches(fields, scratch))
     }
 }
 
@@ -117,17 +117,25 @@ impl Routes {
     pub(crate) fn of(&self, alert: &Alert) -> Vec<&Route> {
         let fields = AlertFields { alert, names: &self.names, mismatches: &self.mismatches };
         let mut taken = Vec::new();
-        descend(&self.tree, &fields, &mut taken);
+        descend(&self.tree, &fields, &mut Scratch::new(), &mut taken);
         taken
     }
 }
 
 /// The first route that wants the alert takes it, and later ones too as long as `continue` says so. Its children are asked
 /// before itself. True: somebody took it.
-fn descend<'a>(routes: &'a [Route], fields: &AlertFields<'_>, taken: &mut Vec<&'a Route>) -> bool {
+fn descend<'a>(
+    routes: &'a [Route],
+    fields: &AlertFields<'_>,
+    scratch: &mut Scratch,
+    taken: &mut Vec<&'a Route>,
+) -> bool {
     let mut any = false;
-    for route in routes.iter().filter(|route| route.wants(fields)) {
-        if !descend(&route.children, fields, taken) {
+    for route in routes {
+        if !route.wants(fields, scratch) {
+            continue;
+        }
+        if !descend(&route.children, fields, scratch, taken) {
             taken.push(route);
         }
         any = true;
@@ -142,7 +150,8 @@ impl Catalog for AlertCatalog {
     fn field(&self, name: &str) -> Option<Field> {
         if let Some(position) = FIXED.iter().position(|(fixed, _)| *fixed == name) {
             let id = FieldId(u16::try_from(position).ok()?);
-            return Some(Field { id, kind: FIXED[position].1, argument: Argument::None });
+            let values = if id.0 == TAGS { Values::EitherOf } else { Values::One };
+            return Some(Field { values, ..Field::new(id, FIXED[position].1) });
         }
         if !name.contains('.') {
             return None;
@@ -156,15 +165,11 @@ impl Catalog for AlertCatalog {
             names.push(name.into());
         }
         let id = FieldId(FIRST_OUTPUT_FIELD + u16::try_from(position).ok()?);
-        Some(Field { id, kind: Kind::Dynamic, argument: Argument::Optional })
+        Some(Field { argument: Argument::Optional, ..Field::new(id, Kind::Dynamic) })
     }
 
     fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
         Box::new(FIXED.iter().map(|(name, _)| *name))
-    }
-
-    fn has_many_values(&self, field: FieldId) -> bool {
-        field.0 == TAGS
     }
 
     fn enum_alias(&self, field: FieldId, name: &str) -> Option<u16> {
@@ -254,7 +259,10 @@ mod tests {
         let filter = Filter::parse(condition, &Scope::default(), &catalog)
             .unwrap_or_else(|error| panic!("{condition}: {error}"));
         let mismatches = IntCounter::new("m", "m").unwrap();
-        filter.matches(&AlertFields { alert: &alert(), names: &catalog.names.into_inner(), mismatches: &mismatches })
+        filter.matches(
+            &AlertFields { alert: &alert(), names: &catalog.names.into_inner(), mismatches: &mismatches },
+            &mut Scratch::new(),
+        )
     }
 
     fn route(name: &str, when: &str, goes_on: bool, children: Vec<Route>, catalog: &AlertCatalog) -> Route {

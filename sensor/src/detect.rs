@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tercel_alert::Priority;
-use tercel_filter::Filter;
+use tercel_filter::{Filter, Scratch};
 
 use crate::event::{Event, EventType};
 use crate::fields::event_type_field;
@@ -94,9 +94,9 @@ impl Detector {
     }
 
     /// The first rule that matches.
-    pub fn first_match(&self, event: &Event<'_>) -> Option<&Rule> {
+    pub fn first_match(&self, event: &Event<'_>, scratch: &mut Scratch) -> Option<&Rule> {
         let candidates = self.by_type.get(usize::from(event.event_type.0))?;
-        candidates.iter().map(|index| &self.rules[*index]).find(|rule| rule.filter.matches(event))
+        candidates.iter().map(|index| &self.rules[*index]).find(|rule| rule.filter.matches(event, scratch))
     }
 }
 
@@ -119,7 +119,7 @@ fn never_matches(rule: &crate::rules::Rule) -> Option<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Scratch;
+    use crate::event::Scratch as EventScratch;
     use crate::fields::SensorCatalog;
     use crate::testing::{Builder, CAT, SHELL, state_with_cat};
 
@@ -138,10 +138,10 @@ mod tests {
     fn check(rules: &[(&str, &str)], record: &Builder, expected: Option<&str>) {
         let text: String = rules.iter().map(|(name, condition)| rule(name, condition)).collect();
         let detector = load(&text).unwrap();
-        let (bytes, mut state, scratch) = (record.bytes(), state_with_cat(), Scratch::default());
+        let (bytes, mut state, scratch) = (record.bytes(), state_with_cat(), EventScratch::default());
         record.apply(&mut state);
         let event = Event::new(1, 0, Builder::parse(&bytes), &state, &scratch).unwrap();
-        assert_eq!(detector.first_match(&event).map(|rule| &*rule.name), expected);
+        assert_eq!(detector.first_match(&event, &mut Scratch::new()).map(|rule| &*rule.name), expected);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-use tercel_filter::{Argument, Catalog, Field, FieldId, Fields, Kind, Value};
+use tercel_filter::{Argument, Catalog, Field, FieldId, Fields, Kind, Value, Values};
 
 use crate::enrich::process::Process;
 use crate::event::{Event, EventType, NAMES, result_name};
@@ -61,15 +61,12 @@ pub fn find(name: &str) -> Option<(FieldId, &'static Definition)> {
 impl Catalog for SensorCatalog {
     fn field(&self, name: &str) -> Option<Field> {
         let (id, definition) = find(name)?;
-        Some(Field { id, kind: definition.kind, argument: definition.argument })
+        let values = if definition.has_many_values() { Values::AnyOf } else { Values::One };
+        Some(Field { argument: definition.argument, values, ..Field::new(id, definition.kind) })
     }
 
     fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
         Box::new(TABLE.iter().map(|definition| definition.name))
-    }
-
-    fn has_many_values(&self, field: FieldId) -> bool {
-        TABLE.get(usize::from(field.0)).is_some_and(Definition::has_many_values)
     }
 }
 
@@ -126,18 +123,14 @@ fn signature(definition: &Definition) -> String {
     match definition.argument {
         Argument::None => definition.name.to_owned(),
         Argument::Optional if definition.has_many_values() => format!("{}`, `{}[n]", definition.name, definition.name),
-        Argument::Optional | Argument::Required => format!("{}[…]", definition.name),
+        Argument::Optional | Argument::Required | Argument::Dotted => format!("{}[…]", definition.name),
     }
 }
 
 fn kind_name(kind: Kind) -> &'static str {
     match kind {
-        Kind::Text => "text",
-        Kind::Number => "number",
         Kind::Bool => "boolean",
-        Kind::Ip => "IP address",
-        Kind::Enum { .. } => "event type",
-        Kind::Dynamic => "any",
+        other => other.name(),
     }
 }
 

@@ -39,6 +39,7 @@ pub struct Watcher {
     hostname: String,
     zone: TimeZone,
     scratch: Scratch,
+    filter_scratch: tercel_filter::Scratch,
     wall_offset_ns: i64,
     events: u64,
 }
@@ -53,6 +54,7 @@ impl Watcher {
             hostname,
             zone: TimeZone::system(),
             scratch: Scratch::default(),
+            filter_scratch: tercel_filter::Scratch::new(),
             wall_offset_ns: clock::wall_offset_ns(),
             events: 0,
         }
@@ -88,7 +90,7 @@ impl Watcher {
         self.events += 1;
         let time_ns = self.wall_offset_ns.saturating_add_unsigned(record.header.time_ns);
         let Some(event) = Event::new(self.events, time_ns, record, &self.state, &self.scratch) else { return };
-        if let Some(rule) = self.detector.first_match(&event) {
+        if let Some(rule) = self.detector.first_match(&event, &mut self.filter_scratch) {
             self.metrics.count_alert(&rule.name, rule.priority);
             self.queue.push(alert(rule, &event, &self.hostname, &self.zone));
         }

@@ -39,10 +39,10 @@ pub(super) fn test(catalog: &dyn Catalog, field: &Field, check: &Check, items: &
         return Ok(Test::Exists);
     }
     match field.kind {
-        Kind::Text => text(check, items).map(Test::Text),
-        Kind::Number => number(check, items).map(Test::Number),
+        Kind::Text | Kind::Bytes => text(check, items).map(Test::Text),
+        Kind::Number | Kind::Port | Kind::Float => number(check, items).map(Test::Number),
         Kind::Bool => boolean(check, items).map(Test::Bool),
-        Kind::Ip => address(check, items),
+        Kind::Ip | Kind::Net => address(check, items),
         Kind::Enum { what, names, ordered } => {
             enumeration(check, items, &Enumeration { catalog, field: field.id, what, names, ordered }).map(Test::Enum)
         }

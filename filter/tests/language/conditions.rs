@@ -1,6 +1,6 @@
 //! Condition → whether it holds for the sample record.
 
-use tercel_filter::{Filter, Node, parse};
+use tercel_filter::{Filter, Node, Scratch, parse};
 
 use crate::sample::{Sample, compile, holds, record, scope};
 
@@ -142,7 +142,7 @@ fn a_dynamic_field_is_compared_by_its_value() {
 fn a_value_of_another_type_is_false_and_counted() {
     for condition in ["count = abc", "count != abc", "count contains 9", "flag > 1", "word > 1", "tags >= 1"] {
         let record = record();
-        assert!(!compile(condition).unwrap().matches(&record), "{condition}");
+        assert!(!compile(condition).unwrap().matches(&record, &mut Scratch::new()), "{condition}");
         assert_eq!(record.mismatches.get(), 1, "{condition}");
     }
 }
@@ -209,16 +209,16 @@ fn a_later_definition_of_a_macro_is_used_everywhere() {
     let mut scope = scope();
     scope.add_macro("unused", parse("proc.name = x").unwrap());
     let condition = "either";
-    assert!(Filter::parse(condition, &scope, &Sample).unwrap().matches(&record()));
+    assert!(Filter::parse(condition, &scope, &Sample).unwrap().matches(&record(), &mut Scratch::new()));
     scope.add_macro("either", parse("proc.name = x").unwrap());
-    assert!(!Filter::parse(condition, &scope, &Sample).unwrap().matches(&record()));
+    assert!(!Filter::parse(condition, &scope, &Sample).unwrap().matches(&record(), &mut Scratch::new()));
 }
 
 #[test]
 fn the_deepest_condition_fits_a_small_stack() {
     let depth = 490;
     let condition = format!("{}proc.name = bash{}", "not (proc.name = x or ".repeat(depth), ")".repeat(depth));
-    let run = move || compile(&condition).unwrap().matches(&record());
+    let run = move || compile(&condition).unwrap().matches(&record(), &mut Scratch::new());
     let thread = std::thread::Builder::new().stack_size(1024 * 1024).spawn(run).unwrap();
     assert!(thread.join().unwrap());
 }

@@ -1,7 +1,7 @@
 //! What is true of every condition.
 
 use proptest::prelude::*;
-use tercel_filter::{Filter, parse};
+use tercel_filter::{Filter, Scratch, parse};
 
 use crate::sample::{EVENT_TYPES, Sample, compile, id, record, scope};
 
@@ -62,7 +62,7 @@ fn conditions() -> impl Strategy<Value = String> {
 }
 
 fn holds(condition: &str) -> bool {
-    compile(condition).unwrap().matches(&record())
+    compile(condition).unwrap().matches(&record(), &mut Scratch::new())
 }
 
 proptest! {
@@ -96,7 +96,7 @@ proptest! {
     fn a_condition_that_holds_has_its_event_type_among_the_possible(condition in conditions()) {
         let filter = compile(&condition).unwrap();
         let openat = EVENT_TYPES.iter().position(|name| *name == "openat").and_then(|index| u16::try_from(index).ok());
-        if filter.matches(&record()) {
+        if filter.matches(&record(), &mut Scratch::new()) {
             prop_assert!(filter.possible_enum_values(id("evt.type")).contains(openat.unwrap()));
         }
     }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::net::IpAddr;
 
-use tercel_filter::{Argument, Catalog, Field, FieldId, Fields, Filter, Kind, Scope, Value, parse};
+use tercel_filter::{Argument, Catalog, Field, FieldId, Fields, Filter, Kind, Scope, Scratch, Value, Values, parse};
 
 pub(crate) const EVENT_TYPES: &[&str] = &["open", "openat", "execve", "connect"];
 const PRIORITIES: &[&str] = &["debug", "informational", "critical"];
@@ -36,15 +36,12 @@ pub(crate) fn id(name: &str) -> FieldId {
 impl Catalog for Sample {
     fn field(&self, name: &str) -> Option<Field> {
         let (_, kind, argument) = FIELDS.iter().find(|(field, ..)| *field == name)?;
-        Some(Field { id: id(name), kind: *kind, argument: *argument })
+        let values = if name == "proc.aname" { Values::AnyOf } else { Values::One };
+        Some(Field { argument: *argument, values, ..Field::new(id(name), *kind) })
     }
 
     fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
         Box::new(FIELDS.iter().map(|(name, ..)| *name))
-    }
-
-    fn has_many_values(&self, field: FieldId) -> bool {
-        field == id("proc.aname")
     }
 
     fn enum_alias(&self, field: FieldId, name: &str) -> Option<u16> {
@@ -116,5 +113,5 @@ pub(crate) fn compile(condition: &str) -> Result<Filter, tercel_filter::Error> {
 
 pub(crate) fn holds(condition: &str) -> bool {
     let filter = compile(condition).unwrap_or_else(|error| panic!("{}", error.render("condition", condition)));
-    filter.matches(&record())
+    filter.matches(&record(), &mut Scratch::new())
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use tercel_alert::Priority;
-use tercel_filter::{Argument, Catalog, Field, FieldId, Fields, Kind, Value};
+use tercel_filter::{Catalog, Field, FieldId, Fields, Kind, Scratch, Value};
 
 use super::*;
 
@@ -20,7 +20,7 @@ impl Catalog for TestCatalog {
             _ => return None,
         };
         let id = FieldId(u16::from(name == "evt.type"));
-        Some(Field { id, kind, argument: Argument::None })
+        Some(Field::new(id, kind))
     }
 
     fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
@@ -93,7 +93,10 @@ fn a_rule_is_read_and_compiled() {
     assert_eq!((rule.name.as_str(), rule.priority, &*rule.output), ("shell", Priority::Warning, "shell %proc.name"));
     assert_eq!(rule.tags.iter().collect::<Vec<_>>(), ["a", "b"]);
     assert!(rule.enabled && set.warnings.is_empty());
-    assert!(rule.filter.matches(&Exec("bash")) && !rule.filter.matches(&Exec("cat")));
+    assert!(
+        rule.filter.matches(&Exec("bash"), &mut Scratch::new())
+            && !rule.filter.matches(&Exec("cat"), &mut Scratch::new())
+    );
     let (place, snippet) = rule.output.locate(6..16);
     assert_eq!((place.line, place.column), (5, 18));
     assert_eq!(snippet, "    output: 'shell %proc.name'\n                   ^^^^^^^^^^");
@@ -119,7 +122,7 @@ fn a_directory_is_one_set_in_the_order_of_its_file_names() {
     for (name, expected) in
         [("zsh", true), ("two words", true), ("0x1f", true), ("yes", true), ("1.50", true), ("bash", false)]
     {
-        assert_eq!(rule.filter.matches(&Exec(name)), expected, "{name}");
+        assert_eq!(rule.filter.matches(&Exec(name), &mut Scratch::new()), expected, "{name}");
     }
 }
 
