@@ -21,6 +21,7 @@ pub mod doctor;
 pub mod emit;
 pub mod enrich;
 pub mod event;
+pub mod field_map;
 pub mod fields;
 pub mod kernel;
 pub mod metrics;
