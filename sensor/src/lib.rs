@@ -20,6 +20,7 @@ pub mod detect;
 pub mod doctor;
 pub mod emit;
 pub mod enrich;
+pub mod eval;
 pub mod event;
 pub mod field_map;
 pub mod fields;
