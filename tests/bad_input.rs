@@ -118,7 +118,7 @@ fn bare(subcommand: &str) -> Command {
 /// With good rules, unless `--rules` follows.
 fn sensor(subcommand: &str) -> Command {
     let mut command = bare(subcommand);
-    command.env("TERCEL_SENSOR_RULES", "rules");
+    command.env("TERCEL_SENSOR_RULES_FILES", "rules");
     command
 }
 
@@ -145,7 +145,7 @@ fn as_nobody(command: &Command, folder: &Path) -> Command {
     let rules = folder.join("rules.yaml");
     std::fs::write(&rules, RULE).unwrap();
     let mut copy = Command::new(program);
-    copy.current_dir(folder).args(command.get_args()).env("TERCEL_SENSOR_RULES", rules).uid(NOBODY).gid(NOBODY);
+    copy.current_dir(folder).args(command.get_args()).env("TERCEL_SENSOR_RULES_FILES", rules).uid(NOBODY).gid(NOBODY);
     copy
 }
 

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::env;
+use std::fmt::Display;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use ::config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::{Deserialize, Deserializer};
 
+use crate::detect::Matching;
 use crate::emit::{Output, Token};
 
 const PREFIX: &str = "TERCEL_SENSOR";
@@ -24,8 +27,11 @@ const SERVICE_LINKS: [&str; 4] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_P
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Rule files and directories of them, in this order.
-    pub rules: Vec<PathBuf>,
-    #[serde(deserialize_with = "output")]
+    pub rules_files: Vec<PathBuf>,
+    /// How many rules one event may match: `first` or `all`.
+    #[serde(deserialize_with = "parsed")]
+    pub rule_matching: Matching,
+    #[serde(deserialize_with = "parsed")]
     pub output: Output,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub metrics: SocketAddr,
@@ -45,7 +51,7 @@ pub struct Settings {
 /// What flags may set; absent ones leave the setting as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    pub rules: Vec<PathBuf>,
+    pub rules_files: Vec<PathBuf>,
     pub output: Option<String>,
     pub metrics: Option<SocketAddr>,
     pub hostname: Option<String>,
@@ -115,7 +121,8 @@ fn build(
 ) -> Result<Config, ConfigError> {
     let text = |path: &PathBuf| path.to_string_lossy().into_owned();
     let mut builder = Config::builder()
-        .set_default("rules", vec!["rules"])?
+        .set_default("rules_files", vec!["rules"])?
+        .set_default("rule_matching", "first")?
         .set_default("output", "stdout")?
         .set_default("metrics", "127.0.0.1:2803")?
         .set_default("passwd_file", "/etc/passwd")?
@@ -130,15 +137,16 @@ fn build(
         .prefix_separator("_")
         .try_parsing(true)
         .list_separator(":")
-        .with_list_parse_key("rules");
+        .with_list_parse_key("rules_files");
     builder = builder
         .add_source(environment)
         .set_override_option("output", overrides.output.clone())?
         .set_override_option("metrics", overrides.metrics.map(|address| address.to_string()))?
         .set_override_option("hostname", overrides.hostname.clone())?
         .set_override_option("token_file", overrides.token_file.as_ref().map(text))?;
-    if !overrides.rules.is_empty() {
-        builder = builder.set_override("rules", overrides.rules.iter().map(text).collect::<Vec<_>>())?;
+    if !overrides.rules_files.is_empty() {
+        let files: Vec<_> = overrides.rules_files.iter().map(text).collect();
+        builder = builder.set_override("rules_files", files)?;
     }
     builder.build()
 }
@@ -149,7 +157,7 @@ fn is_setting(variable: &str) -> bool {
     variable != TOKEN_VARIABLE && !SERVICE_LINKS.iter().any(|link| rest.starts_with(link))
 }
 
-fn output<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Output, D::Error> {
+fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) -> Result<T, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
@@ -171,20 +179,30 @@ mod tests {
         let environment = [("TERCEL_SENSOR_HOSTNAME", "env"), ("TERCEL_SENSOR_METRICS", "127.0.0.1:2"), ("PATH", "/x")];
         let overrides = Overrides { metrics: Some("127.0.0.1:3".parse().unwrap()), ..Overrides::default() };
         let settings = load(file, &environment, &overrides).unwrap();
-        assert_eq!(settings.rules, [PathBuf::from("rules")]);
+        assert_eq!(settings.rules_files, [PathBuf::from("rules")]);
         assert_eq!(settings.output.to_string(), "unix:/a");
         assert_eq!(settings.hostname(), "env");
         assert_eq!(settings.metrics.port(), 3);
     }
 
     #[test]
-    fn rules_may_be_several_from_every_source() {
+    fn rule_files_may_be_several_from_every_source() {
         let several = ["/a".into(), "/b".into()];
         let empty = Overrides::default();
-        assert_eq!(load("rules = [\"/a\", \"/b\"]", &[], &empty).unwrap().rules, several);
-        assert_eq!(load("", &[("TERCEL_SENSOR_RULES", "/a:/b")], &empty).unwrap().rules, several);
-        let overrides = Overrides { rules: several.to_vec(), ..Overrides::default() };
-        assert_eq!(load("rules = [\"/c\"]", &[], &overrides).unwrap().rules, several);
+        let files = |settings: Result<Settings, Error>| settings.unwrap().rules_files;
+        assert_eq!(files(load("rules_files = [\"/a\", \"/b\"]", &[], &empty)), several);
+        assert_eq!(files(load("", &[("TERCEL_SENSOR_RULES_FILES", "/a:/b")], &empty)), several);
+        let overrides = Overrides { rules_files: several.to_vec(), ..Overrides::default() };
+        assert_eq!(files(load("rules_files = [\"/c\"]", &[], &overrides)), several);
+    }
+
+    #[test]
+    fn rule_matching_is_first_or_all() {
+        let matching = |file: &str| load(file, &[], &Overrides::default()).map(|settings| settings.rule_matching);
+        assert_eq!(matching("").unwrap(), Matching::First);
+        assert_eq!(matching("rule_matching = \"all\"").unwrap(), Matching::All);
+        let error = matching("rule_matching = \"some\"").unwrap_err().to_string();
+        assert!(error.contains("unknown rule matching `some`, expected first or all"), "{error}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Which rule does an event match?
 //!
 //! Rules lie sorted by the event types that their conditions can be true for, so that an event meets only those that
-//! could match it. The first that does, in the order of the files, is the one: as Falco's `rule_matching: first`.
+//! could match it, in the order of the files. The first that does is the one, or each that does: [`Matching`].
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use tercel_alert::Priority;
@@ -24,13 +25,35 @@ pub struct Rule {
     filter: Filter,
 }
 
+/// How many rules one event may match: Falco's `rule_matching`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Matching {
+    /// The first in the order of the files.
+    #[default]
+    First,
+    /// Every one.
+    All,
+}
+
+impl FromStr for Matching {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "first" => Ok(Self::First),
+            "all" => Ok(Self::All),
+            _ => Err(format!("unknown rule matching `{}`, expected first or all", text.escape_debug())),
+        }
+    }
+}
+
 /// The rules in force, by event type.
 #[derive(Debug)]
 pub struct Detector {
     rules: Vec<Rule>,
     /// By event type: indices into `rules`, ascending.
     by_type: Vec<Vec<usize>>,
-    warnings: Vec<Problem>,
+    matching: Matching,
 }
 
 impl Detector {
@@ -41,12 +64,9 @@ impl Detector {
     /// Every output that cannot be compiled.
     pub fn new(set: RuleSet) -> Result<Self, Vec<Problem>> {
         let by_type = vec![Vec::new(); crate::event::NAMES.len()];
-        let mut detector = Self { rules: Vec::new(), by_type, warnings: Vec::new() };
+        let mut detector = Self { rules: Vec::new(), by_type, matching: Matching::First };
         let mut problems = Vec::new();
         for rule in set.rules {
-            if rule.enabled {
-                detector.warnings.extend(never_matches(&rule));
-            }
             match Template::compile(&rule.output) {
                 Ok(_) if !rule.enabled => {}
                 Ok(output) => detector.add(Rule {
@@ -67,9 +87,10 @@ impl Detector {
         if problems.is_empty() { Ok(detector) } else { Err(problems) }
     }
 
-    /// What is wrong with rules that are in force all the same.
-    pub fn warnings(&self) -> &[Problem] {
-        &self.warnings
+    /// The first match only unless this is called.
+    #[must_use]
+    pub fn matching(self, matching: Matching) -> Self {
+        Self { matching, ..self }
     }
 
     fn add(&mut self, rule: Rule) {
@@ -93,27 +114,22 @@ impl Detector {
         EventType::all().filter(|event_type| !self.by_type[usize::from(event_type.0)].is_empty())
     }
 
-    /// The first rule that matches.
-    pub fn first_match(&self, event: &Event<'_>, scratch: &mut Scratch) -> Option<&Rule> {
-        let candidates = self.by_type.get(usize::from(event.event_type.0))?;
-        candidates.iter().map(|index| &self.rules[*index]).find(|rule| rule.filter.matches(event, scratch))
+    /// The rules that can never match, since no event of the types that they ask for is reported.
+    pub fn unreported(&self) -> impl Iterator<Item = &Rule> {
+        let mut can_match = vec![false; self.rules.len()];
+        for event_type in EventType::REPORTED {
+            self.by_type[usize::from(event_type.0)].iter().for_each(|index| can_match[*index] = true);
+        }
+        self.rules.iter().zip(can_match).filter_map(|(rule, can_match)| (!can_match).then_some(rule))
     }
-}
 
-/// A warning about a rule that waits for events which this version does not report.
-fn never_matches(rule: &crate::rules::Rule) -> Option<Problem> {
-    let possible = rule.filter.possible_enum_values(event_type_field());
-    if EventType::REPORTED.iter().any(|event_type| possible.contains(event_type.0)) {
-        return None;
+    /// The rules that match, in order: at most one where the first is the one.
+    pub fn matches<'d>(&'d self, event: &Event<'_>, scratch: &mut Scratch) -> impl Iterator<Item = &'d Rule> {
+        let candidates = self.by_type.get(usize::from(event.event_type.0)).map_or(&[][..], Vec::as_slice);
+        let matches = candidates.iter().map(|index| &self.rules[*index]);
+        let at_most = if self.matching == Matching::First { 1 } else { usize::MAX };
+        matches.filter(|rule| rule.filter.matches(event, scratch)).take(at_most)
     }
-    let reported: Vec<_> = EventType::REPORTED.into_iter().map(EventType::name).collect();
-    let message = format!(
-        "the rule never matches: this version reports no event of the types that its condition asks for; it reports {}",
-        reported.join(", ")
-    );
-    let (place, snippet) = rule.output.locate(0..1);
-    let item = Some(format!("rule `{}`", rule.name));
-    Some(Problem { severity: Severity::Warning, place, item, message, snippet })
 }
 
 #[cfg(test)]
@@ -136,20 +152,27 @@ mod tests {
 
     #[track_caller]
     fn check(rules: &[(&str, &str)], record: &Builder, expected: Option<&str>) {
+        check_matching(Matching::First, rules, record, expected.as_slice());
+    }
+
+    #[track_caller]
+    fn check_matching(matching: Matching, rules: &[(&str, &str)], record: &Builder, expected: &[&str]) {
         let text: String = rules.iter().map(|(name, condition)| rule(name, condition)).collect();
-        let detector = load(&text).unwrap();
+        let detector = load(&text).unwrap().matching(matching);
         let (bytes, mut state, scratch) = (record.bytes(), state_with_cat(), EventScratch::default());
         record.apply(&mut state);
         let event = Event::new(1, 0, Builder::parse(&bytes), &state, &scratch).unwrap();
-        assert_eq!(detector.first_match(&event, &mut Scratch::new()).map(|rule| &*rule.name), expected);
+        let mut scratch = Scratch::new();
+        let found: Vec<_> = detector.matches(&event, &mut scratch).map(|rule| &*rule.name).collect();
+        assert_eq!(found, expected);
     }
 
     #[test]
-    fn a_rule_about_events_that_are_not_reported_is_warned_about() {
-        let warnings = |condition: &str| load(&rule("r", condition)).unwrap().warnings().len();
-        assert_eq!(warnings("evt.type = unlinkat"), 1);
-        assert_eq!(warnings("evt.type in (unlinkat, openat)"), 0);
-        assert_eq!(warnings("proc.name = cat"), 0);
+    fn rules_about_events_that_are_not_reported_are_known() {
+        let count = |condition: &str| load(&rule("r", condition)).unwrap().unreported().count();
+        assert_eq!(count("evt.type = unlinkat"), 1);
+        assert_eq!(count("evt.type in (unlinkat, openat)"), 0);
+        assert_eq!(count("proc.name = cat"), 0);
     }
 
     #[test]
@@ -162,6 +185,18 @@ mod tests {
         check(&rules, &Builder::open("/etc/shadow", 3), Some("first"));
         check(&rules, &Builder::open("/etc/passwd", 3), Some("second"));
         check(&rules, &Builder::open("/tmp/x", 3), None);
+    }
+
+    #[test]
+    fn each_of_several_matching_rules_counts_where_all_are_asked_for() {
+        let rules = [
+            ("first", "fd.name = /etc/shadow"),
+            ("other", "fd.name = /etc/passwd"),
+            ("second", "evt.type = openat and fd.name startswith /etc"),
+        ];
+        check_matching(Matching::All, &rules, &Builder::open("/etc/shadow", 3), &["first", "second"]);
+        check_matching(Matching::First, &rules, &Builder::open("/etc/shadow", 3), &["first"]);
+        check_matching(Matching::All, &rules, &Builder::open("/tmp/x", 3), &[]);
     }
 
     #[test]

@@ -91,13 +91,15 @@ fn parse(line: &[u8], result: &mut Evaluation) -> Result<(i64, FieldMap), String
     let mut event = FieldMap::default();
     event.set("evt.num", &line.num.into()).map_err(|error| error.to_string())?;
     for (name, value) in &line.fields {
-        match event.set(name, value) {
-            Err(field_map::Error::UnknownField(_) | field_map::Error::Argument { .. }) => result.skip(name),
-            Err(field_map::Error::UnknownEventType { .. }) => {
-                event.set_foreign_type().map_err(|error| error.to_string())?
+        let put = match event.set(name, value) {
+            Err(field_map::Error::UnknownField(_) | field_map::Error::Argument { .. }) => {
+                result.skip(name);
+                Ok(())
             }
-            other => other.map_err(|error| error.to_string())?,
-        }
+            Err(field_map::Error::UnknownEventType { .. }) => event.set_foreign_type(),
+            other => other,
+        };
+        put.map_err(|error| error.to_string())?;
     }
     Ok((line.num, event.complete()))
 }

@@ -40,6 +40,11 @@ const RECURSION_MISSES: Description = (
     &[],
     "Times that the kernel skipped a program because it was running already: each may be a lost event.",
 );
+const FILTER_OVERFLOWS: Description = (
+    "tercel_sensor_filter_overflows_total",
+    &[],
+    "Values that a condition made with a transformer and that were too long for it: they counted as missing.",
+);
 const ALERTS: Description = ("tercel_sensor_alerts_total", &["priority"], "Alerts made.");
 const RULE_MATCHES: Description =
     ("tercel_sensor_rule_matches_total", &["rule"], "Alerts made, by rule; from the 257th rule on as `other`.");
@@ -67,7 +72,7 @@ const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; t
 type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 20] = [
+pub const ALL: [Description; 21] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -76,6 +81,7 @@ pub const ALL: [Description; 20] = [
     READ_FAULTS,
     COMPAT_CALLS,
     RECURSION_MISSES,
+    FILTER_OVERFLOWS,
     ALERTS,
     RULE_MATCHES,
     SENT,
@@ -105,6 +111,7 @@ pub struct Metrics {
     read_faults: IntCounter,
     compat_calls: IntCounter,
     recursion_misses: IntCounter,
+    filter_overflows: IntCounter,
     alerts: IntCounterVec,
     rule_matches: IntCounterVec,
     rules_seen: Mutex<HashSet<String>>,
@@ -144,6 +151,7 @@ impl Metrics {
             read_faults: register.counter(READ_FAULTS)?,
             compat_calls: register.counter(COMPAT_CALLS)?,
             recursion_misses: register.counter(RECURSION_MISSES)?,
+            filter_overflows: register.counter(FILTER_OVERFLOWS)?,
             alerts: register.counters(ALERTS)?,
             rule_matches: register.counters(RULE_MATCHES)?,
             rules_seen: Mutex::default(),
@@ -206,6 +214,10 @@ impl Metrics {
         let before = self.lost_before.swap(lost, Ordering::Relaxed);
         raise(&self.lost, lost.min(before));
         raise(&self.malformed, malformed);
+    }
+
+    pub fn set_filter_overflows(&self, count: u64) {
+        raise(&self.filter_overflows, count);
     }
 
     pub fn set_processes(&self, known: usize, counts: Counts) {

@@ -63,10 +63,9 @@ impl Error {
 
 /// The rules of these settings, in force. Warnings are returned beside them.
 pub fn load_rules(settings: &Settings) -> Result<(Detector, Vec<Problem>), Error> {
-    let set = rules::load(&settings.rules, &SensorCatalog).map_err(Error::Rules)?;
-    let mut warnings = set.warnings.clone();
-    let detector = Detector::new(set).map_err(Error::Rules)?;
-    warnings.extend_from_slice(detector.warnings());
+    let mut set = rules::load(&settings.rules_files, &SensorCatalog).map_err(Error::Rules)?;
+    let warnings = std::mem::take(&mut set.warnings);
+    let detector = Detector::new(set).map_err(Error::Rules)?.matching(settings.rule_matching);
     Ok((detector, warnings))
 }
 
@@ -77,6 +76,7 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     for warning in warnings {
         warn!("{warning}");
     }
+    tell_unreported(&detector);
     let emitter = Emitter::new(&settings.output, settings.token()?)?;
     let listener = bind(settings.metrics)?;
     let metrics = Arc::new(Metrics::new()?);
@@ -114,6 +114,20 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     // A write that hangs (standard output to a stopped reader) must not keep the process.
     runtime.shutdown_background();
     result
+}
+
+/// Once, so that nobody takes their silence for peace.
+fn tell_unreported(detector: &Detector) {
+    const NAMES_MAX: usize = 20;
+    let names: Vec<_> = detector.unreported().map(|rule| &*rule.name).collect();
+    if !names.is_empty() {
+        let shown = names[..names.len().min(NAMES_MAX)].join(", ");
+        let more = if names.len() > NAMES_MAX { ", …" } else { "" };
+        warn!(
+            "{} rules never match: this version reports no event of the types that they ask for: {shown}{more}",
+            names.len()
+        );
+    }
 }
 
 fn bind(address: SocketAddr) -> Result<std::net::TcpListener, Error> {

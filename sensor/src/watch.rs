@@ -90,7 +90,7 @@ impl Watcher {
         self.events += 1;
         let time_ns = self.wall_offset_ns.saturating_add_unsigned(record.header.time_ns);
         let Some(event) = Event::new(self.events, time_ns, record, &self.state, &self.scratch) else { return };
-        if let Some(rule) = self.detector.first_match(&event, &mut self.filter_scratch) {
+        for rule in self.detector.matches(&event, &mut self.filter_scratch) {
             self.metrics.count_alert(&rule.name, rule.priority);
             self.queue.push(alert(rule, &event, &self.hostname, &self.zone));
         }
@@ -102,6 +102,7 @@ impl Watcher {
         self.state.tick(now_ns);
         self.metrics.set_alive(now_ns / 1_000_000_000);
         self.metrics.set_ring(ring.lost(), ring.malformed());
+        self.metrics.set_filter_overflows(self.filter_scratch.overflows());
         self.metrics.set_processes(self.state.processes.len(), self.state.processes.counts());
     }
 }

@@ -30,7 +30,7 @@ fn check(records: &[(Builder, &str)]) {
         let (bytes, mut state, scratch) = (record.bytes(), state_with_cat(), Scratch::default());
         record.apply(&mut state);
         let event = Event::new(1, 0, Builder::parse(&bytes), &state, &scratch).unwrap();
-        let found = detector.first_match(&event, &mut tercel_filter::Scratch::new()).map_or("", |rule| &*rule.name);
+        let found = detector.matches(&event, &mut tercel_filter::Scratch::new()).next().map_or("", |rule| &*rule.name);
         assert_eq!(found, *expected, "record {index} of the table");
     }
 }
@@ -107,7 +107,7 @@ fn those_whose_work_it_is_may_read_credentials() {
         exec(program, &[]).apply(&mut state);
         let bytes = record.bytes();
         let event = Event::new(1, 0, Builder::parse(&bytes), &state, &scratch).unwrap();
-        assert!(detector.first_match(&event, &mut tercel_filter::Scratch::new()).is_none(), "{program}");
+        assert!(detector.matches(&event, &mut tercel_filter::Scratch::new()).next().is_none(), "{program}");
     }
 }
 

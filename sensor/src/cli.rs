@@ -1,0 +1,140 @@
+//! The command line of `tercel-sensor`: a module for each command that is more than a call.
+
+mod check;
+mod eval;
+mod run;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tercel_sensor::config::{Overrides, Settings};
+use tercel_sensor::rules::Problem;
+use tercel_sensor::{doctor, fields};
+
+/// Exit codes: 0 fine, 1 failed at work, 2 bad usage (clap's own) or unreadable input, 64 bad configuration.
+const FAILED: u8 = 1;
+const UNREADABLE: u8 = 2;
+const BAD_CONFIGURATION: u8 = 64;
+
+/// Watches this machine's system calls and raises alerts by rules of the Falco language.
+#[derive(Parser)]
+#[command(name = "tercel-sensor", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Watch, and emit alerts until SIGTERM. Needs root, or the capabilities that `doctor` names.
+    Run(run::Arguments),
+    /// Read the rules and say what is wrong with them.
+    Check(check::Arguments),
+    /// List the rules, in the order in which they are tried.
+    Rules {
+        #[command(flatten)]
+        rules: RuleArguments,
+    },
+    /// Ask conditions, or rules, which of recorded events they match.
+    Eval(eval::Arguments),
+    /// Describe the fields that rules may use, as Markdown.
+    Fields,
+    /// Say what this machine has of what the sensor needs.
+    Doctor,
+}
+
+/// Which rules a command is about.
+#[derive(Args)]
+struct RuleArguments {
+    /// A rule file, or a directory of them [default: those of the settings]
+    #[arg(value_name = "FILE|DIR")]
+    files: Vec<PathBuf>,
+    /// The same, as `run` takes it.
+    #[arg(long, value_name = "FILE|DIR")]
+    rules: Vec<PathBuf>,
+    /// Settings in TOML.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// What the command line asked for could not be done.
+enum Failure {
+    Run(tercel_sensor::run::Error),
+    Input(anyhow::Error),
+    Output(io::Error),
+}
+
+impl<E: Into<tercel_sensor::run::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+/// Reads the arguments and does what they ask.
+pub(crate) fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Rules { rules } => check::list(&rules),
+        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Fields => print(&fields::markdown(), ExitCode::SUCCESS),
+        Command::Doctor => diagnose(),
+    };
+    result.unwrap_or_else(|failure| failure.report())
+}
+
+fn diagnose() -> Result<ExitCode, Failure> {
+    let report = doctor::report();
+    let code = if report.ready() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) };
+    print(&format!("{report}\n"), code)
+}
+
+impl RuleArguments {
+    fn settings(&self) -> Result<Settings, tercel_sensor::run::Error> {
+        let rules_files = [&self.files[..], &self.rules].concat();
+        let overrides = Overrides { rules_files, ..Overrides::default() };
+        Ok(Settings::load(self.config.as_deref(), &overrides)?)
+    }
+}
+
+impl Failure {
+    /// To standard error, each cause once; and the exit code.
+    fn report(&self) -> ExitCode {
+        let (text, code) = match self {
+            Self::Run(error) => {
+                let code = if error.is_configuration() { BAD_CONFIGURATION } else { FAILED };
+                (describe(error), code)
+            }
+            Self::Input(error) => (format!("error: {error:#}\n"), UNREADABLE),
+            Self::Output(error) => (format!("error: cannot write the output: {error}\n"), FAILED),
+        };
+        tell(&text);
+        ExitCode::from(code)
+    }
+}
+
+fn describe(error: &tercel_sensor::run::Error) -> String {
+    let mut lines = Vec::new();
+    if let tercel_sensor::run::Error::Rules(problems) = error {
+        lines.extend(problems.iter().map(Problem::to_string));
+    }
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let sentence: Vec<_> = causes.map(ToString::to_string).collect();
+    lines.push(format!("error: {}\n", sentence.join(": ")));
+    lines.join("\n")
+}
+
+/// To standard error. Nobody is left to be told if this fails.
+fn tell(text: &str) {
+    drop(io::stderr().write_all(text.as_bytes()));
+}
+
+/// A reader that went away (`| head`) is no failure.
+fn print(text: &str, code: ExitCode) -> Result<ExitCode, Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(code),
+    }
+}
