@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::ast::Expr;
+
 /// Characters of a name or value that an error repeats.
 const SHOWN_CHARS_MAX: usize = 60;
 
@@ -16,20 +18,56 @@ pub struct Error(Box<Details>);
 /// Boxed, so that results stay small on the stack of the compiler's recursion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Details {
+    kind: ErrorKind,
     message: String,
     span: Range<usize>,
     macro_name: Option<String>,
 }
 
+/// What an error is about, for callers that tell one from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The text is not grammatical, or goes beyond a bound.
+    Syntax,
+    UnknownField,
+    /// A name that is none of an enum field's: an unknown event type.
+    UnknownName,
+    UnknownMacro,
+    /// An operator, a value, an argument that does not fit.
+    Type,
+}
+
 impl Error {
+    /// A [`ErrorKind::Syntax`] error.
     pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self(Box::new(Details { message: message.into(), span, macro_name: None }))
+        Self::of(ErrorKind::Syntax, span, message)
+    }
+
+    /// A [`ErrorKind::Type`] error.
+    pub(crate) fn mismatch(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self::of(ErrorKind::Type, span, message)
+    }
+
+    pub(crate) fn of(kind: ErrorKind, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self(Box::new(Details { kind, message: message.into(), span, macro_name: None }))
     }
 
     /// The same error, found in the body of a macro. The innermost macro wins.
     pub(crate) fn inside_macro(mut self, name: &str) -> Self {
         self.0.macro_name.get_or_insert_with(|| name.to_owned());
         self
+    }
+
+    /// The same error, found in a part of an expanded condition.
+    pub(crate) fn inside(self, part: &Expr) -> Self {
+        match &part.origin {
+            Some(name) => self.inside_macro(name),
+            None => self,
+        }
+    }
+
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
     pub fn message(&self) -> &str {

@@ -1,16 +1,26 @@
 //! A compiled filter and its evaluation.
 
+mod compare;
+mod dynamic;
+mod text;
+mod transform;
+
 use std::cmp::Ordering;
-use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use memchr::memmem;
-use regex::{Regex, bytes};
+use rustc_hash::FxHashSet;
 
+pub(crate) use compare::Comparison;
+pub(crate) use dynamic::{DynamicSet, DynamicTest, Number};
+pub(crate) use text::{Affixes, Alternatives, TextTest};
+use transform::Made;
+pub(crate) use transform::{Apply, FieldRef, LIST_MAX, Source, Term};
+
+use crate::ast::{Operator, Quantifier};
 use crate::catalog::{FieldId, Fields, Value};
+use crate::compile::Warning;
 use crate::enum_set::EnumSet;
-use crate::pattern::Paths;
 use crate::scratch::Scratch;
 
 /// A condition ready to be asked: macros and lists are in their places, types are checked, sets and patterns are built.
@@ -18,6 +28,7 @@ use crate::scratch::Scratch;
 pub struct Filter {
     pub(crate) root: Node,
     pub(crate) fields: Vec<(FieldId, Option<Box<str>>)>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 #[derive(Debug, Clone)]
@@ -30,11 +41,20 @@ pub(crate) enum Node {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Check {
-    pub(crate) field: FieldId,
-    pub(crate) argument: Option<Box<str>>,
-    /// Read through [`Fields::any`].
-    pub(crate) many: bool,
+    pub(crate) source: Source,
+    pub(crate) mode: Mode,
     pub(crate) test: Test,
+    /// No event there is can pass; see [`crate::Field::counts_from_one`].
+    pub(crate) never: bool,
+}
+
+/// Of which of a field's values the test is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    One,
+    Any,
+    /// There are values, and none passes.
+    NoneOf,
 }
 
 /// What a value is compared with, by the field's type.
@@ -42,6 +62,7 @@ pub(crate) struct Check {
 pub(crate) enum Test {
     Exists,
     Number(NumberTest),
+    Float(FloatTest),
     /// Whether false and true are accepted.
     Bool([bool; 2]),
     Ip {
@@ -50,54 +71,29 @@ pub(crate) enum Test {
     },
     Enum(EnumSet),
     Text(TextTest),
+    /// A list of which all or any elements must be in the set.
+    List {
+        accepted: FxHashSet<Box<[u8]>>,
+        all: bool,
+    },
     Dynamic(Box<DynamicTest>),
+    Quantified(Quantifier, Box<[Test]>),
+    Compare(Box<Comparison>),
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum NumberTest {
-    In(HashSet<i64>),
+    Equal(i64),
     NotEqual(i64),
+    In(FxHashSet<i64>),
     Order(Order, i64),
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum TextTest {
-    Equal(Box<[u8]>),
-    NotEqual(Box<[u8]>),
-    In(HashSet<Box<[u8]>>),
-    Contains(Box<memmem::Finder<'static>>),
-    /// The text in lower case.
-    IContains(Box<[u8]>),
-    StartsWith(Box<[u8]>),
-    EndsWith(Box<[u8]>),
-    Glob(bytes::Regex),
-    Regex(Regex),
-    Paths(Paths),
-}
-
-/// A comparison of which the value's type decides.
-#[derive(Debug, Clone)]
-pub(crate) enum DynamicTest {
-    In(DynamicSet),
-    NotIn(DynamicSet),
-    Order(Order, Number),
-    Text(TextTest),
-}
-
-/// The same literals read as each type that they can be read as.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct DynamicSet {
-    pub(crate) texts: HashSet<Box<[u8]>>,
-    pub(crate) numbers: Vec<Number>,
-    pub(crate) bools: Vec<bool>,
-    pub(crate) addresses: Vec<IpAddr>,
-}
-
-/// A literal as a number: with all its digits where it is whole, and as a float.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Number {
-    pub(crate) whole: Option<i64>,
-    pub(crate) float: f64,
+pub(crate) enum FloatTest {
+    In(Box<[f64]>),
+    NotEqual(f64),
+    Order(Order, f64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +105,16 @@ pub(crate) enum Order {
 }
 
 impl Order {
+    pub(crate) fn of(operator: Operator) -> Option<Self> {
+        match operator {
+            Operator::Less => Some(Self::Less),
+            Operator::LessOrEqual => Some(Self::LessOrEqual),
+            Operator::Greater => Some(Self::Greater),
+            Operator::GreaterOrEqual => Some(Self::GreaterOrEqual),
+            _ => None,
+        }
+    }
+
     pub(crate) fn accepts(self, ordering: Ordering) -> bool {
         match self {
             Self::Less => ordering.is_lt(),
@@ -120,14 +126,20 @@ impl Order {
 }
 
 impl Filter {
-    /// Whether the condition holds for these values.
-    pub fn matches(&self, fields: &(impl Fields + ?Sized), _scratch: &mut Scratch) -> bool {
-        self.root.holds(fields)
+    /// Whether the condition holds for these values. Cannot fail, and allocates nothing once `scratch` has grown to what
+    /// the condition's transformers and regular expressions need.
+    pub fn matches(&self, fields: &(impl Fields + ?Sized), scratch: &mut Scratch) -> bool {
+        self.root.holds(fields, scratch)
     }
 
     /// The fields the condition reads, with their arguments; each pair once.
     pub fn fields(&self) -> impl Iterator<Item = (FieldId, Option<&str>)> {
         self.fields.iter().map(|(field, argument)| (*field, argument.as_deref()))
+    }
+
+    /// What is odd about the condition.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// The values of an enum field with which the condition can be true: all where it says nothing about the field, none
@@ -157,12 +169,12 @@ impl Possible {
 }
 
 impl Node {
-    fn holds(&self, fields: &(impl Fields + ?Sized)) -> bool {
+    fn holds(&self, fields: &(impl Fields + ?Sized), scratch: &mut Scratch) -> bool {
         match self {
-            Self::All(nodes) => nodes.iter().all(|node| node.holds(fields)),
-            Self::Any(nodes) => nodes.iter().any(|node| node.holds(fields)),
-            Self::Not(node) => !node.holds(fields),
-            Self::Check(check) => check.holds(fields),
+            Self::All(nodes) => nodes.iter().all(|node| node.holds(fields, scratch)),
+            Self::Any(nodes) => nodes.iter().any(|node| node.holds(fields, scratch)),
+            Self::Not(node) => !node.holds(fields, scratch),
+            Self::Check(check) => check.holds(fields, scratch),
         }
     }
 
@@ -180,131 +192,134 @@ impl Node {
 
 impl Check {
     fn possible(&self, field: FieldId) -> Possible {
-        match &self.test {
+        match (&self.test, &self.source) {
             // A missing value makes the check false whatever the set: but it then has no value to be asked for.
-            Test::Enum(accepted) if self.field == field && self.argument.is_none() && !self.many => {
+            (Test::Enum(accepted), Source::Field(name)) if name.is(field) && self.mode == Mode::One => {
                 Possible { when_true: accepted.clone(), when_false: accepted.clone().complement() }
             }
+            _ if self.never => Possible { when_true: EnumSet::none(), when_false: EnumSet::all() },
             _ => Possible { when_true: EnumSet::all(), when_false: EnumSet::all() },
         }
     }
 
-    fn holds(&self, fields: &(impl Fields + ?Sized)) -> bool {
-        if self.many {
-            return fields.any(self.field, &mut |value| self.accepts(value, fields));
+    fn holds(&self, fields: &(impl Fields + ?Sized), scratch: &mut Scratch) -> bool {
+        match (&self.source, self.mode) {
+            (Source::Term(apply), _) => {
+                let mut room = scratch.take();
+                let result = match apply.make(fields, &mut room) {
+                    Some(Made::Text(text)) => self.accepts(Value::Text(&room.bytes[text]), fields, scratch),
+                    Some(Made::Number(number)) => self.accepts(Value::Number(number), fields, scratch),
+                    Some(Made::List(items)) => {
+                        self.test.accepts_items(room.items[items].iter().map(|item| &room.bytes[item.clone()]))
+                    }
+                    None => false,
+                };
+                scratch.give_back(room);
+                result
+            }
+            (Source::Field(field), Mode::One) => {
+                field.value(fields).is_some_and(|value| self.accepts(value, fields, scratch))
+            }
+            (Source::Field(field), Mode::Any) => {
+                fields.any(field.id, &mut |value| self.accepts(value, fields, scratch))
+            }
+            (Source::Field(field), Mode::NoneOf) => {
+                let mut present = false;
+                let passes = fields.any(field.id, &mut |value| {
+                    present = true;
+                    self.accepts(value, fields, scratch)
+                });
+                present && !passes
+            }
         }
-        fields.value(self.field, self.argument.as_deref()).is_some_and(|value| self.accepts(value, fields))
     }
 
-    fn accepts(&self, value: Value<'_>, fields: &(impl Fields + ?Sized)) -> bool {
-        self.test.accepts(value).unwrap_or_else(|| {
-            fields.mismatch(self.field);
+    fn accepts(&self, value: Value<'_>, fields: &(impl Fields + ?Sized), scratch: &mut Scratch) -> bool {
+        self.test.accepts(value, fields, scratch).unwrap_or_else(|| {
+            if let Source::Field(field) = &self.source {
+                fields.mismatch(field.id);
+            }
             false
         })
     }
 }
 
 impl Test {
+    /// Whether it is the comparison `= 0`.
+    pub(crate) fn is_equal_to_zero(&self) -> bool {
+        match self {
+            Self::Number(NumberTest::Equal(number)) => *number == 0,
+            Self::Number(NumberTest::In(numbers)) => numbers.iter().all(|number| *number == 0),
+            _ => false,
+        }
+    }
+
     /// `None`: the value is of a type with which this comparison has no meaning.
-    fn accepts(&self, value: Value<'_>) -> Option<bool> {
+    fn accepts(&self, value: Value<'_>, fields: &(impl Fields + ?Sized), scratch: &mut Scratch) -> Option<bool> {
         match (self, value) {
             (Self::Exists, _) => Some(true),
             (Self::Number(test), Value::Number(number)) => Some(test.accepts(number)),
+            (Self::Float(test), Value::Float(number)) => Some(test.accepts(number)),
+            #[expect(clippy::cast_precision_loss, reason = "a float field that has no fraction here")]
+            (Self::Float(test), Value::Number(number)) => Some(test.accepts(number as f64)),
             (Self::Bool(accepted), Value::Bool(value)) => Some(accepted[usize::from(value)]),
-            (Self::Ip { accepted, negated }, Value::Ip(address)) => {
-                Some(accepted.iter().any(|net| net.contains(&address)) != *negated)
-            }
+            (Self::Ip { accepted, negated }, Value::Ip(address)) => Some(contain(accepted, address) != *negated),
             (Self::Enum(accepted), Value::Enum(index)) => Some(accepted.contains(index)),
-            (Self::Text(test), Value::Text(bytes)) => Some(test.accepts(bytes)),
-            (Self::Text(test), Value::List(list)) => Some(test.accepts_list(list)),
-            (Self::Dynamic(test), value) => test.accepts(value),
+            (Self::Text(test), Value::Text(bytes)) => Some(test.accepts(bytes, scratch)),
+            (Self::Text(test), Value::List(list)) => Some(test.accepts_list(list, scratch)),
+            (Self::List { .. }, Value::List(list)) => Some(self.accepts_items(list.iter().map(String::as_bytes))),
+            (Self::Dynamic(test), value) => test.accepts(value, scratch),
+            (Self::Quantified(quantifier, tests), value) => {
+                Some(quantified(*quantifier, tests, |test| test.accepts(value, fields, scratch) == Some(true)))
+            }
+            (Self::Compare(comparison), value) => comparison.accepts(value, fields, scratch),
             _ => None,
         }
     }
+}
+
+impl Test {
+    /// Whether a list passes; only a [`Test::List`] or [`Test::Exists`] is asked.
+    fn accepts_items<'a>(&self, mut items: impl Iterator<Item = &'a [u8]>) -> bool {
+        match self {
+            Self::Exists => true,
+            Self::List { accepted, all: true } => items.all(|item| accepted.contains(item)),
+            Self::List { accepted, all: false } => items.any(|item| accepted.contains(item)),
+            _ => false,
+        }
+    }
+}
+
+fn quantified(quantifier: Quantifier, tests: &[Test], mut passes: impl FnMut(&Test) -> bool) -> bool {
+    match quantifier {
+        Quantifier::AnyOf => tests.iter().any(passes),
+        Quantifier::AllOf => tests.iter().all(passes),
+        Quantifier::OneOf => tests.iter().filter(|test| passes(test)).take(2).count() == 1,
+    }
+}
+
+fn contain(nets: &[IpNet], address: IpAddr) -> bool {
+    nets.iter().any(|net| net.contains(&address))
 }
 
 impl NumberTest {
     fn accepts(&self, number: i64) -> bool {
         match self {
-            Self::In(numbers) => numbers.contains(&number),
+            Self::Equal(other) => number == *other,
             Self::NotEqual(other) => number != *other,
+            Self::In(numbers) => numbers.contains(&number),
             Self::Order(order, other) => order.accepts(number.cmp(other)),
         }
     }
 }
 
-impl TextTest {
-    fn accepts(&self, text: &[u8]) -> bool {
+impl FloatTest {
+    #[expect(clippy::float_cmp, reason = "the language compares what is written with what is there")]
+    fn accepts(&self, number: f64) -> bool {
         match self {
-            Self::Equal(other) => **other == *text,
-            Self::NotEqual(other) => **other != *text,
-            Self::In(texts) => texts.contains(text),
-            Self::Contains(finder) => finder.find(text).is_some(),
-            Self::IContains(lower) => contains_ignoring_case(text, lower),
-            Self::StartsWith(start) => text.starts_with(start),
-            Self::EndsWith(end) => text.ends_with(end),
-            Self::Glob(glob) => glob.is_match(text),
-            Self::Regex(regex) => regex.is_match(&String::from_utf8_lossy(text)),
-            Self::Paths(paths) => paths.contain(text),
-        }
-    }
-
-    /// One element is enough, except for `!=`, which holds where no element is equal.
-    fn accepts_list(&self, list: &[String]) -> bool {
-        match self {
-            Self::NotEqual(_) => list.iter().all(|element| self.accepts(element.as_bytes())),
-            _ => list.iter().any(|element| self.accepts(element.as_bytes())),
-        }
-    }
-}
-
-fn contains_ignoring_case(text: &[u8], lower: &[u8]) -> bool {
-    lower.is_empty() || text.windows(lower.len()).any(|window| window.eq_ignore_ascii_case(lower))
-}
-
-impl DynamicTest {
-    fn accepts(&self, value: Value<'_>) -> Option<bool> {
-        match (self, value) {
-            (Self::In(set), value) => set.contains(value),
-            (Self::NotIn(set), value) => set.contains(value).map(|contained| !contained),
-            (Self::Order(order, number), value) => number.compare(value).map(|ordering| order.accepts(ordering)),
-            (Self::Text(test), Value::Text(bytes)) => Some(test.accepts(bytes)),
-            (Self::Text(test), Value::List(list)) => Some(test.accepts_list(list)),
-            (Self::Text(_), _) => None,
-        }
-    }
-}
-
-impl DynamicSet {
-    /// `None`: no literal can be read as the value's type.
-    fn contains(&self, value: Value<'_>) -> Option<bool> {
-        match value {
-            Value::Text(text) => Some(self.texts.contains(text)),
-            Value::List(list) => Some(list.iter().any(|element| self.texts.contains(element.as_bytes()))),
-            Value::Bool(value) => self.some_of(&self.bools, |literal| *literal == value),
-            Value::Ip(address) => self.some_of(&self.addresses, |literal| *literal == address),
-            Value::Number(_) | Value::Float(_) => {
-                self.some_of(&self.numbers, |literal| literal.compare(value) == Some(Ordering::Equal))
-            }
-            Value::Enum(_) => None,
-        }
-    }
-
-    /// An empty list is a list of every type.
-    fn some_of<T>(&self, literals: &[T], equals: impl Fn(&T) -> bool) -> Option<bool> {
-        (self.texts.is_empty() || !literals.is_empty()).then(|| literals.iter().any(equals))
-    }
-}
-
-impl Number {
-    /// How the value stands to this literal; `None` where it is no number.
-    fn compare(&self, value: Value<'_>) -> Option<Ordering> {
-        match (value, self.whole) {
-            (Value::Number(number), Some(whole)) => Some(number.cmp(&whole)),
-            #[expect(clippy::cast_precision_loss, reason = "the literal has a fraction: 53 bits decide")]
-            (Value::Number(number), None) => (number as f64).partial_cmp(&self.float),
-            (Value::Float(float), _) => float.partial_cmp(&self.float),
-            _ => None,
+            Self::In(numbers) => numbers.contains(&number),
+            Self::NotEqual(other) => number != *other,
+            Self::Order(order, other) => number.partial_cmp(other).is_some_and(|ordering| order.accepts(ordering)),
         }
     }
 }

@@ -155,6 +155,11 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Whether text can stand without quotes and mean itself.
+pub(crate) fn is_bare(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| matches!(c, '(' | ')' | '"' | '\'' | '=' | ',') || is_blank(c))
+}
+
 /// The language's white space; the backspace is Falco's.
 pub(crate) fn is_blank(character: char) -> bool {
     matches!(character, ' ' | '\t' | '\u{8}' | '\r' | '\n')
@@ -177,46 +182,49 @@ fn refuse_nul(text: &str, span: Range<usize>) -> Result<(), Error> {
 
 /// Resolves the escapes of a quoted string that starts at byte `offset`.
 fn unescape(body: &str, quote: char, offset: usize) -> Result<String, Error> {
-    let mut result = String::with_capacity(body.len());
+    let mut result = Vec::with_capacity(body.len());
     let mut rest = body;
     while let Some(index) = rest.find('\\') {
-        result.push_str(&rest[..index]);
+        result.extend_from_slice(&rest.as_bytes()[..index]);
         let at = offset + body.len() - rest.len() + index;
         let (value, length) = escape(&rest[index..], quote, at)?;
         result.push(value);
         rest = &rest[index + length..];
     }
-    result.push_str(rest);
-    Ok(result)
+    result.extend_from_slice(rest.as_bytes());
+    String::from_utf8(result).map_err(|error| {
+        let byte = error.as_bytes()[error.utf8_error().valid_up_to()];
+        let message = format!("the byte {byte:02x} does not make UTF-8 text with those beside it");
+        Error::new(offset..offset + body.len(), message)
+    })
 }
 
-/// The character that an escape at byte `offset` stands for, and the escape's length.
-fn escape(text: &str, quote: char, offset: usize) -> Result<(char, usize), Error> {
+/// The byte that an escape at byte `offset` stands for, and the escape's length.
+fn escape(text: &str, quote: char, offset: usize) -> Result<(u8, usize), Error> {
     let value = match text.chars().nth(1) {
-        Some('b') => '\u{8}',
-        Some('f') => '\u{c}',
-        Some('n') => '\n',
-        Some('r') => '\r',
-        Some('t') => '\t',
+        Some('b') => b'\x08',
+        Some('f') => b'\x0c',
+        Some('n') => b'\n',
+        Some('r') => b'\r',
+        Some('t') => b'\t',
         // A backslash before a blank is a backslash alone, as in Falco.
-        Some(' ' | '\\') => '\\',
-        Some('/') => '/',
+        Some(' ' | '\\') => b'\\',
+        Some('/') => b'/',
         Some('x') => return Ok((hex_byte(&text[2..], offset)?, 4)),
-        Some(other) if other == quote => quote,
+        Some('"') if quote == '"' => b'"',
+        Some('\'') if quote == '\'' => b'\'',
         _ => return Err(bad_escape(text, offset)),
     };
     Ok((value, 2))
 }
 
-/// The character of `\xHH`. Only ASCII: a lone byte above is no UTF-8 text.
-fn hex_byte(digits: &str, offset: usize) -> Result<char, Error> {
+/// The byte of `\xHH`.
+fn hex_byte(digits: &str, offset: usize) -> Result<u8, Error> {
     digits
         .get(..2)
         .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
         .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-        .filter(u8::is_ascii)
-        .map(char::from)
-        .ok_or_else(|| Error::new(offset..offset + 2, "`\\x` takes two hexadecimal digits from 01 to 7f"))
+        .ok_or_else(|| Error::new(offset..offset + 2, "`\\x` takes two hexadecimal digits"))
 }
 
 fn bad_escape(text: &str, offset: usize) -> Error {

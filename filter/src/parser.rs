@@ -1,15 +1,14 @@
-//! Text → [`Expr`]. No recursion: open parentheses stand on a stack of their own, so depth is a number and not a crash.
+//! Text → [`Expr`]. Open parentheses stand on a stack of their own, so depth is a number and not a crash; only
+//! transformers recurse, a few levels.
+
+mod sides;
 
 use std::ops::Range;
 
-use crate::ast::{Check, Expr, FieldName, Literal, Node, Operator};
+use crate::ast::{Check, Expr, Node, Operand, Operator};
 use crate::error::{Error, shown, suggestion};
 use crate::lexer::{Cursor, is_blank};
 use crate::{CONDITION_BYTES_MAX, DEPTH_MAX};
-
-/// What Falco has and this language does not have yet.
-const TRANSFORMERS: [&str; 9] = ["tolower", "toupper", "b64", "basename", "len", "join", "concat", "getopt", "val"];
-const LIST_MODIFIERS: [&str; 3] = ["oneof", "anyof", "allof"];
 
 /// The syntax tree of a condition.
 ///
@@ -94,7 +93,7 @@ fn node(node: Node, span: Range<usize>) -> Result<Expr, Error> {
     if height > DEPTH_MAX {
         return Err(too_deep(span));
     }
-    Ok(Expr { node, span, height })
+    Ok(Expr { node, span, height, origin: None })
 }
 
 fn too_deep(span: Range<usize>) -> Error {
@@ -167,32 +166,24 @@ impl Parser<'_> {
         self.group.finish()
     }
 
-    /// A macro's name, or a field with its operator and values.
+    /// A macro's name, or a field or transformer with its operator and what follows.
     fn operand(&mut self) -> Result<Expr, Error> {
         let start = self.cursor.position();
-        let before = self.cursor.clone();
-        let name = self.cursor.name();
-        if name.is_empty() {
-            return Err(before.error(format!("expected a field or a macro, found {}", before.found())));
-        }
-        if self.cursor.rest().starts_with('(') {
-            return Err(Error::new(start..self.cursor.position(), transformer_message(name)));
-        }
-        let argument = self.cursor.argument()?;
-        let span = start..self.cursor.position();
-        let field = FieldName { name: name.to_owned(), argument, span: span.clone() };
+        let left = self.cursor.left()?;
         self.cursor.skip_blanks();
         let operator_start = self.cursor.position();
         let Some(operator) = self.operator()? else {
-            if field.argument.is_none() && !field.name.contains('.') {
-                return node(Node::Macro(field.name), span);
-            }
-            return Err(self.missing_operator(&field));
+            return match left {
+                Operand::Field(field) if field.argument.is_none() && !field.name.contains('.') => {
+                    node(Node::Macro(field.name), field.span)
+                }
+                left => Err(self.missing_operator(&left)),
+            };
         };
         let operator_span = operator_start..self.cursor.position();
-        let literals = self.literals(operator)?;
+        let right = self.cursor.right(operator)?;
         let span = start..self.cursor.position();
-        node(Node::Check(Check { field, operator, operator_span, literals }), span)
+        node(Node::Check(Box::new(Check { left, operator, operator_span, right })), span)
     }
 
     /// `None` where no operator is next.
@@ -202,9 +193,6 @@ impl Parser<'_> {
             return Ok(Some(operator));
         }
         let word = self.cursor.peek_word();
-        if matches!(word, "bcontains" | "bstartswith") {
-            return Err(self.cursor.error(format!("the operator `{word}` is not supported yet")));
-        }
         let Some(operator) = Operator::from_word(word) else {
             return Ok(None);
         };
@@ -217,69 +205,12 @@ impl Parser<'_> {
         Err(at.error(format!("expected a blank and a value after `{word}`")))
     }
 
-    fn missing_operator(&self, field: &FieldName) -> Error {
+    fn missing_operator(&self, left: &Operand) -> Error {
         let near = suggestion(self.cursor.peek_word(), Operator::names());
-        let message = format!("expected an operator after {}, found {}{near}", shown(&field.name), self.cursor.found());
-        self.cursor.error(message)
+        let what = match left {
+            Operand::Field(field) => shown(&field.name),
+            Operand::Transformer(transformer) => format!("`{}(…)`", transformer.function.name()),
+        };
+        self.cursor.error(format!("expected an operator after {what}, found {}{near}", self.cursor.found()))
     }
-
-    fn literals(&mut self, operator: Operator) -> Result<Vec<Literal>, Error> {
-        self.cursor.skip_blanks();
-        if operator == Operator::Exists {
-            return Ok(Vec::new());
-        }
-        if operator.takes_list() && self.cursor.eat('(') {
-            return self.list();
-        }
-        let at = self.cursor.clone();
-        let literal = self.cursor.literal()?;
-        let literal = literal
-            .ok_or_else(|| at.error(format!("expected a value after `{}`, found {}", operator.name(), at.found())))?;
-        self.refuse_unsupported(&literal)?;
-        Ok(vec![literal])
-    }
-
-    /// The rest of a list, after its parenthesis.
-    fn list(&mut self) -> Result<Vec<Literal>, Error> {
-        let mut literals = Vec::new();
-        self.cursor.skip_blanks();
-        if self.cursor.eat(')') {
-            return Ok(literals);
-        }
-        loop {
-            self.cursor.skip_blanks();
-            let at = self.cursor.clone();
-            let literal = self.cursor.literal()?;
-            literals.push(literal.ok_or_else(|| at.error(format!("expected a value, found {}", at.found())))?);
-            self.cursor.skip_blanks();
-            if self.cursor.eat(')') {
-                return Ok(literals);
-            }
-            if !self.cursor.eat(',') {
-                let message = format!("expected `,` or `)` in the list, found {}", self.cursor.found());
-                return Err(self.cursor.error(message));
-            }
-        }
-    }
-
-    /// `val(…)`, transformers and list modifiers on the right-hand side, before they surprise as plain words.
-    fn refuse_unsupported(&self, literal: &Literal) -> Result<(), Error> {
-        let word = literal.text.as_str();
-        let mut after = self.cursor.clone();
-        if !literal.quoted && after.eat('(') {
-            return Err(Error::new(literal.span.clone(), transformer_message(word)));
-        }
-        after.skip_blanks();
-        if !literal.quoted && LIST_MODIFIERS.contains(&word) && after.eat('(') {
-            return Err(Error::new(literal.span.clone(), format!("the modifier `{word}` is not supported yet")));
-        }
-        Ok(())
-    }
-}
-
-fn transformer_message(name: &str) -> String {
-    if TRANSFORMERS.contains(&name) {
-        return format!("the function `{name}(…)` is not supported yet");
-    }
-    format!("{} is no function; a parenthesis is opened after a blank, `and`, `or` or `not`", shown(name))
 }

@@ -1,10 +1,12 @@
 //! The macros and lists that a condition may name.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::ast::{Expr, Literal};
 use crate::error::{Error, shown};
 use crate::lexer::Cursor;
+
+mod expand;
 
 /// Named macros and lists, with Falco's rules of visibility: a condition sees all of them, a macro or list sees those whose
 /// name was defined before it. A later definition of a name replaces the earlier one, everywhere.
@@ -16,16 +18,16 @@ pub struct Scope {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Definition<T> {
-    pub(crate) body: T,
+struct Definition<T> {
+    body: T,
     /// When the name was defined first.
     index: usize,
     /// When it was defined last: it sees the names of smaller index.
-    pub(crate) sees: usize,
+    sees: usize,
 }
 
 impl<T> Definition<T> {
-    pub(crate) fn is_visible_to(&self, sees: usize) -> bool {
+    fn is_visible_to(&self, sees: usize) -> bool {
         self.index < sees
     }
 }
@@ -82,12 +84,14 @@ impl Scope {
         Some(texts)
     }
 
-    pub(crate) fn definition(&self, name: &str) -> Option<&Definition<Expr>> {
-        self.macros.get(name)
-    }
-
-    pub(crate) fn macro_names(&self) -> impl Iterator<Item = &str> {
-        self.macros.keys().map(String::as_str)
+    /// The names of lists that a condition's values name; those within macros and lists are not.
+    pub fn lists_used<'a>(&self, expr: &'a Expr) -> BTreeSet<&'a str> {
+        let mut names = BTreeSet::new();
+        expr.visit_checks(&mut |check| {
+            let bare = check.right.literals().iter().filter(|literal| !literal.quoted);
+            names.extend(bare.map(|literal| literal.text.as_str()).filter(|text| self.lists.contains_key(*text)));
+        });
+        names
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::pattern::glob::Glob;
+
 /// Bytes that one comparison may write. A value beyond it counts as missing.
 pub const SCRATCH_BYTES_MAX: usize = 64 * 1024;
 
@@ -12,9 +14,20 @@ const ITEMS_MAX: usize = 4_096;
 /// large as they get.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    bytes: Vec<u8>,
-    items: Vec<Range<usize>>,
+    rooms: Vec<Room>,
+    utf8: String,
     overflows: u64,
+}
+
+/// What one side of a comparison writes into.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    pub(crate) bytes: Vec<u8>,
+    /// The elements of lists, as ranges of `bytes`.
+    pub(crate) items: Vec<Range<usize>>,
+    /// A glob that is only known with the value.
+    pub(crate) glob: Glob,
+    overflowed: bool,
 }
 
 impl Scratch {
@@ -25,5 +38,91 @@ impl Scratch {
     /// How many values were larger than [`SCRATCH_BYTES_MAX`] and so counted as missing.
     pub fn overflows(&self) -> u64 {
         self.overflows
+    }
+
+    /// An empty room, to be given back.
+    pub(crate) fn take(&mut self) -> Room {
+        self.rooms.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_back(&mut self, mut room: Room) {
+        self.overflows += u64::from(room.overflowed);
+        room.bytes.clear();
+        room.items.clear();
+        room.overflowed = false;
+        self.rooms.push(room);
+    }
+
+    /// Shows bytes as text, what is not UTF-8 as U+FFFD. `None`: too large.
+    pub(crate) fn with_utf8<T>(&mut self, bytes: &[u8], show: impl FnOnce(&str) -> T) -> Option<T> {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return Some(show(text));
+        }
+        self.utf8.clear();
+        for chunk in bytes.utf8_chunks() {
+            self.utf8.push_str(chunk.valid());
+            if !chunk.invalid().is_empty() {
+                self.utf8.push(char::REPLACEMENT_CHARACTER);
+            }
+            if self.utf8.len() > SCRATCH_BYTES_MAX {
+                self.overflows += 1;
+                return None;
+            }
+        }
+        Some(show(&self.utf8))
+    }
+}
+
+impl Room {
+    /// Appends bytes; `None`: there is no room.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Option<Range<usize>> {
+        let start = self.bytes.len();
+        self.reserve(bytes.len())?;
+        self.bytes.extend_from_slice(bytes);
+        Some(start..self.bytes.len())
+    }
+
+    /// Appends bytes that stand in the room already.
+    pub(crate) fn repeat(&mut self, range: Range<usize>) -> Option<()> {
+        self.reserve(range.len())?;
+        self.bytes.extend_from_within(range);
+        Some(())
+    }
+
+    /// Whether so many bytes may be appended.
+    pub(crate) fn reserve(&mut self, bytes: usize) -> Option<()> {
+        if self.bytes.len() + bytes > SCRATCH_BYTES_MAX {
+            self.overflowed = true;
+            return None;
+        }
+        Some(())
+    }
+
+    pub(crate) fn push_item(&mut self, item: Range<usize>) -> Option<()> {
+        if self.items.len() == ITEMS_MAX {
+            self.overflowed = true;
+            return None;
+        }
+        self.items.push(item);
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_counted() {
+        let mut scratch = Scratch::new();
+        let mut room = scratch.take();
+        assert_eq!(room.push(&[b'x'; SCRATCH_BYTES_MAX]), Some(0..SCRATCH_BYTES_MAX));
+        assert_eq!(room.push(b"x"), None);
+        scratch.give_back(room);
+        assert_eq!(scratch.overflows(), 1);
+        assert_eq!(scratch.with_utf8(&[0xff; SCRATCH_BYTES_MAX], str::len), None);
+        assert_eq!(scratch.overflows(), 2);
+        assert_eq!(scratch.with_utf8(b"a\xffb", str::len), Some(5));
+        assert_eq!(scratch.take().push(b"x"), Some(0..1));
     }
 }

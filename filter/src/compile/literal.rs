@@ -1,222 +1,297 @@
-//! One comparison: the field's type, the operator and the literals → [`Test`].
+//! One comparison with values: the operand's type, the operator and the literals → [`Test`].
 
 use std::net::IpAddr;
-use std::ops::Range;
 
 use ipnet::IpNet;
 use memchr::memmem;
 
-use crate::ast::{Check, Operator};
-use crate::catalog::{Catalog, Field, FieldId, Kind};
+use super::operand::Typed;
+use super::service;
+use crate::ast::{Check, Literal, Operator, Right};
+use crate::catalog::{Catalog, Field, Kind, Values};
 use crate::enum_set::EnumSet;
-use crate::error::{Error, shown, suggestion};
-use crate::eval::{DynamicSet, DynamicTest, Number, NumberTest, Order, Test, TextTest};
-use crate::pattern::{Paths, glob, regex};
-use crate::scope::Scope;
+use crate::error::{Error, ErrorKind, shown, suggestion};
+use crate::eval::{DynamicSet, DynamicTest, FloatTest, Number, NumberTest, Order, Test, TextTest};
+use crate::pattern::glob::Glob;
+use crate::pattern::paths::Paths;
+use crate::pattern::regex;
 
-/// A literal, or a list's item with the span of the list's name.
-pub(super) struct Item<'a> {
-    text: &'a str,
-    span: Range<usize>,
-}
-
-/// The literals with the names of lists replaced by their items.
-pub(super) fn resolve<'a>(check: &'a Check, scope: &'a Scope) -> Vec<Item<'a>> {
-    let mut items = Vec::with_capacity(check.literals.len());
-    for literal in &check.literals {
-        let item = |text: &'a str| Item { text, span: literal.span.clone() };
-        match scope.list(&literal.text).filter(|_| check.operator.takes_list() && !literal.quoted) {
-            Some(list) => items.extend(list.into_iter().map(item)),
-            None => items.push(item(&literal.text)),
-        }
+/// The test that a value must pass, and whether it must not: of two ends `!=` asks that neither is equal (`either`).
+pub(super) fn test(catalog: &dyn Catalog, left: &Typed, check: &Check, either: bool) -> Result<(Test, bool), Error> {
+    check_operator(check, left)?;
+    if let Right::Quantified(quantifier, literals) = &check.right {
+        let one = |literal: &Literal| plain(catalog, left, check, check.operator, std::slice::from_ref(literal));
+        let tests = literals.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+        return Ok((Test::Quantified(*quantifier, tests.into()), false));
     }
-    items
+    let negated = either && check.operator == Operator::NotEqual;
+    let operator = if negated { Operator::Equal } else { check.operator };
+    plain(catalog, left, check, operator, check.right.literals()).map(|test| (test, negated))
 }
 
-/// The test that a value of the field must pass.
-pub(super) fn test(catalog: &dyn Catalog, field: &Field, check: &Check, items: &[Item<'_>]) -> Result<Test, Error> {
-    if check.operator == Operator::Exists {
+fn plain(
+    catalog: &dyn Catalog,
+    left: &Typed,
+    check: &Check,
+    operator: Operator,
+    items: &[Literal],
+) -> Result<Test, Error> {
+    if operator == Operator::Exists {
         return Ok(Test::Exists);
     }
-    match field.kind {
-        Kind::Text | Kind::Bytes => text(check, items).map(Test::Text),
-        Kind::Number | Kind::Port | Kind::Float => number(check, items).map(Test::Number),
-        Kind::Bool => boolean(check, items).map(Test::Bool),
-        Kind::Ip | Kind::Net => address(check, items),
+    let side = Side { left, check, operator, items };
+    if left.values == Values::List {
+        let accepted = items.iter().map(|item| bytes(&item.text)).collect();
+        return Ok(Test::List { accepted, all: operator == Operator::In });
+    }
+    match left.kind {
+        Kind::Text | Kind::Bytes => side.text().map(Test::Text),
+        Kind::Number | Kind::Port => side.number().map(Test::Number),
+        Kind::Float => side.float().map(Test::Float),
+        Kind::Bool => side.boolean().map(Test::Bool),
+        Kind::Ip | Kind::Net => side.address(),
         Kind::Enum { what, names, ordered } => {
-            enumeration(check, items, &Enumeration { catalog, field: field.id, what, names, ordered }).map(Test::Enum)
+            side.enumeration(&Enumeration { catalog, field: left.field, what, names, ordered })
         }
-        Kind::Dynamic => dynamic(check, items).map(|test| Test::Dynamic(Box::new(test))),
+        Kind::Dynamic => side.dynamic().map(|test| Test::Dynamic(Box::new(test))),
     }
 }
 
-/// An operator that the field's type does not take.
-fn wrong_operator<T>(check: &Check, kind: &str) -> Result<T, Error> {
-    let name = shown(&check.field.name);
-    let message = format!("`{}` does not apply to {name}, which is {kind}", check.operator.name());
-    Err(Error::new(check.operator_span.clone(), message))
-}
-
-fn expected<T>(item: &Item<'_>, what: &str) -> Result<T, Error> {
-    Err(Error::new(item.span.clone(), format!("expected {what}, found {}", shown(item.text))))
-}
-
-/// The literal of an operator that takes one; the parser made sure of it.
-fn single<'i, 'a>(check: &Check, items: &'i [Item<'a>]) -> Result<&'i Item<'a>, Error> {
-    items.first().ok_or_else(|| {
-        Error::new(check.operator_span.clone(), format!("expected a value after `{}`", check.operator.name()))
-    })
-}
-
-fn order(operator: Operator) -> Option<Order> {
-    match operator {
-        Operator::Less => Some(Order::Less),
-        Operator::LessOrEqual => Some(Order::LessOrEqual),
-        Operator::Greater => Some(Order::Greater),
-        Operator::GreaterOrEqual => Some(Order::GreaterOrEqual),
-        _ => None,
+/// An operator that the type does not take.
+pub(super) fn check_operator(check: &Check, left: &Typed) -> Result<(), Error> {
+    use Operator::{BContains, BStartsWith, Contains, EndsWith, Equal, Exists, In, Intersects, NotEqual, StartsWith};
+    let operator = check.operator;
+    let takes = match left.kind {
+        _ if operator == Exists => true,
+        _ if left.values == Values::List => matches!(operator, In | Intersects),
+        Kind::Text | Kind::Dynamic | Kind::Enum { ordered: false, .. } => !matches!(operator, BContains | BStartsWith),
+        Kind::Bytes => matches!(
+            operator,
+            Equal | NotEqual | Contains | StartsWith | EndsWith | BContains | BStartsWith | In | Intersects
+        ),
+        Kind::Number | Kind::Port | Kind::Float | Kind::Enum { ordered: true, .. } => {
+            matches!(operator, Equal | NotEqual | In | Intersects) || operator.is_order()
+        }
+        Kind::Bool | Kind::Ip | Kind::Net => matches!(operator, Equal | NotEqual | In | Intersects),
+    };
+    if takes {
+        return Ok(());
     }
+    let list = if left.values == Values::List { "a list of " } else { "" };
+    let message =
+        format!("`{}` does not apply to {}, which is {list}{}", operator.name(), shown(&left.name), left.type_name);
+    Err(Error::mismatch(check.operator_span.clone(), message))
 }
 
-fn text(check: &Check, items: &[Item<'_>]) -> Result<TextTest, Error> {
-    if matches!(check.operator, Operator::In | Operator::Intersects) {
-        return Ok(TextTest::In(items.iter().map(|item| bytes(item.text)).collect()));
+fn expected<T>(item: &Literal, what: &str) -> Result<T, Error> {
+    Err(Error::mismatch(item.span.clone(), format!("expected {what}, found {}", shown(&item.text))))
+}
+
+/// A comparison's sides.
+struct Side<'a> {
+    left: &'a Typed,
+    check: &'a Check,
+    operator: Operator,
+    items: &'a [Literal],
+}
+
+impl Side<'_> {
+    /// The value of an operator that takes one; the parser made sure of it.
+    fn single(&self) -> Result<&Literal, Error> {
+        self.items.first().ok_or_else(|| {
+            let message = format!("expected a value after `{}`", self.operator.name());
+            Error::new(self.check.operator_span.clone(), message)
+        })
     }
-    if check.operator == Operator::PathMatch {
-        return paths(items).map(TextTest::Paths);
+
+    fn text(&self) -> Result<TextTest, Error> {
+        if matches!(self.operator, Operator::In | Operator::Intersects) {
+            return Ok(TextTest::In(self.items.iter().map(|item| bytes(&item.text)).collect()));
+        }
+        if self.operator == Operator::PathMatch {
+            return self.paths().map(TextTest::Paths);
+        }
+        let item = self.single()?;
+        let text = item.text.as_str();
+        if let Some(order) = Order::of(self.operator) {
+            // Texts have an order, but only numbers can be written behind these operators.
+            any_number(text).map_or_else(|| expected(item, "a number"), Ok)?;
+            return Ok(TextTest::Order(order, bytes(text)));
+        }
+        Ok(match self.operator {
+            Operator::NotEqual => TextTest::NotEqual(bytes(text)),
+            Operator::Contains => contains(text.as_bytes()),
+            Operator::BContains => contains(&hexadecimal(item)?),
+            Operator::IContains => TextTest::IContains(bytes(&text.to_ascii_lowercase())),
+            Operator::StartsWith => TextTest::StartsWith(bytes(text)),
+            Operator::BStartsWith => TextTest::StartsWith(hexadecimal(item)?),
+            Operator::EndsWith => TextTest::EndsWith(bytes(text)),
+            Operator::Glob => TextTest::Glob(Glob::new(text.as_bytes(), false)),
+            Operator::IGlob => TextTest::Glob(Glob::new(text.as_bytes(), true)),
+            Operator::Regex => {
+                TextTest::Regex(regex::compile(text).map_err(|message| Error::mismatch(item.span.clone(), message))?)
+            }
+            _ => TextTest::Equal(bytes(text)),
+        })
     }
-    let item = single(check, items)?;
-    let broken = |message: String| Error::new(item.span.clone(), message);
-    Ok(match check.operator {
-        Operator::Equal => TextTest::Equal(bytes(item.text)),
-        Operator::NotEqual => TextTest::NotEqual(bytes(item.text)),
-        Operator::Contains => TextTest::Contains(Box::new(memmem::Finder::new(item.text.as_bytes()).into_owned())),
-        Operator::IContains => TextTest::IContains(bytes(&item.text.to_ascii_lowercase())),
-        Operator::StartsWith => TextTest::StartsWith(bytes(item.text)),
-        Operator::EndsWith => TextTest::EndsWith(bytes(item.text)),
-        Operator::Glob => TextTest::Glob(glob(item.text, false).map_err(broken)?),
-        Operator::IGlob => TextTest::Glob(glob(item.text, true).map_err(broken)?),
-        Operator::Regex => TextTest::Regex(regex(item.text).map_err(broken)?),
-        _ => return wrong_operator(check, "text, and only numbers have an order"),
-    })
+
+    fn paths(&self) -> Result<Paths, Error> {
+        let mut paths = Paths::default();
+        for item in self.items {
+            paths.push(&item.text).map_err(|message| Error::mismatch(item.span.clone(), message))?;
+        }
+        Ok(paths)
+    }
+
+    fn number(&self) -> Result<NumberTest, Error> {
+        let read = |item: &Literal| {
+            let port = || service::port(&item.text).map(i64::from).filter(|_| self.left.kind == Kind::Port);
+            let what = if self.left.kind == Kind::Port { "a port's number or service" } else { "a whole number" };
+            whole(&item.text).or_else(port).map_or_else(|| expected(item, what), Ok)
+        };
+        if let Some(order) = Order::of(self.operator) {
+            return Ok(NumberTest::Order(order, read(self.single()?)?));
+        }
+        match self.operator {
+            Operator::Equal => Ok(NumberTest::Equal(read(self.single()?)?)),
+            Operator::NotEqual => Ok(NumberTest::NotEqual(read(self.single()?)?)),
+            _ => Ok(NumberTest::In(self.items.iter().map(read).collect::<Result<_, _>>()?)),
+        }
+    }
+
+    fn float(&self) -> Result<FloatTest, Error> {
+        let read = |item: &Literal| any_number(&item.text).map_or_else(|| expected(item, "a number"), |n| Ok(n.float));
+        if let Some(order) = Order::of(self.operator) {
+            return Ok(FloatTest::Order(order, read(self.single()?)?));
+        }
+        match self.operator {
+            Operator::NotEqual => Ok(FloatTest::NotEqual(read(self.single()?)?)),
+            _ => Ok(FloatTest::In(self.items.iter().map(read).collect::<Result<_, _>>()?)),
+        }
+    }
+
+    fn boolean(&self) -> Result<[bool; 2], Error> {
+        let mut accepted = [false; 2];
+        for item in self.items {
+            match item.text.parse::<bool>() {
+                Ok(value) => accepted[usize::from(value)] = true,
+                Err(_) => return expected(item, "`true` or `false`"),
+            }
+        }
+        Ok(if self.operator == Operator::NotEqual { accepted.map(|accepted| !accepted) } else { accepted })
+    }
+
+    fn address(&self) -> Result<Test, Error> {
+        let read = |item: &Literal| match self.left.kind {
+            Kind::Net => match item.text.parse::<IpNet>() {
+                Ok(net) => Ok(net),
+                Err(_) => expected(item, "a network in CIDR notation, such as 10.0.0.0/8"),
+            },
+            _ => match item.text.parse::<IpAddr>() {
+                Ok(address) => Ok(IpNet::from(address)),
+                Err(_) => expected(item, "an IPv4 or IPv6 address"),
+            },
+        };
+        let accepted = self.items.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Test::Ip { accepted, negated: self.operator == Operator::NotEqual })
+    }
+
+    /// All operators come down to a set of names.
+    fn enumeration(&self, known: &Enumeration<'_>) -> Result<Test, Error> {
+        let all = || (0..=u16::MAX).take(known.names.len());
+        if let Some(order) = Order::of(self.operator).filter(|_| known.ordered) {
+            let limit = known.index(self.single()?)?;
+            return Ok(Test::Enum(all().filter(|index| order.accepts(index.cmp(&limit))).collect()));
+        }
+        let listed: EnumSet = self.items.iter().map(|item| known.index(item)).collect::<Result<_, _>>()?;
+        match self.operator {
+            Operator::Equal | Operator::In | Operator::Intersects => return Ok(Test::Enum(listed)),
+            Operator::NotEqual => return Ok(Test::Enum(listed.complement())),
+            _ => {}
+        }
+        // A text operator: which of the names would pass it.
+        let test = self.text()?;
+        let mut scratch = crate::scratch::Scratch::new();
+        let passes = |index: &u16| test.accepts(known.names[usize::from(*index)].as_bytes(), &mut scratch);
+        Ok(Test::Enum(all().filter(passes).collect()))
+    }
+
+    fn dynamic(&self) -> Result<DynamicTest, Error> {
+        if let Some(order) = Order::of(self.operator) {
+            let item = self.single()?;
+            return match any_number(&item.text) {
+                Some(number) => Ok(DynamicTest::Order(order, number)),
+                None => expected(item, "a number"),
+            };
+        }
+        match self.operator {
+            Operator::Equal | Operator::In | Operator::Intersects => Ok(DynamicTest::In(dynamic_set(self.items))),
+            Operator::NotEqual => Ok(DynamicTest::NotIn(dynamic_set(self.items))),
+            _ => self.text().map(DynamicTest::Text),
+        }
+    }
 }
 
 fn bytes(text: &str) -> Box<[u8]> {
     text.as_bytes().into()
 }
 
-fn paths(items: &[Item<'_>]) -> Result<Paths, Error> {
-    let mut paths = Paths::new();
-    for item in items {
-        paths.push(item.text).map_err(|message| Error::new(item.span.clone(), message))?;
-    }
-    Ok(paths)
+fn contains(needle: &[u8]) -> TextTest {
+    TextTest::Contains(Box::new(memmem::Finder::new(needle).into_owned()))
 }
 
-fn number(check: &Check, items: &[Item<'_>]) -> Result<NumberTest, Error> {
-    let read = |item: &Item<'_>| match whole(item.text) {
-        Some(number) => Ok(number),
-        None => expected(item, "a whole number"),
-    };
-    if let Some(order) = order(check.operator) {
-        return Ok(NumberTest::Order(order, read(single(check, items)?)?));
-    }
-    match check.operator {
-        Operator::Equal | Operator::In | Operator::Intersects => {
-            Ok(NumberTest::In(items.iter().map(read).collect::<Result<_, _>>()?))
-        }
-        Operator::NotEqual => Ok(NumberTest::NotEqual(read(single(check, items)?)?)),
-        _ => wrong_operator(check, "a number"),
+/// The bytes that pairs of hexadecimal digits stand for.
+fn hexadecimal(item: &Literal) -> Result<Box<[u8]>, Error> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = item.text.as_bytes().chunks(2);
+    let bytes = pairs.map(|pair| match pair {
+        [high, low] => Some(digit(high)? << 4 | digit(low)?),
+        _ => None,
+    });
+    match bytes.collect::<Option<Box<[u8]>>>() {
+        Some(bytes) if !bytes.is_empty() => Ok(bytes),
+        _ => expected(item, "pairs of hexadecimal digits, such as cafe01"),
     }
 }
 
-/// A decimal or, after `0x`, hexadecimal number of 64 bits.
+/// A decimal or, after `0x`, hexadecimal number of 64 bits. What is larger than any value is the largest.
 fn whole(text: &str) -> Option<i64> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) if !digits.starts_with('+') => i64::from_str_radix(digits, 16).ok().filter(|number| *number >= 0),
+        Some(digits) if !digits.starts_with('+') => u64::from_str_radix(digits, 16).ok().map(clamp),
         Some(_) => None,
-        None => text.parse().ok(),
+        None => text.parse().ok().or_else(|| text.parse().ok().map(clamp)),
     }
 }
 
-fn boolean(check: &Check, items: &[Item<'_>]) -> Result<[bool; 2], Error> {
-    let mut accepted = [false; 2];
-    for item in items {
-        match item.text.parse::<bool>() {
-            Ok(value) => accepted[usize::from(value)] = true,
-            Err(_) => return expected(item, "`true` or `false`"),
-        }
-    }
-    match check.operator {
-        Operator::Equal | Operator::In | Operator::Intersects => Ok(accepted),
-        Operator::NotEqual => Ok(accepted.map(|accepted| !accepted)),
-        _ => wrong_operator(check, "true or false"),
-    }
-}
-
-fn address(check: &Check, items: &[Item<'_>]) -> Result<Test, Error> {
-    let negated = match check.operator {
-        Operator::Equal | Operator::In | Operator::Intersects => false,
-        Operator::NotEqual => true,
-        _ => return wrong_operator(check, "an address"),
-    };
-    let read = |item: &Item<'_>| match item.text.parse::<IpAddr>() {
-        Ok(address) => Ok(IpNet::from(address)),
-        Err(_) => expected(item, "an IPv4 or IPv6 address"),
-    };
-    Ok(Test::Ip { accepted: items.iter().map(read).collect::<Result<_, _>>()?, negated })
+fn clamp(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// An enum field's names.
 struct Enumeration<'a> {
     catalog: &'a dyn Catalog,
-    field: FieldId,
+    field: Option<Field>,
     what: &'static str,
     names: &'static [&'static str],
     ordered: bool,
 }
 
 impl Enumeration<'_> {
-    fn index(&self, item: &Item<'_>) -> Result<u16, Error> {
-        let same = |name: &&str| if self.ordered { name.eq_ignore_ascii_case(item.text) } else { *name == item.text };
+    fn index(&self, item: &Literal) -> Result<u16, Error> {
+        let text = item.text.as_str();
+        let same = |name: &&str| if self.ordered { name.eq_ignore_ascii_case(text) } else { *name == text };
         let listed = self.names.iter().position(same).and_then(|index| u16::try_from(index).ok());
-        listed.or_else(|| self.catalog.enum_alias(self.field, item.text)).ok_or_else(|| {
-            let near = suggestion(item.text, self.names.iter().copied());
-            Error::new(item.span.clone(), format!("unknown {} {}{near}", self.what, shown(item.text)))
+        let alias = || self.field.and_then(|field| self.catalog.enum_alias(field.id, text));
+        listed.or_else(alias).ok_or_else(|| {
+            let near = suggestion(text, self.names.iter().copied());
+            let message = format!("unknown {} {}{near}", self.what, shown(text));
+            Error::of(ErrorKind::UnknownName, item.span.clone(), message)
         })
     }
 }
 
-/// All operators come down to a set of names.
-fn enumeration(check: &Check, items: &[Item<'_>], known: &Enumeration<'_>) -> Result<EnumSet, Error> {
-    if let Some(order) = order(check.operator).filter(|_| known.ordered) {
-        let limit = known.index(single(check, items)?)?;
-        return Ok((0..=u16::MAX).take(known.names.len()).filter(|index| order.accepts(index.cmp(&limit))).collect());
-    }
-    if !matches!(check.operator, Operator::Equal | Operator::NotEqual | Operator::In | Operator::Intersects) {
-        return wrong_operator(check, &format!("an {} by name", known.what));
-    }
-    let listed: EnumSet = items.iter().map(|item| known.index(item)).collect::<Result<_, _>>()?;
-    Ok(if check.operator == Operator::NotEqual { listed.complement() } else { listed })
-}
-
-fn dynamic(check: &Check, items: &[Item<'_>]) -> Result<DynamicTest, Error> {
-    if let Some(order) = order(check.operator) {
-        let item = single(check, items)?;
-        return match any_number(item.text) {
-            Some(number) => Ok(DynamicTest::Order(order, number)),
-            None => expected(item, "a number"),
-        };
-    }
-    match check.operator {
-        Operator::Equal | Operator::In | Operator::Intersects => Ok(DynamicTest::In(dynamic_set(items))),
-        Operator::NotEqual => Ok(DynamicTest::NotIn(dynamic_set(items))),
-        _ => text(check, items).map(DynamicTest::Text),
-    }
-}
-
-fn dynamic_set(items: &[Item<'_>]) -> DynamicSet {
-    let texts = || items.iter().map(|item| item.text);
+fn dynamic_set(items: &[Literal]) -> DynamicSet {
+    let texts = || items.iter().map(|item| item.text.as_str());
     DynamicSet {
         texts: texts().map(bytes).collect(),
         numbers: texts().filter_map(any_number).collect(),

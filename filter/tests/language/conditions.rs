@@ -166,7 +166,7 @@ fn lists_are_spliced_where_a_list_may_stand() {
         ("proc.name in (zsh, programs)", true),
         ("proc.name in (empty)", false),
         ("proc.name in (\"shells\")", false),
-        ("proc.name = shells", false),
+        ("proc.name = \"shells\"", false),
         ("proc.name in bash", true),
     ]);
     assert_eq!(scope().list("programs").unwrap(), ["cat", "two words", "sh", "bash"]);
@@ -200,7 +200,7 @@ fn quoted_strings_take_falcos_escapes() {
     // A backslash before a blank is a backslash, and one before the quote keeps the string open.
     for (condition, expected) in [(r#"proc.name = "\ ""#, "\\"), (r#"proc.name = "\\" ""#, "\\\" ")] {
         let Node::Check(check) = parse(condition).unwrap().node else { panic!("{condition}") };
-        assert_eq!(check.literals[0].text, expected);
+        assert_eq!(check.right.literals()[0].text, expected);
     }
 }
 
