@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 
 pub use warning::{Warning, WarningKind};
 
-use crate::ast::{self, Expr, Right};
-use crate::catalog::{Catalog, FieldId, Values};
+use crate::ast::{self, Expr, Operand, Right};
+use crate::catalog::{Catalog, Field, FieldId, Values};
 use crate::error::Error;
-use crate::eval::{Check, Filter, Mode, Node, Test};
+use crate::eval::{Check, Filter, Mode, Node, Source, Test};
 use crate::parser::parse;
 use crate::scope::Scope;
 use operand::Typed;
@@ -40,6 +40,12 @@ impl Filter {
         let root = compiler.node(&expanded)?;
         Ok(Self { root, fields: compiler.fields.into_iter().collect(), warnings: compiler.warnings })
     }
+}
+
+/// A field or transformer alone; the field where nothing is put around it.
+pub(crate) fn compile_operand(operand: &Operand, catalog: &dyn Catalog) -> Result<(Source, Option<Field>), Error> {
+    let mut compiler = Compiler { catalog, fields: BTreeSet::new(), warnings: Vec::new() };
+    compiler.operand(operand).map(|typed| (typed.source, typed.field))
 }
 
 struct Compiler<'a> {

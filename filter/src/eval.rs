@@ -14,8 +14,7 @@ use rustc_hash::FxHashSet;
 pub(crate) use compare::Comparison;
 pub(crate) use dynamic::{DynamicSet, DynamicTest, Number};
 pub(crate) use text::{Affixes, Alternatives, TextTest};
-use transform::Made;
-pub(crate) use transform::{Apply, FieldRef, LIST_MAX, Source, Term};
+pub(crate) use transform::{Apply, FieldRef, LIST_MAX, Made, Source, Term};
 
 use crate::ast::{Operator, Quantifier};
 use crate::catalog::{FieldId, Fields, Value};

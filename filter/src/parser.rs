@@ -5,7 +5,7 @@ mod sides;
 
 use std::ops::Range;
 
-use crate::ast::{Check, Expr, Node, Operand, Operator};
+use crate::ast::{Check, Expr, Function, Node, Operand, Operator};
 use crate::error::{Error, shown, suggestion};
 use crate::lexer::{Cursor, is_blank};
 use crate::{CONDITION_BYTES_MAX, DEPTH_MAX};
@@ -21,6 +21,19 @@ pub fn parse(text: &str) -> Result<Expr, Error> {
         return Err(Error::new(0..0, message));
     }
     Parser { cursor: Cursor::new(text), group: Group::default(), outer: Vec::new() }.run()
+}
+
+/// The field or transformer that a text begins with, and how many bytes it has.
+pub(crate) fn parse_operand(text: &str) -> Result<(Operand, usize), Error> {
+    let mut cursor = Cursor::new(text.get(..CONDITION_BYTES_MAX).unwrap_or(text));
+    let operand = cursor.left()?;
+    Ok((operand, cursor.position()))
+}
+
+/// Whether a text begins with a transformer's name and its parenthesis.
+pub(crate) fn starts_transformer(text: &str) -> bool {
+    let word = Cursor::new(text).peek_word();
+    Function::from_name(word).is_some() && text[word.len()..].starts_with('(')
 }
 
 struct Parser<'a> {

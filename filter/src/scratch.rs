@@ -98,6 +98,19 @@ impl Room {
         Some(())
     }
 
+    /// Appends a list's elements as `(a,b)`.
+    pub(crate) fn list_as_text(&mut self, items: Range<usize>) -> Option<Range<usize>> {
+        let start = self.push(b"(")?.start;
+        for index in items.clone() {
+            if index > items.start {
+                self.push(b",")?;
+            }
+            let item = self.items[index].clone();
+            self.repeat(item)?;
+        }
+        self.push(b")").map(|end| start..end.end)
+    }
+
     pub(crate) fn push_item(&mut self, item: Range<usize>) -> Option<()> {
         if self.items.len() == ITEMS_MAX {
             self.overflowed = true;

@@ -62,7 +62,7 @@ impl FieldRef {
         self.id == field && self.argument.is_none()
     }
 
-    pub(super) fn value<'f>(&self, fields: &'f (impl Fields + ?Sized)) -> Option<Value<'f>> {
+    pub(crate) fn value<'f>(&self, fields: &'f (impl Fields + ?Sized)) -> Option<Value<'f>> {
         fields.value(self.id, self.argument.as_deref())
     }
 

@@ -4,6 +4,7 @@
 
 mod conditions;
 mod errors;
+mod extract;
 mod inference;
 mod properties;
 mod sample;

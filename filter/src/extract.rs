@@ -1,0 +1,100 @@
+//! Values outside of conditions: the fields and transformers of an output text.
+
+use crate::ast::Operand;
+use crate::catalog::{Catalog, Field, Fields, Value};
+use crate::compile::compile_operand;
+use crate::error::{Error, ErrorKind, shown, suggestion};
+use crate::eval::{Made, Source};
+use crate::parser::{parse_operand, starts_transformer};
+use crate::scratch::Scratch;
+
+/// A field or a transformer, compiled, that gives its value for an event.
+#[derive(Debug, Clone)]
+pub struct Extractor {
+    name: String,
+    field: Option<Field>,
+    source: Source,
+}
+
+impl Extractor {
+    /// Compiles the longest beginning of the text that is a field (`proc.name`, `proc.aname[2]`) or a transformer
+    /// (`toupper(proc.name)`), and says how many bytes it has.
+    ///
+    /// # Errors
+    ///
+    /// The text begins with neither; an argument that the field does not take; a type that the transformer does not take.
+    pub fn parse_prefix(text: &str, catalog: &dyn Catalog) -> Result<(Self, usize), Error> {
+        if starts_transformer(text) {
+            return Self::parse(text, catalog);
+        }
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
+        let end = text.find(|c: char| !is_part(c)).unwrap_or(text.len());
+        // With its argument first; then shorter and shorter, as a full stop or an `s` may follow a name.
+        let whole = Self::parse(text, catalog);
+        match whole {
+            Err(error) if error.kind() == ErrorKind::UnknownField || error.kind() == ErrorKind::Syntax => {
+                let shorter = (1..=end).rev().find_map(|length| Self::parse(&text[..length], catalog).ok());
+                shorter.ok_or_else(|| unknown(&text[..end], catalog))
+            }
+            other => other,
+        }
+    }
+
+    fn parse(text: &str, catalog: &dyn Catalog) -> Result<(Self, usize), Error> {
+        let (operand, length) = parse_operand(text)?;
+        let (source, field) = compile_operand(&operand, catalog)?;
+        let name = match &operand {
+            Operand::Field(field) => field.to_string(),
+            Operand::Transformer(transformer) => transformer.to_string(),
+        };
+        Ok((Self { name, field, source }, length))
+    }
+
+    /// As it was written.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The field, where no transformer is put around it.
+    pub fn field(&self) -> Option<&Field> {
+        self.field.as_ref()
+    }
+
+    /// Its argument, where it is a field and has one.
+    pub fn argument(&self) -> Option<&str> {
+        match &self.source {
+            Source::Field(field) => field.argument.as_deref(),
+            Source::Term(_) => None,
+        }
+    }
+
+    /// Shows the value; `None`: missing. A list that a transformer made is shown as text: `(a,b)`.
+    pub fn with<T>(
+        &self,
+        fields: &(impl Fields + ?Sized),
+        scratch: &mut Scratch,
+        show: impl FnOnce(Option<Value<'_>>) -> T,
+    ) -> T {
+        let apply = match &self.source {
+            Source::Field(field) => return show(field.value(fields)),
+            Source::Term(apply) => apply,
+        };
+        let mut room = scratch.take();
+        let made = apply.make(fields, &mut room).and_then(|made| match made {
+            Made::List(items) => room.list_as_text(items).map(Made::Text),
+            other => Some(other),
+        });
+        let shown = show(made.map(|made| match made {
+            Made::Text(text) => Value::Text(&room.bytes[text]),
+            Made::Number(number) => Value::Number(number),
+            Made::List(_) => Value::Text(b""),
+        }));
+        scratch.give_back(room);
+        shown
+    }
+}
+
+fn unknown(name: &str, catalog: &dyn Catalog) -> Error {
+    let message = format!("unknown field {}{}", shown(name), suggestion(name, catalog.names()));
+    Error::of(ErrorKind::UnknownField, 0..name.len(), message)
+}
