@@ -1,5 +1,5 @@
 //! What a person meets who gives Tercel what it cannot use: an exit code, and a message that says where, what and what
-//! would do. `router/tests/cli.rs` and `sensor/tests/cli.rs` have the finer points.
+//! would do. `router/tests/cli.rs` and `sensor/tests/cli` have the finer points.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;

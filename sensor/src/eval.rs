@@ -53,7 +53,7 @@ struct Line {
 ///
 /// The first line that is no event, or has a value that its field cannot have.
 pub fn evaluate(mut input: impl BufRead, file: &str, filters: &[&Filter]) -> Result<Evaluation, Error> {
-    let types: Vec<_> = filters.iter().map(|filter| filter.possible_enum_values(event_type_field())).collect();
+    let questions: Vec<_> = filters.iter().map(|filter| Question::new(filter)).collect();
     let mut result = Evaluation { matches: vec![Vec::new(); filters.len()], ..Evaluation::default() };
     let (mut line, mut number, mut scratch) = (Vec::new(), 0, Scratch::new());
     while read_line(&mut input, &mut line).map_err(|source| Error::Read { file: file.to_owned(), source })? {
@@ -66,8 +66,8 @@ pub fn evaluate(mut input: impl BufRead, file: &str, filters: &[&Filter]) -> Res
             line: number,
             message,
         })?;
-        for ((filter, types), matches) in filters.iter().zip(&types).zip(&mut result.matches) {
-            if may_match(types, &event) && filter.matches(&event, &mut scratch) {
+        for (question, matches) in questions.iter().zip(&mut result.matches) {
+            if question.holds_for(&event, &mut scratch) {
                 matches.push(num);
             }
         }
@@ -111,11 +111,24 @@ fn json_message(error: &serde_json::Error) -> String {
     format!("not an event, column {}: {message}; expected {{\"num\":1,\"fields\":{{…}}}}", error.column())
 }
 
-/// An event without a type is asked about by all.
-fn may_match(types: &EnumSet, event: &FieldMap) -> bool {
-    match event.value(event_type_field(), None) {
-        Some(Value::Enum(index)) => types.contains(index),
-        _ => true,
+/// A filter with the types of the events that it is asked about.
+pub(crate) struct Question<'f> {
+    filter: &'f Filter,
+    types: EnumSet,
+}
+
+impl<'f> Question<'f> {
+    pub(crate) fn new(filter: &'f Filter) -> Self {
+        Self { filter, types: filter.possible_enum_values(event_type_field()) }
+    }
+
+    /// An event without a type is asked about by all.
+    pub(crate) fn holds_for(&self, event: &FieldMap, scratch: &mut Scratch) -> bool {
+        let is_asked = match event.value(event_type_field(), None) {
+            Some(Value::Enum(index)) => self.types.contains(index),
+            _ => true,
+        };
+        is_asked && self.filter.matches(event, scratch)
     }
 }
 
