@@ -79,6 +79,7 @@ impl Sequences {
 pub struct Record<'a> {
     pub header: RecordHeader,
     pub kind: RecordKind,
+    bytes: &'a [u8],
     strings: &'a [u8],
 }
 
@@ -90,8 +91,13 @@ impl<'a> Record<'a> {
         if header.length as usize != bytes.len() {
             return None;
         }
-        let record = Self { header, kind, strings };
+        let record = Self { header, kind, bytes, strings };
         (record.strings().count() == usize::from(header.strings)).then_some(record)
+    }
+
+    /// The whole record, as [`Record::parse`] takes it.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// String number `index`, as the families in `tercel_sensor_abi` count them; empty where there is none.
