@@ -6,7 +6,7 @@
 //! themselves:
 //!
 //! - `proc.aname[n]` and the other ancestor fields from their list, which starts at the parent; `[0]` from the process's
-//!   own field;
+//!   own field, which is also what they are where one value is asked for;
 //! - `fd.ip`, `fd.port` and `fd.net` from the client's and the server's; `fd.cnet`, `fd.snet`, `fd.lnet` and `fd.rnet` from
 //!   the addresses.
 
@@ -157,7 +157,10 @@ impl FieldMap {
 
 impl Fields for FieldMap {
     fn value(&self, field: FieldId, argument: Option<&str>) -> Option<Value<'_>> {
-        let Some(argument) = argument else { return self.plain.get(&field)?.value() };
+        let Some(argument) = argument else {
+            let held = self.plain.get(&field).and_then(Held::value);
+            return held.or_else(|| self.ancestor(field, 0)?.value());
+        };
         let literal = self.keyed.get(&field).and_then(|known| known.iter().find(|(other, _)| &**other == argument));
         match literal {
             Some((_, held)) => held.value(),

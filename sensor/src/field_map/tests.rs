@@ -97,6 +97,12 @@ fn ancestors_start_at_the_parent_and_the_process_itself_is_number_0() {
 }
 
 #[test]
+fn where_one_value_is_asked_for_an_ancestor_field_is_the_process_s_own() {
+    let map = map(&json!({"proc.name": "cat", "proc.aname": ["bash"]}));
+    assert_eq!(map.value(id("proc.aname").unwrap(), None), Some(Value::Text(b"cat")));
+}
+
+#[test]
 fn a_key_with_an_argument_is_that_and_nothing_else() {
     check(
         &json!({"proc.aname": ["bash", "sshd"], "proc.aname[2]": "tmux", "proc.aname[0]": "dash", "proc.name": "cat"}),
