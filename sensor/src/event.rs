@@ -3,7 +3,9 @@
 mod errno;
 mod file;
 mod names;
+mod parameter;
 mod socket;
+mod texts;
 
 use std::cell::Cell;
 
@@ -14,10 +16,12 @@ use tercel_sensor_abi::{InterestBitmap, RecordKind};
 pub(crate) use errno::result_name;
 pub(crate) use file::OpenedFile;
 pub use names::NAMES;
-pub(crate) use socket::Connection;
+pub(crate) use socket::{Connection, Endpoint};
+pub(crate) use texts::Text;
 
 use crate::enrich::State;
 use crate::enrich::process::{self, Process};
+use crate::enrich::procfs;
 use crate::ring::Record;
 
 /// What happened, by name: an index into [`NAMES`].
@@ -52,6 +56,11 @@ impl EventType {
     /// Every name there is, in order.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..).map(Self).take(NAMES.len())
+    }
+
+    /// The type of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        u16::try_from(NAMES.binary_search(&name).ok()?).ok().map(Self)
     }
 
     pub fn name(self) -> &'static str {
@@ -149,6 +158,7 @@ const fn equal(left: &[u8], right: &[u8]) -> bool {
 pub struct Scratch {
     name: Cell<Vec<u8>>,
     flags: Cell<Vec<u8>>,
+    shelf: Cell<Option<Box<texts::Shelf>>>,
 }
 
 /// One event, as rules see it.
@@ -162,6 +172,7 @@ pub struct Event<'a> {
     pub process: &'a Process,
     pub state: &'a State,
     pub(crate) object: Object<'a>,
+    texts: texts::Texts<'a>,
 }
 
 /// What the event was done to.
@@ -181,7 +192,8 @@ impl<'a> Event<'a> {
             RecordKind::Connect => Object::Socket(Connection::new(&record, scratch)),
             RecordKind::Exec | RecordKind::ExecFailed | RecordKind::Fork | RecordKind::Exit => Object::None,
         };
-        Some(Self { number, time_ns, event_type, record, process, state, object })
+        let texts = texts::Texts::new(scratch);
+        Some(Self { number, time_ns, event_type, record, process, state, object, texts })
     }
 
     /// What the call returned; a new process's number for a fork; `None` for the end of a process.
@@ -196,6 +208,40 @@ impl<'a> Event<'a> {
     /// The name of the thread that did it.
     pub fn thread_name(&self) -> &[u8] {
         process::comm(&self.record.header)
+    }
+
+    /// A text that is put together when it is asked for: `write` appends it to an empty buffer.
+    pub(crate) fn text(&self, text: Text, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        self.texts.get(text, write)
+    }
+
+    /// The same for the parameter at this place among the event's.
+    pub(crate) fn parameter_text(&self, place: usize, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        self.texts.parameter(place, write)
+    }
+
+    /// The environment of the process, each variable ended by a NUL: asked of /proc, at most 4 KiB of it and within the
+    /// budget for such questions. `None` where /proc does not tell.
+    pub(crate) fn environment(&self) -> Option<&[u8]> {
+        let environment = self.text(Text::Environment, |buffer| {
+            if self.state.processes.spend_lookup() {
+                procfs::append_environment(self.process.tgid, buffer);
+            }
+        });
+        Some(environment).filter(|environment| !environment.is_empty())
+    }
+
+    /// The session's leader; the farthest ancestor in the session where that is not known any more.
+    pub(crate) fn session_leader(&self) -> &Process {
+        let sid = self.process.sid;
+        let of_session =
+            || self.state.processes.ancestors(self.process).take_while(|ancestor| ancestor.sid == sid).last();
+        self.state.processes.get(sid).or_else(of_session).unwrap_or(self.process)
+    }
+
+    /// When a process started: nanoseconds since 1970.
+    pub(crate) fn start_ns(&self, process: &Process) -> i64 {
+        self.time_ns.saturating_sub_unsigned(self.record.header.time_ns.saturating_sub(process.start_ns))
     }
 
     pub(crate) fn file(&self) -> Option<&OpenedFile<'a>> {

@@ -1,44 +1,63 @@
 //! The fields of events: one table, from which the condition language's catalog, the values and `docs/fields.md` are made.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::LazyLock;
 
-use tercel_filter::{Argument, Catalog, Field, FieldId, Fields, Kind, Value, Values};
+use tercel_filter::{Catalog, Field, FieldId, Fields, Value};
 
 use crate::enrich::process::Process;
-use crate::event::{Event, EventType, NAMES, result_name};
+use crate::event::Event;
 
-mod table;
+mod container;
+mod definition;
+mod evt;
+mod fd;
+mod k8s;
+mod parameters;
+mod proc;
+mod reference;
+mod thread;
+pub(crate) mod time;
+mod user;
 
-pub use table::TABLE;
+pub use definition::{Definition, Flag, Shape, Type};
+pub use reference::{json, markdown};
 
-type Getter = for<'e> fn(&'e Event<'_>, Option<&str>) -> Option<Value<'e>>;
-type AncestorGetter = fn(&Process) -> Option<Value<'_>>;
+use definition::{Get, row};
 
-/// One field: everything that is known of it.
-pub struct Definition {
-    pub name: &'static str,
-    pub kind: Kind,
-    pub argument: Argument,
-    /// One sentence, or two, in Markdown.
-    pub doc: &'static str,
-    get: Get,
-}
+/// What stands for everything that is in no container.
+const HOST: &str = "host";
 
-/// Where a value comes from.
-enum Get {
-    Event(Getter),
-    /// `[n]`: the n-th ancestor, 0 is the process itself. Without it: any ancestor from the parent up.
-    Ancestor(AncestorGetter),
-}
+/// Those of a class of their own.
+const OTHERS: &[Definition] = &[row("util.cnt", Type::Uint64, "Counts how often it was asked for.")];
 
-impl Definition {
-    /// Whether it stands for many values where it has no argument.
-    pub fn has_many_values(&self) -> bool {
-        matches!(self.get, Get::Ancestor(_))
+const CLASSES: [&[Definition]; 8] =
+    [evt::FIELDS, fd::FIELDS, proc::FIELDS, thread::FIELDS, user::FIELDS, container::FIELDS, k8s::FIELDS, OTHERS];
+
+const FIELDS: usize = {
+    let (mut count, mut class) = (0, 0);
+    while class < CLASSES.len() {
+        count += CLASSES[class].len();
+        class += 1;
     }
-}
+    count
+};
+
+/// Every field; its place is its number.
+pub static TABLE: [Definition; FIELDS] = {
+    let mut table = [OTHERS[0]; FIELDS];
+    let (mut count, mut class) = (0, 0);
+    while class < CLASSES.len() {
+        let mut index = 0;
+        while index < CLASSES[class].len() {
+            table[count] = CLASSES[class][index];
+            count += 1;
+            index += 1;
+        }
+        class += 1;
+    }
+    table
+};
 
 /// The fields that rules may name.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,36 +72,47 @@ pub fn event_type_field() -> FieldId {
 /// A field's number and definition.
 pub fn find(name: &str) -> Option<(FieldId, &'static Definition)> {
     static BY_NAME: LazyLock<HashMap<&str, (FieldId, &Definition)>> = LazyLock::new(|| {
-        (0..).map(FieldId).zip(TABLE).map(|(id, definition)| (definition.name, (id, definition))).collect()
+        (0..).map(FieldId).zip(&TABLE).map(|(id, definition)| (definition.name, (id, definition))).collect()
     });
     BY_NAME.get(name).copied()
+}
+
+/// The definition of a field that this catalog gave out.
+pub fn definition(id: FieldId) -> Option<&'static Definition> {
+    TABLE.get(usize::from(id.0))
 }
 
 impl Catalog for SensorCatalog {
     fn field(&self, name: &str) -> Option<Field> {
         let (id, definition) = find(name)?;
-        let values = if definition.has_many_values() { Values::AnyOf } else { Values::One };
-        Some(Field { argument: definition.argument, values, ..Field::new(id, definition.kind) })
+        Some(definition.to_field(id))
     }
 
     fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
         Box::new(TABLE.iter().map(|definition| definition.name))
     }
+
+    fn check_argument(&self, field: FieldId, argument: &str) -> Result<(), String> {
+        definition(field).and_then(|definition| definition.shape).map_or(Ok(()), |shape| shape.check(argument))
+    }
 }
 
 impl Fields for Event<'_> {
     fn value(&self, field: FieldId, argument: Option<&str>) -> Option<Value<'_>> {
-        match &TABLE.get(usize::from(field.0))?.get {
+        match &definition(field)?.get {
+            Get::Nothing => None,
             Get::Event(get) => get(self, argument),
-            Get::Ancestor(get) => get(self.ancestor(argument?.parse().ok()?)?),
+            Get::Ancestor(get) => get(self.ancestor(argument.map_or(Some(0), |place| place.parse().ok())?)?),
+            Get::Ends(get) => self.connection()?.ends().next().map(get),
         }
     }
 
     fn any(&self, field: FieldId, test: &mut dyn FnMut(Value<'_>) -> bool) -> bool {
-        match TABLE.get(usize::from(field.0)).map(|definition| &definition.get) {
+        match definition(field).map(|definition| &definition.get) {
             Some(Get::Ancestor(get)) => self.state.processes.ancestors(self.process).filter_map(get).any(test),
+            Some(Get::Ends(get)) => self.connection().is_some_and(|connection| connection.ends().map(get).any(test)),
             Some(Get::Event(get)) => get(self, None).is_some_and(test),
-            None => false,
+            Some(Get::Nothing) | None => false,
         }
     }
 }
@@ -97,71 +127,5 @@ impl Event<'_> {
     }
 }
 
-/// `docs/fields.md`.
-pub fn markdown() -> String {
-    let mut text = String::from(
-        "# Fields of events\n\nGenerated by `tercel-sensor fields`; do not edit.\n\nA rule's condition and output may name these. A field that \
-         an event does not have is *missing*: every comparison with it is false, and outputs show `<NA>`.\n",
-    );
-    let mut class = "";
-    for definition in TABLE {
-        let (prefix, _) = definition.name.split_once('.').unwrap_or((definition.name, ""));
-        if prefix != class {
-            class = prefix;
-            _ = write!(text, "\n## {class}\n\n| Field | Type | Meaning |\n|---|---|---|\n");
-        }
-        _ = writeln!(text, "| `{}` | {} | {} |", signature(definition), kind_name(definition.kind), definition.doc);
-    }
-    let reported: Vec<_> =
-        EventType::REPORTED.into_iter().map(|event_type| format!("`{}`", event_type.name())).collect();
-    _ = writeln!(text, "\n## Event types\n\nThe sensor reports {}.", reported.join(", "));
-    text.push_str("A condition may name every other system call of Linux too; such an event does not come yet.\n");
-    text
-}
-
-fn signature(definition: &Definition) -> String {
-    match definition.argument {
-        Argument::None => definition.name.to_owned(),
-        Argument::Optional if definition.has_many_values() => format!("{}`, `{}[n]", definition.name, definition.name),
-        Argument::Optional | Argument::Required | Argument::Dotted => format!("{}[…]", definition.name),
-    }
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Bool => "boolean",
-        other => other.name(),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_field_is_found_by_its_name_once() {
-        for (index, definition) in TABLE.iter().enumerate() {
-            let (id, found) = find(definition.name).unwrap();
-            assert_eq!((usize::from(id.0), found.name), (index, definition.name));
-        }
-    }
-
-    #[test]
-    fn fields_of_one_class_stand_together_and_are_documented() {
-        let mut classes: Vec<_> = TABLE.iter().map(|definition| definition.name.split_once('.').unwrap().0).collect();
-        classes.dedup();
-        let mut distinct = classes.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        assert_eq!(classes.len(), distinct.len(), "{classes:?}");
-        assert!(TABLE.iter().all(|definition| definition.doc.ends_with('.') && !definition.doc.contains('|')));
-    }
-
-    #[test]
-    fn the_document_names_every_field() {
-        let text = markdown();
-        for definition in TABLE {
-            assert!(text.contains(&format!("`{}", definition.name)), "{}", definition.name);
-        }
-    }
-}
+mod tests;

@@ -73,8 +73,20 @@ impl Builder {
         self
     }
 
+    /// By a process that really runs, so that /proc knows it.
+    pub(crate) fn process_number(mut self, tgid: u32) -> Self {
+        (self.header.tgid, self.header.tid) = (tgid, tgid);
+        self
+    }
+
     pub(crate) fn path_cut(mut self) -> Self {
         self.header.flags |= RecordHeader::PATH_CUT;
+        self
+    }
+
+    /// `CLOCK_BOOTTIME` nanoseconds.
+    pub(crate) fn at(mut self, time_ns: u64) -> Self {
+        self.header.time_ns = time_ns;
         self
     }
 

@@ -54,6 +54,8 @@ pub struct Image {
     cmdline: Box<[u8]>,
     /// Where in `cmdline` the first argument starts; its length where there is none.
     arguments_at: usize,
+    /// Bytes of each argument, the blank behind it left out.
+    argument_bytes: Box<[u16]>,
     exe: Box<[u8]>,
     exe_path: Box<[u8]>,
 }
@@ -65,13 +67,22 @@ impl Image {
         let mut parts = arguments.split(|byte| *byte == 0);
         let exe = parts.next().unwrap_or_default();
         let mut cmdline = Vec::with_capacity(comm.len() + arguments.len());
+        let mut argument_bytes = Vec::new();
         cmdline.extend_from_slice(comm);
         for part in parts {
             cmdline.push(b' ');
             cmdline.extend_from_slice(part);
+            argument_bytes.push(u16::try_from(part.len()).unwrap_or(u16::MAX));
         }
         let arguments_at = cmdline.len().min(comm.len() + 1);
-        Self { comm: comm.into(), cmdline: cmdline.into(), arguments_at, exe: exe.into(), exe_path: exe_path.into() }
+        Self {
+            comm: comm.into(),
+            cmdline: cmdline.into(),
+            arguments_at,
+            argument_bytes: argument_bytes.into(),
+            exe: exe.into(),
+            exe_path: exe_path.into(),
+        }
     }
 
     /// The same program after the process gave itself another name.
@@ -118,6 +129,16 @@ impl Process {
         &self.image.cmdline[self.image.arguments_at..]
     }
 
+    /// The same one by one.
+    pub fn argument_list(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.arguments();
+        self.image.argument_bytes.iter().map(move |bytes| {
+            let (argument, behind) = rest.split_at(usize::from(*bytes).min(rest.len()));
+            rest = behind.get(1..).unwrap_or_default();
+            argument
+        })
+    }
+
     /// The program as its caller named it: argument 0.
     pub fn exe(&self) -> &[u8] {
         &self.image.exe
@@ -135,8 +156,9 @@ impl Process {
     }
 
     fn text_bytes(&self) -> usize {
-        let Image { cmdline, exe, exe_path, .. } = &*self.image;
-        cmdline.len() + exe.len() + exe_path.len() + self.cwd.as_ref().map_or(0, |cwd| cwd.len())
+        let Image { cmdline, argument_bytes, exe, exe_path, .. } = &*self.image;
+        let texts = cmdline.len() + size_of_val(&**argument_bytes) + exe.len() + exe_path.len();
+        texts + self.cwd.as_ref().map_or(0, |cwd| cwd.len())
     }
 
     fn is(&self, start_ns: u64) -> bool {

@@ -40,6 +40,16 @@ pub(super) fn read_arguments(pid: u32) -> Option<Vec<u8>> {
     read(pid, "cmdline", FILE_BYTES_MAX)
 }
 
+/// Appends the environment, each variable ended by a NUL; nothing where there is none, or the process is gone.
+pub(crate) fn append_environment(pid: u32, buffer: &mut Vec<u8>) {
+    let before = buffer.len();
+    let read =
+        File::open(format!("/proc/{pid}/environ")).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(buffer));
+    if read.is_err() {
+        buffer.truncate(before);
+    }
+}
+
 /// Path of the program; `None` for a kernel thread.
 pub(super) fn read_exe_path(pid: u32) -> Option<Vec<u8>> {
     let mut path = read_link(pid, "exe")?;

@@ -11,6 +11,10 @@ use tracing::warn;
 /// Bytes read of one file; the rest is left out with a warning.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
+/// Where in a line of `/etc/passwd` they stand, from 0.
+const PASSWD_HOME: usize = 5;
+const PASSWD_SHELL: usize = 6;
+
 /// What stands for an id without a name, as in Falco.
 pub const UNKNOWN: &str = "<NA>";
 
@@ -39,6 +43,14 @@ impl Users {
         self.users.name(uid)
     }
 
+    pub fn home(&self, uid: u32) -> &str {
+        self.users.member(uid, PASSWD_HOME)
+    }
+
+    pub fn shell(&self, uid: u32) -> &str {
+        self.users.member(uid, PASSWD_SHELL)
+    }
+
     pub fn group(&self, gid: u32) -> &str {
         self.groups.name(gid)
     }
@@ -49,6 +61,7 @@ impl Users {
 struct Names {
     path: PathBuf,
     changed: Option<SystemTime>,
+    /// Whole lines.
     by_id: HashMap<u32, Box<str>>,
 }
 
@@ -58,7 +71,13 @@ impl Names {
     }
 
     fn name(&self, id: u32) -> &str {
-        self.by_id.get(&id).map_or(if id == 0 { "root" } else { UNKNOWN }, |name| name)
+        let line = self.by_id.get(&id).map(|line| line.split(':').next().unwrap_or_default());
+        line.unwrap_or(if id == 0 { "root" } else { UNKNOWN })
+    }
+
+    /// The member at this place of the line, counted from 0.
+    fn member(&self, id: u32, place: usize) -> &str {
+        self.by_id.get(&id).and_then(|line| line.split(':').nth(place)).unwrap_or(UNKNOWN)
     }
 
     fn refresh(&mut self) {
@@ -83,17 +102,15 @@ fn read(path: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The first name of a number counts, as with `getpwuid`.
+/// Lines by number. The first of a number counts, as with `getpwuid`.
 fn parse(text: &str) -> HashMap<u32, Box<str>> {
-    let mut names = HashMap::new();
+    let mut lines = HashMap::new();
     for line in text.lines() {
-        let mut members = line.split(':');
-        let (name, id) = (members.next(), members.nth(1).and_then(|id| id.parse().ok()));
-        if let (Some(name), Some(id)) = (name, id) {
-            names.entry(id).or_insert_with(|| name.into());
+        if let Some(id) = line.split(':').nth(2).and_then(|id| id.parse().ok()) {
+            lines.entry(id).or_insert_with(|| line.into());
         }
     }
-    names
+    lines
 }
 
 #[cfg(test)]
@@ -102,9 +119,12 @@ mod tests {
 
     #[test]
     fn the_first_name_of_a_number_counts_and_broken_lines_do_not() {
-        let names = parse("root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\n\nnobody\nbad:x:many:\nweb:x:33:33::/:\n");
-        assert_eq!(names.len(), 2);
-        assert_eq!((&*names[&0], &*names[&33]), ("root", "web"));
+        let by_id = parse("root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\n\nnobody\nbad:x:many:\nweb:x:33:33::/:\n");
+        let names = Names { by_id, ..Names::new(Path::new("/nonexistent")) };
+        assert_eq!(names.by_id.len(), 2);
+        assert_eq!((names.name(0), names.name(33), names.name(34)), ("root", "web", UNKNOWN));
+        assert_eq!((names.member(0, PASSWD_HOME), names.member(0, PASSWD_SHELL)), ("/root", "/bin/sh"));
+        assert_eq!((names.member(33, PASSWD_SHELL), names.member(34, PASSWD_HOME)), ("", UNKNOWN));
     }
 
     #[test]

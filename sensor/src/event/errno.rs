@@ -1,7 +1,7 @@
 //! Error numbers → names, as Linux numbers them on x86-64 and arm64.
 
 /// Greatest number that a system call returns as an error.
-const ERRNO_MAX: u64 = 4_095;
+const ERRNO_MAX: i64 = 4_095;
 
 /// By number; empty where there is none.
 const NAMES: [&str; 134] = [
@@ -143,16 +143,18 @@ const NAMES: [&str; 134] = [
 
 /// What `evt.res` says of a result: `SUCCESS`, or the error's name. A number without a name is `UNKNOWN`.
 pub(crate) fn result_name(result: i64) -> &'static str {
-    if result >= 0 {
-        return "SUCCESS";
-    }
-    match result.unsigned_abs() {
-        number @ 1..=ERRNO_MAX => {
-            let name = usize::try_from(number).ok().and_then(|number| NAMES.get(number)).copied().unwrap_or_default();
-            if name.is_empty() { "UNKNOWN" } else { name }
-        }
-        _ => "SUCCESS", // an address or a size with its top bit set
-    }
+    if is_error(result) { error_name(result).unwrap_or("UNKNOWN") } else { "SUCCESS" }
+}
+
+/// The name of the error that a result stands for. `None`: it stands for none, or for one without a name.
+pub(crate) fn error_name(result: i64) -> Option<&'static str> {
+    let number = usize::try_from(result.unsigned_abs()).ok().filter(|_| is_error(result))?;
+    NAMES.get(number).copied().filter(|name| !name.is_empty())
+}
+
+/// An address or a size may have its top bit set and is none.
+fn is_error(result: i64) -> bool {
+    (-ERRNO_MAX..0).contains(&result)
 }
 
 #[cfg(test)]

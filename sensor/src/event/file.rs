@@ -39,21 +39,21 @@ const O_LARGEFILE: u32 = 0o400_000;
 
 const ANY_EXEC_BIT: u32 = 0o111;
 
-/// In Falco's order, without the access modes; `O_TMPFILE` before the bits that it is made of.
-const FLAGS: [(u32, &str); 11] = [
-    (O_LARGEFILE, "O_LARGEFILE"),
-    (O_TMPFILE, "O_TMPFILE"),
-    (O_DIRECTORY, "O_DIRECTORY"),
-    (O_DIRECT, "O_DIRECT"),
-    (0o1_000, "O_TRUNC"),
-    (O_SYNC, "O_SYNC"),
-    (0o4_000, "O_NONBLOCK"),
-    (0o200, "O_EXCL"),
-    (0o10_000, "O_DSYNC"),
-    (0o2_000, "O_APPEND"),
-    (O_CREAT, "O_CREAT"),
+/// In Falco's order: the kernel's bits, all of which must be set; the name; the bit in Falco's numbering. Those before the
+/// access mode, then those behind it.
+const FLAGS: [(u32, &str, u32); 10] = [
+    (O_LARGEFILE, "O_LARGEFILE", 1 << 11),
+    (O_DIRECTORY, "O_DIRECTORY", 1 << 10),
+    (O_DIRECT, "O_DIRECT", 1 << 9),
+    (0o1_000, "O_TRUNC", 1 << 8),
+    (O_SYNC, "O_SYNC", 1 << 7),
+    (0o4_000, "O_NONBLOCK", 1 << 6),
+    (0o200, "O_EXCL", 1 << 5),
+    (0o10_000, "O_DSYNC", 1 << 4),
+    (0o2_000, "O_APPEND", 1 << 3),
+    (O_CREAT, "O_CREAT", 1 << 2),
 ];
-const O_CLOEXEC: u32 = 0o2_000_000;
+const FLAGS_BEHIND: [(u32, &str, u32); 2] = [(0o2_000_000, "O_CLOEXEC", 1 << 12), (O_TMPFILE, "O_TMPFILE", 1 << 13)];
 
 /// The file of one open.
 pub(crate) struct OpenedFile<'a> {
@@ -109,6 +109,24 @@ impl<'a> OpenedFile<'a> {
         })
     }
 
+    /// In Falco's numbering, which is the same everywhere.
+    pub(crate) fn falco_flags(&self) -> u32 {
+        let flags = self.arguments.flags;
+        let of = |(bits, _, falco): &(u32, &str, u32)| if flags & bits == *bits { *falco } else { 0 };
+        let (_, access) = access_mode(flags);
+        FLAGS.iter().chain(&FLAGS_BEHIND).map(of).fold(access, |all, bit| all | bit)
+    }
+
+    /// Where a relative name starts from.
+    pub(crate) fn directory_fd(&self) -> i32 {
+        self.arguments.dirfd
+    }
+
+    /// Permission bits of a file that is made; 0 where none is.
+    pub(crate) fn mode(&self, is_creat: bool) -> u32 {
+        if is_creat || self.may_create() { self.arguments.mode } else { 0 }
+    }
+
     pub(crate) fn is_directory(&self) -> bool {
         self.arguments.flags & O_DIRECTORY != 0 && !self.is_temporary()
     }
@@ -122,13 +140,17 @@ impl<'a> OpenedFile<'a> {
     }
 
     /// A file that may be executed is made, or would have been.
-    pub(crate) fn makes_executable(&self) -> bool {
-        (self.arguments.flags & O_CREAT != 0 || self.is_temporary()) && self.arguments.mode & ANY_EXEC_BIT != 0
+    pub(crate) fn makes_executable(&self, is_creat: bool) -> bool {
+        self.mode(is_creat) & ANY_EXEC_BIT != 0
     }
 
     /// The call succeeded and could make a file. Whether it did, or the file was there already, the kernel does not say.
     pub(crate) fn creates(&self) -> bool {
-        self.succeeded() && (self.arguments.flags & O_CREAT != 0 || self.is_temporary())
+        self.succeeded() && self.may_create()
+    }
+
+    fn may_create(&self) -> bool {
+        self.arguments.flags & O_CREAT != 0 || self.is_temporary()
     }
 
     fn is_temporary(&self) -> bool {
@@ -241,23 +263,22 @@ fn normalise(path: &mut Vec<u8>) {
 }
 
 fn write_flags(text: &mut Vec<u8>, flags: u32) {
-    let mut left = flags;
-    for (bits, name) in FLAGS {
-        if left & bits == bits {
-            left &= !bits;
+    let mut push = |rows: &[(u32, &str, u32)]| {
+        for (_, name, _) in rows.iter().filter(|(bits, ..)| flags & bits == *bits) {
             push_flag(text, name);
         }
-    }
-    push_flag(
-        text,
-        match flags & O_ACCMODE {
-            O_WRONLY => "O_WRONLY",
-            O_RDWR => "O_RDWR",
-            _ => "O_RDONLY",
-        },
-    );
-    if flags & O_CLOEXEC != 0 {
-        push_flag(text, "O_CLOEXEC");
+    };
+    push(&FLAGS);
+    push(&[(0, access_mode(flags).0, 0)]);
+    push(&FLAGS_BEHIND);
+}
+
+/// Name, and Falco's number.
+fn access_mode(flags: u32) -> (&'static str, u32) {
+    match flags & O_ACCMODE {
+        O_WRONLY => ("O_WRONLY", 0b10),
+        O_RDWR => ("O_RDWR", 0b11),
+        _ => ("O_RDONLY", 0b01),
     }
 }
 
@@ -317,8 +338,8 @@ mod tests {
             (0o1101, "O_TRUNC|O_CREAT|O_WRONLY"),
             (0o2_000_002, "O_RDWR|O_CLOEXEC"),
             (0o2_004_000 | O_DIRECTORY, "O_DIRECTORY|O_NONBLOCK|O_RDONLY|O_CLOEXEC"),
-            (O_TMPFILE | 1, "O_TMPFILE|O_WRONLY"),
-            (O_SYNC | 0o2_000, "O_SYNC|O_APPEND|O_RDONLY"),
+            (O_TMPFILE | 1, "O_DIRECTORY|O_WRONLY|O_TMPFILE"),
+            (O_SYNC | 0o2_000, "O_SYNC|O_DSYNC|O_APPEND|O_RDONLY"),
         ];
         for (flags, expected) in table {
             let mut text = Vec::new();

@@ -34,6 +34,9 @@ pub(crate) struct Connection<'a> {
     /// Path of a Unix socket; an abstract one starts with `@`.
     unix_path: &'a [u8],
     is_abstract: bool,
+    /// The end that the caller asked for.
+    pub(crate) asked: Option<Endpoint>,
+    result: i64,
     scratch: &'a Scratch,
     name: OnceCell<Vec<u8>>,
 }
@@ -47,13 +50,16 @@ impl<'a> Connection<'a> {
         let family = if arguments.family == 0 { asked_family } else { arguments.family };
         let unix = if family == AF_UNIX { address.get(2..).unwrap_or_default() } else { &[] };
         let is_abstract = unix.len() > 1 && unix[0] == 0;
+        let asked = asked_end(asked_family, address);
         Self {
             family,
             protocol: (arguments.family != 0).then_some(arguments.protocol),
             local,
-            remote: remote.or_else(|| asked_end(asked_family, address)),
+            remote: remote.or(asked),
             unix_path: if is_abstract { &unix[1..] } else { unix.split(|byte| *byte == 0).next().unwrap_or_default() },
             is_abstract,
+            asked,
+            result: record.header.result,
             scratch,
             name: OnceCell::new(),
         }
@@ -68,6 +74,36 @@ impl<'a> Connection<'a> {
             (None, AF_NETLINK) => Some(("netlink", "n")),
             _ => None,
         }
+    }
+
+    /// `ip` or `unix`.
+    pub(crate) fn socket_family(&self) -> Option<&'static str> {
+        match self.kind()?.0 {
+            "ipv4" | "ipv6" => Some("ip"),
+            "unix" => Some("unix"),
+            _ => None,
+        }
+    }
+
+    /// The call succeeded; one that only began (`EINPROGRESS`) has not.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.result >= 0
+    }
+
+    /// Whoever connects to an address of the machine itself does so from that address.
+    pub(crate) fn is_to_this_machine(&self) -> bool {
+        self.remote
+            .is_some_and(|remote| remote.ip.is_loopback() || self.local.is_some_and(|local| local.ip == remote.ip))
+    }
+
+    /// Both ends, as far as they are known: the client first.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = Endpoint> {
+        self.local.into_iter().chain(self.remote)
+    }
+
+    /// Falco's letter for the protocol behind the one for the type; empty where there is none.
+    pub(crate) fn protocol_letter(&self) -> &'static str {
+        if self.socket_family() == Some("ip") && self.protocol() != UNKNOWN { &self.protocol()[..1] } else { "" }
     }
 
     /// `<NA>` where the protocol is unknown, as in Falco.

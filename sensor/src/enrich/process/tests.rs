@@ -83,7 +83,7 @@ fn an_orphan_s_new_parent_counts() {
 fn a_full_table_gives_up_what_was_not_heard_of_for_longest_and_counts_it() {
     let mut state = state_with_cat();
     for child in 0..u32::try_from(PROCESSES_MAX).unwrap() {
-        Builder::fork(SHELL, INIT, CAT + 1 + child).apply(&mut state);
+        Builder::fork(SHELL, INIT, CAT + 1 + child).at(SECOND_NS + u64::from(child)).apply(&mut state);
     }
     let counts = state.processes.counts();
     assert!(state.processes.len() <= PROCESSES_MAX);
