@@ -1,0 +1,49 @@
+//! `thread.*`: the thread that did it.
+
+use std::io::Write;
+
+use tercel_filter::Value;
+
+use super::definition::Flag::TableOnly;
+use super::definition::Type::{Bool, Double, Int64, RelTime, Text as Chars, Uint64};
+use super::definition::{Definition, Shape, number, row, truth};
+use crate::event::{Event, Text};
+
+pub(super) const FIELDS: &[Definition] = &[
+    row(
+        "thread.cap_permitted",
+        Chars,
+        "Capabilities that the thread may take on, such as `CAP_SYS_ADMIN`, with blanks between them.",
+    ),
+    row("thread.cap_inheritable", Chars, "Capabilities that survive an exec."),
+    row("thread.cap_effective", Chars, "Capabilities that the thread has on."),
+    row("thread.pfmajor", Uint64, "Page faults that had to read from a disk, since the thread started."),
+    row("thread.pfminor", Uint64, "Page faults that had not, since the thread started."),
+    row("thread.tid", Int64, "The thread.").get(|event, _| number(event.record.header.tid)),
+    row("thread.ismain", Bool, "Whether it is its process's main thread.")
+        .get(|event, _| truth(event.record.header.tid == event.record.header.tgid)),
+    row("thread.vtid", Int64, "The thread as its own pid namespace numbers it."),
+    row("thread.nametid", Chars, "`proc.name` and `thread.tid`, one behind the other.")
+        .flags(&[TableOnly])
+        .get(|event, _| name_and_number(event)),
+    row("thread.exectime", RelTime, "Nanoseconds of processor time since the last switch."),
+    row("thread.totexectime", RelTime, "Nanoseconds of processor time since the sensor's start."),
+    row("thread.cgroups", Chars, "The thread's cgroups, `controller=path` with blanks between them."),
+    row("thread.cgroup", Chars, "The path of its cgroup for the controller that is named behind the dot.")
+        .dotted(Shape::Controller),
+    row("thread.cpu", Double, "The share of a processor that the thread used in the last second, in per cent."),
+    row("thread.cpu.user", Double, "Of that, what it used for itself."),
+    row("thread.cpu.system", Double, "Of that, what the kernel used for it."),
+    row("thread.vmsize", Uint64, "Virtual memory of a main thread's process, in KiB; 0 for other threads."),
+    row("thread.vmrss", Uint64, "Resident memory of a main thread's process, in KiB; 0 for other threads."),
+    row("thread.vmsize.b", Uint64, "`thread.vmsize` in bytes.").flags(&[TableOnly]),
+    row("thread.vmrss.b", Uint64, "`thread.vmrss` in bytes.").flags(&[TableOnly]),
+];
+
+#[expect(clippy::unnecessary_wraps, reason = "what the table wants")]
+fn name_and_number<'e>(event: &'e Event<'_>) -> Option<Value<'e>> {
+    Some(Value::Text(event.text(Text::ThreadName, |text| {
+        text.extend_from_slice(event.thread_name());
+        _ = write!(text, "{}", event.record.header.tid);
+    })))
+}
