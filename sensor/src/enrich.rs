@@ -18,13 +18,25 @@ use user::Users;
 pub struct State {
     pub processes: Processes,
     pub users: Users,
+    /// The machine's name as alerts have it; empty where nobody set it.
+    pub hostname: String,
     containers: Containers,
 }
 
 impl State {
     /// Knows no process yet. `passwd` and `group`: the files that name users and groups.
     pub fn new(passwd: &Path, group: &Path) -> Self {
-        Self { processes: Processes::default(), users: Users::new(passwd, group), containers: Containers::new() }
+        Self {
+            processes: Processes::default(),
+            users: Users::new(passwd, group),
+            hostname: String::new(),
+            containers: Containers::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn with_hostname(self, hostname: &str) -> Self {
+        Self { hostname: hostname.to_owned(), ..self }
     }
 
     /// Reads the running processes out of /proc. To be called when the kernel programs already report, and before their

@@ -47,7 +47,7 @@ pub struct Watcher {
 impl Watcher {
     pub fn new(state: State, detector: Detector, queue: AlertQueue, metrics: Arc<Metrics>, hostname: String) -> Self {
         Self {
-            state,
+            state: state.with_hostname(&hostname),
             detector,
             queue,
             metrics,

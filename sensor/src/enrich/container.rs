@@ -45,6 +45,8 @@ const CONTAINERD_NAMESPACES: [&str; 4] = ["buildkit", "default", "k8s.io", "moby
 pub struct Container {
     /// The first 12 digits of the runtime's id.
     pub id: String,
+    /// The whole of it.
+    pub full_id: String,
     /// `docker`, `podman`, `containerd` or `cri-o`.
     pub runtime: &'static str,
     pub pod_uid: Option<String>,
@@ -129,7 +131,7 @@ fn of_directories<S: AsRef<str>>(directories: &[S]) -> Option<Container> {
     let pod_uid = directories.iter().find_map(|name| pod_uid(name.as_ref()));
     // A bare id below a pod: dockershim is gone from Kubernetes, what is left there is containerd's cgroupfs driver.
     let runtime = if runtime == "docker" && pod_uid.is_some() { "containerd" } else { runtime };
-    Some(Container { id: id.chars().take(SHORT_ID_DIGITS).collect(), runtime, pod_uid })
+    Some(Container { id: id.chars().take(SHORT_ID_DIGITS).collect(), full_id: id.to_owned(), runtime, pod_uid })
 }
 
 fn of_name(name: &str) -> Option<(&str, &'static str)> {

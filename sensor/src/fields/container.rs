@@ -7,7 +7,8 @@ use super::definition::{Definition, Shape, row, text};
 pub(super) const FIELDS: &[Definition] = &[
     row("container.id", Chars, "The first 12 digits of the container's id; `host` outside of containers.")
         .get(|event, _| Some(text(event.process.container.as_ref().map_or(HOST, |container| &container.id)))),
-    row("container.full_id", Chars, "The container's whole id."),
+    row("container.full_id", Chars, "The container's whole id; missing outside of containers.")
+        .get(|event, _| event.process.container.as_ref().map(|container| text(&container.full_id))),
     row("container.name", Chars, "`host` outside of containers; missing inside, since the runtime is not asked yet.")
         .get(|event, _| event.process.container.is_none().then(|| text(HOST))),
     row("container.image", Chars, "The image as the container names it, with its tag."),

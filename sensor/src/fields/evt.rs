@@ -41,7 +41,8 @@ pub(super) const FIELDS: &[Definition] = &[
     row("evt.source", Chars, "Where the event comes from: `syscall`.").get(|_, _| Some(text("syscall"))),
     row("evt.is_async", Bool, "Whether a plugin made the event beside the stream: never.").get(|_, _| truth(false)),
     row("evt.asynctype", Chars, "The name of such an event."),
-    row("evt.hostname", Chars, "The machine's name; alerts carry it as `hostname`."),
+    row("evt.hostname", Chars, "The machine's name, as alerts have it in `hostname`.")
+        .get(|event, _| Some(&*event.state.hostname).filter(|name| !name.is_empty()).map(text)),
     row("evt.latency", RelTime, "Always 0, as in Falco.").flags(&[Deprecated]).get(|_, _| number(0)),
     row("evt.latency.s", RelTime, "Always 0, as in Falco.").flags(&[Deprecated]).get(|_, _| number(0)),
     row("evt.latency.ns", RelTime, "Always 0, as in Falco.").flags(&[Deprecated]).get(|_, _| number(0)),
