@@ -175,11 +175,19 @@ pub enum Quantifier {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Literal {
-    /// Without quotes and escapes.
+    /// Without quotes and escapes; bytes that are not UTF-8 as U+FFFD.
     pub text: String,
+    /// The bytes themselves, where they are not UTF-8: `"\xff"`.
+    pub raw: Option<Box<[u8]>>,
     /// Quoted text is never the name of a list.
     pub quoted: bool,
     pub span: Range<usize>,
+}
+
+impl Literal {
+    pub fn bytes(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or(self.text.as_bytes())
+    }
 }
 
 impl Right {
@@ -303,8 +311,8 @@ impl Operator {
         ("glob", Self::Glob),
         ("iglob", Self::IGlob),
         ("regex", Self::Regex),
-        ("in", Self::In),
         ("intersects", Self::Intersects),
+        ("in", Self::In),
         ("pmatch", Self::PathMatch),
     ];
 
@@ -319,8 +327,14 @@ impl Operator {
         ("!=", Self::NotEqual),
     ];
 
+    /// The operator that a word is; or begins with, for those that need no blank behind them: `in(…)`, `existsand`.
     pub(crate) fn from_word(word: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|(name, _)| *name == word).map(|(_, operator)| *operator)
+        let begins = |(name, operator): &(&str, Self)| {
+            let needs_blank = !operator.takes_list() && *operator != Self::Exists;
+            if needs_blank { *name == word } else { word.starts_with(name) }
+        };
+        let whole = Self::WORDS.iter().find(|(name, _)| *name == word);
+        whole.or_else(|| Self::WORDS.iter().find(|entry| begins(entry))).map(|(_, operator)| *operator)
     }
 
     /// The operator that the text begins with, and the length of its sign.

@@ -196,6 +196,10 @@ impl Check {
             (Test::Enum(accepted), Source::Field(name)) if name.is(field) && self.mode == Mode::One => {
                 Possible { when_true: accepted.clone(), when_false: accepted.clone().complement() }
             }
+            // An event has a type, so `exists` is never false of it.
+            (Test::Exists, Source::Field(name)) if name.is(field) && self.mode == Mode::One => {
+                Possible { when_true: EnumSet::all(), when_false: EnumSet::none() }
+            }
             _ if self.never => Possible { when_true: EnumSet::none(), when_false: EnumSet::all() },
             _ => Possible { when_true: EnumSet::all(), when_false: EnumSet::all() },
         }
@@ -292,7 +296,8 @@ impl Test {
 fn quantified(quantifier: Quantifier, tests: &[Test], mut passes: impl FnMut(&Test) -> bool) -> bool {
     match quantifier {
         Quantifier::AnyOf => tests.iter().any(passes),
-        Quantifier::AllOf => tests.iter().all(passes),
+        // Of no values none passes.
+        Quantifier::AllOf => !tests.is_empty() && tests.iter().all(passes),
         Quantifier::OneOf => tests.iter().filter(|test| passes(test)).take(2).count() == 1,
     }
 }

@@ -84,9 +84,11 @@ impl<'a> Cursor<'a> {
         }
         let start = self.at;
         let argument = match self.quoted()? {
+            Some(Literal { raw: Some(_), span, .. }) => return Err(Error::new(span, "an argument must be UTF-8 text")),
             Some(literal) => literal.text,
-            None => self.take_while(|c| !matches!(c, '[' | ']' | '"' | '\'') && !is_blank(c)).to_owned(),
+            None => self.take_while(|c| !matches!(c, '[' | ']' | '"' | '\'') && !is_space(c)).to_owned(),
         };
+        refuse_nul(&argument, start..self.at)?;
         if argument.is_empty() || !self.eat(']') {
             let message = format!("expected an argument and `]`, found {}", self.found());
             return Err(Error::new(start..self.at.max(start + 1).min(self.text.len()), message));
@@ -100,12 +102,12 @@ impl<'a> Cursor<'a> {
             return Ok(Some(literal));
         }
         let start = self.at;
-        let text = self.take_while(|c| !matches!(c, '(' | ')' | '"' | '\'' | '=' | ',') && !is_blank(c));
+        let text = self.take_while(|c| !matches!(c, '(' | ')' | '"' | '\'' | '=' | ',') && !is_space(c));
         if text.is_empty() {
             return Ok(None);
         }
         refuse_nul(text, start..self.at)?;
-        Ok(Some(Literal { text: text.to_owned(), quoted: false, span: start..self.at }))
+        Ok(Some(Literal { text: text.to_owned(), raw: None, quoted: false, span: start..self.at }))
     }
 
     fn quoted(&mut self) -> Result<Option<Literal>, Error> {
@@ -121,9 +123,22 @@ impl<'a> Cursor<'a> {
             return Err(Error::new(start..self.text.len(), "this quoted string has no end"));
         };
         self.at = start + length + 2;
-        let text = unescape(&body[..length], quote, start + 1)?;
+        let bytes = unescape(&body[..length], quote, start + 1)?;
+        let (text, raw) = match String::from_utf8(bytes) {
+            Ok(text) => (text, None),
+            Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(error.into_bytes().into())),
+        };
         refuse_nul(&text, start..self.at)?;
-        Ok(Some(Literal { text, quoted: true, span: start..self.at }))
+        Ok(Some(Literal { text, raw, quoted: true, span: start..self.at }))
+    }
+
+    /// A hexadecimal or decimal number; it ends where its own grammar does: `2and` is 2, then `and`. `None`: none is next.
+    pub(crate) fn number(&mut self) -> Option<Literal> {
+        let start = self.at;
+        let length = number_length(self.rest().as_bytes())?;
+        self.at += length;
+        let text = self.text[start..self.at].to_owned();
+        Some(Literal { text, raw: None, quoted: false, span: start..self.at })
     }
 
     fn take_while(&mut self, accepts: impl Fn(char) -> bool) -> &'a str {
@@ -155,9 +170,43 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// `0x` and hexadecimal digits; or a sign, digits, a point, digits, an exponent with a sign.
+fn number_length(text: &[u8]) -> Option<usize> {
+    let run = |from: usize, accepts: fn(&u8) -> bool| text[from..].iter().take_while(|byte| accepts(byte)).count();
+    if text.starts_with(b"0x") || text.starts_with(b"0X") {
+        let digits = run(2, u8::is_ascii_hexdigit);
+        if digits > 0 {
+            return Some(2 + digits);
+        }
+    }
+    let sign = usize::from(matches!(text.first(), Some(b'+' | b'-')));
+    let digits = run(sign, u8::is_ascii_digit);
+    if digits == 0 {
+        return None;
+    }
+    let mut length = sign + digits;
+    if text.get(length) == Some(&b'.') {
+        length += 1;
+        length += run(length, u8::is_ascii_digit);
+    }
+    if matches!(text.get(length), Some(b'e' | b'E')) && matches!(text.get(length + 1), Some(b'+' | b'-')) {
+        let exponent = run(length + 2, u8::is_ascii_digit);
+        if exponent > 0 {
+            length += 2 + exponent;
+        }
+    }
+    Some(length)
+}
+
 /// Whether text can stand without quotes and mean itself.
 pub(crate) fn is_bare(text: &str) -> bool {
-    !text.is_empty() && !text.contains(|c: char| matches!(c, '(' | ')' | '"' | '\'' | '=' | ',') || is_blank(c))
+    !text.is_empty()
+        && !text.contains(|c: char| matches!(c, '(' | ')' | '"' | '\'' | '=' | ',') || is_space(c) || c == '\u{8}')
+}
+
+/// What ends a bare string.
+fn is_space(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\r' | '\n' | '\u{b}' | '\u{c}')
 }
 
 /// The language's white space; the backspace is Falco's.
@@ -181,7 +230,7 @@ fn refuse_nul(text: &str, span: Range<usize>) -> Result<(), Error> {
 }
 
 /// Resolves the escapes of a quoted string that starts at byte `offset`.
-fn unescape(body: &str, quote: char, offset: usize) -> Result<String, Error> {
+fn unescape(body: &str, quote: char, offset: usize) -> Result<Vec<u8>, Error> {
     let mut result = Vec::with_capacity(body.len());
     let mut rest = body;
     while let Some(index) = rest.find('\\') {
@@ -192,11 +241,7 @@ fn unescape(body: &str, quote: char, offset: usize) -> Result<String, Error> {
         rest = &rest[index + length..];
     }
     result.extend_from_slice(rest.as_bytes());
-    String::from_utf8(result).map_err(|error| {
-        let byte = error.as_bytes()[error.utf8_error().valid_up_to()];
-        let message = format!("the byte {byte:02x} does not make UTF-8 text with those beside it");
-        Error::new(offset..offset + body.len(), message)
-    })
+    Ok(result)
 }
 
 /// The byte that an escape at byte `offset` stands for, and the escape's length.

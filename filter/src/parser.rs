@@ -56,10 +56,12 @@ struct Group {
 
 impl Group {
     fn push(&mut self, mut operand: Expr) -> Result<(), Error> {
-        for start in self.nots.drain(..).rev() {
-            let span = start..operand.span.end;
+        // Two in a row take each other back.
+        if let (Some(start), 1) = (self.nots.first(), self.nots.len() % 2) {
+            let span = *start..operand.span.end;
             operand = node(Node::Not(Box::new(operand)), span)?;
         }
+        self.nots.clear();
         self.current.push(operand);
         Ok(())
     }
@@ -210,11 +212,11 @@ impl Parser<'_> {
             return Ok(None);
         };
         let at = self.cursor.clone();
-        self.cursor.advance(word.len());
-        let blank_follows = self.cursor.rest().starts_with(is_blank);
-        if blank_follows || operator.takes_list() || operator == Operator::Exists {
+        self.cursor.advance(operator.name().len());
+        if operator.takes_list() || operator == Operator::Exists || self.cursor.rest().starts_with(is_blank) {
             return Ok(Some(operator));
         }
+        let at = if self.cursor.rest().is_empty() { &self.cursor } else { &at };
         Err(at.error(format!("expected a blank and a value after `{word}`")))
     }
 

@@ -84,7 +84,7 @@ impl Display for Input {
         match self {
             Self::Operand(operand) => operand.fmt(f),
             // Without quotes only a number is none of a field's or transformer's names.
-            Self::Literal(literal) if literal.quoted => quoted(f, &literal.text),
+            Self::Literal(literal) if literal.quoted => quoted(f, literal.bytes()),
             Self::Literal(literal) => f.write_str(&literal.text),
             Self::List(inputs, _) => joined(f, inputs, ", "),
         }
@@ -98,7 +98,7 @@ fn index(f: &mut Formatter<'_>, argument: Option<&str>) -> fmt::Result {
     if is_plain(argument) {
         f.write_str(argument)?;
     } else {
-        quoted(f, argument)?;
+        quoted(f, argument.as_bytes())?;
     }
     f.write_char(']')
 }
@@ -110,25 +110,30 @@ fn is_plain(argument: &str) -> bool {
 
 impl Display for Literal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.quoted || !is_bare(&self.text) { quoted(f, &self.text) } else { f.write_str(&self.text) }
+        if self.quoted || !is_bare(&self.text) { quoted(f, self.bytes()) } else { f.write_str(&self.text) }
     }
 }
 
-fn quoted(f: &mut Formatter<'_>, text: &str) -> fmt::Result {
+fn quoted(f: &mut Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     f.write_char('"')?;
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            // The closing quote must not have a backslash before it.
-            '\\' if characters.peek().is_none() => f.write_str("\\ ")?,
-            '\\' => f.write_str("\\\\")?,
-            '"' => f.write_str("\\\"")?,
-            '\u{8}' => f.write_str("\\b")?,
-            '\u{c}' => f.write_str("\\f")?,
-            '\n' => f.write_str("\\n")?,
-            '\r' => f.write_str("\\r")?,
-            '\t' => f.write_str("\\t")?,
-            other => f.write_char(other)?,
+    for chunk in bytes.utf8_chunks() {
+        let mut characters = chunk.valid().chars().peekable();
+        while let Some(character) = characters.next() {
+            match character {
+                // The closing quote must not have a backslash before it.
+                '\\' if characters.peek().is_none() => f.write_str("\\ ")?,
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\u{8}' => f.write_str("\\b")?,
+                '\u{c}' => f.write_str("\\f")?,
+                '\n' => f.write_str("\\n")?,
+                '\r' => f.write_str("\\r")?,
+                '\t' => f.write_str("\\t")?,
+                other => f.write_char(other)?,
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(f, "\\x{byte:02x}")?;
         }
     }
     f.write_char('"')

@@ -1,7 +1,9 @@
 //! Room for what an evaluation makes on its way: results of transformers, text made UTF-8.
 
+use std::io::Write as _;
 use std::ops::Range;
 
+use crate::eval::Made;
 use crate::pattern::glob::Glob;
 
 /// Bytes that one comparison may write. A value beyond it counts as missing.
@@ -9,6 +11,9 @@ pub const SCRATCH_BYTES_MAX: usize = 64 * 1024;
 
 /// Elements of the lists that one comparison may make.
 const ITEMS_MAX: usize = 4_096;
+
+/// Bytes of the longest number.
+const NUMBER_BYTES_MAX: usize = 20;
 
 /// Buffers that are written over and over: one for each thread that evaluates. Nothing is allocated once they are as
 /// large as they get.
@@ -25,6 +30,8 @@ pub(crate) struct Room {
     pub(crate) bytes: Vec<u8>,
     /// The elements of lists, as ranges of `bytes`.
     pub(crate) items: Vec<Range<usize>>,
+    /// Elements of lists that are not complete: they become items side by side.
+    pending: Vec<Range<usize>>,
     /// A glob that is only known with the value.
     pub(crate) glob: Glob,
     overflowed: bool,
@@ -49,6 +56,7 @@ impl Scratch {
         self.overflows += u64::from(room.overflowed);
         room.bytes.clear();
         room.items.clear();
+        room.pending.clear();
         room.overflowed = false;
         self.rooms.push(room);
     }
@@ -112,11 +120,50 @@ impl Room {
     }
 
     pub(crate) fn push_item(&mut self, item: Range<usize>) -> Option<()> {
-        if self.items.len() == ITEMS_MAX {
+        self.reserve_items(1)?;
+        self.items.push(item);
+        Some(())
+    }
+
+    /// Where a list begins whose elements are pushed until [`Room::end_list`]; lists may be made in between.
+    pub(crate) fn begin_list(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// A text, a number as text, or all elements of a list.
+    pub(crate) fn push_element(&mut self, made: Made) -> Option<()> {
+        match made {
+            Made::Text(text) => {
+                self.reserve_items(1)?;
+                self.pending.push(text);
+            }
+            Made::Number(number) => {
+                self.reserve_items(1)?;
+                self.reserve(NUMBER_BYTES_MAX)?;
+                let start = self.bytes.len();
+                // Writing into a vector does not fail.
+                write!(self.bytes, "{number}").ok()?;
+                self.pending.push(start..self.bytes.len());
+            }
+            Made::List(items) => {
+                self.reserve_items(items.len())?;
+                self.pending.extend_from_slice(&self.items[items]);
+            }
+        }
+        Some(())
+    }
+
+    pub(crate) fn end_list(&mut self, begun: usize) -> Range<usize> {
+        let start = self.items.len();
+        self.items.extend(self.pending.drain(begun..));
+        start..self.items.len()
+    }
+
+    fn reserve_items(&mut self, items: usize) -> Option<()> {
+        if self.items.len() + self.pending.len() + items > ITEMS_MAX {
             self.overflowed = true;
             return None;
         }
-        self.items.push(item);
         Some(())
     }
 }

@@ -7,7 +7,7 @@ use memchr::memmem;
 
 use super::operand::Typed;
 use super::service;
-use crate::ast::{Check, Literal, Operator, Right};
+use crate::ast::{Check, Literal, Operator, Quantifier, Right};
 use crate::catalog::{Catalog, Field, Kind, Values};
 use crate::enum_set::EnumSet;
 use crate::error::{Error, ErrorKind, shown, suggestion};
@@ -22,6 +22,9 @@ pub(super) fn test(catalog: &dyn Catalog, left: &Typed, check: &Check, either: b
     if let Right::Quantified(quantifier, literals) = &check.right {
         let one = |literal: &Literal| plain(catalog, left, check, check.operator, std::slice::from_ref(literal));
         let tests = literals.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+        if let Kind::Enum { names, .. } = left.kind {
+            return Ok((Test::Enum(quantified_names(*quantifier, &tests, names.len())), false));
+        }
         return Ok((Test::Quantified(*quantifier, tests.into()), false));
     }
     let negated = either && check.operator == Operator::NotEqual;
@@ -41,7 +44,7 @@ fn plain(
     }
     let side = Side { left, check, operator, items };
     if left.values == Values::List {
-        let accepted = items.iter().map(|item| bytes(&item.text)).collect();
+        let accepted = items.iter().map(|item| item.bytes().into()).collect();
         return Ok(Test::List { accepted, all: operator == Operator::In });
     }
     match left.kind {
@@ -106,7 +109,7 @@ impl Side<'_> {
 
     fn text(&self) -> Result<TextTest, Error> {
         if matches!(self.operator, Operator::In | Operator::Intersects) {
-            return Ok(TextTest::In(self.items.iter().map(|item| bytes(&item.text)).collect()));
+            return Ok(TextTest::In(self.items.iter().map(|item| item.bytes().into()).collect()));
         }
         if self.operator == Operator::PathMatch {
             return self.paths().map(TextTest::Paths);
@@ -118,20 +121,21 @@ impl Side<'_> {
             any_number(text).map_or_else(|| expected(item, "a number"), Ok)?;
             return Ok(TextTest::Order(order, bytes(text)));
         }
+        let bytes: Box<[u8]> = item.bytes().into();
         Ok(match self.operator {
-            Operator::NotEqual => TextTest::NotEqual(bytes(text)),
-            Operator::Contains => contains(text.as_bytes()),
+            Operator::NotEqual => TextTest::NotEqual(bytes),
+            Operator::Contains => contains(&bytes),
             Operator::BContains => contains(&hexadecimal(item)?),
-            Operator::IContains => TextTest::IContains(bytes(&text.to_ascii_lowercase())),
-            Operator::StartsWith => TextTest::StartsWith(bytes(text)),
+            Operator::IContains => TextTest::IContains(bytes.to_ascii_lowercase().into()),
+            Operator::StartsWith => TextTest::StartsWith(bytes),
             Operator::BStartsWith => TextTest::StartsWith(hexadecimal(item)?),
-            Operator::EndsWith => TextTest::EndsWith(bytes(text)),
-            Operator::Glob => TextTest::Glob(Glob::new(text.as_bytes(), false)),
-            Operator::IGlob => TextTest::Glob(Glob::new(text.as_bytes(), true)),
-            Operator::Regex => {
-                TextTest::Regex(regex::compile(text).map_err(|message| Error::mismatch(item.span.clone(), message))?)
-            }
-            _ => TextTest::Equal(bytes(text)),
+            Operator::EndsWith => TextTest::EndsWith(bytes),
+            Operator::Glob => TextTest::Glob(Glob::new(&bytes, false)),
+            Operator::IGlob => TextTest::Glob(Glob::new(&bytes, true)),
+            Operator::Regex => TextTest::Regex(regex::compile(text).map_err(|reason| {
+                Error::mismatch(item.span.clone(), format!("the regular expression {}: {reason}", shown(text)))
+            })?),
+            _ => TextTest::Equal(bytes),
         })
     }
 
@@ -145,9 +149,12 @@ impl Side<'_> {
 
     fn number(&self) -> Result<NumberTest, Error> {
         let read = |item: &Literal| {
-            let port = || service::port(&item.text).map(i64::from).filter(|_| self.left.kind == Kind::Port);
+            let named = self.left.kind == Kind::Port && !self.operator.is_order();
+            let port = || service::port(&item.text).map(i64::from).filter(|_| named);
             let what = if self.left.kind == Kind::Port { "a port's number or service" } else { "a whole number" };
-            whole(&item.text).or_else(port).map_or_else(|| expected(item, what), Ok)
+            let (least, most) = bounds(self.left.type_name);
+            let number = wide(&item.text).filter(|number| (least..=most).contains(number)).map(clamp);
+            number.or_else(port).map_or_else(|| expected(item, what), Ok)
         };
         if let Some(order) = Order::of(self.operator) {
             return Ok(NumberTest::Order(order, read(self.single()?)?));
@@ -254,17 +261,47 @@ fn hexadecimal(item: &Literal) -> Result<Box<[u8]>, Error> {
     }
 }
 
-/// A decimal or, after `0x`, hexadecimal number of 64 bits. What is larger than any value is the largest.
-fn whole(text: &str) -> Option<i64> {
+/// The names of which as many sets hold as the quantifier asks.
+fn quantified_names(quantifier: Quantifier, tests: &[Test], names: usize) -> EnumSet {
+    let holds = |index: u16| tests.iter().filter(|test| matches!(test, Test::Enum(set) if set.contains(index))).count();
+    let is_member = |index: &u16| match quantifier {
+        Quantifier::OneOf => holds(*index) == 1,
+        Quantifier::AnyOf => holds(*index) > 0,
+        Quantifier::AllOf => !tests.is_empty() && holds(*index) == tests.len(),
+    };
+    (0..=u16::MAX).take(names).filter(is_member).collect()
+}
+
+/// A decimal or, after `0x`, hexadecimal number.
+fn wide(text: &str) -> Option<i128> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) if !digits.starts_with('+') => u64::from_str_radix(digits, 16).ok().map(clamp),
+        Some(digits) if !digits.starts_with('+') => i128::from_str_radix(digits, 16).ok().filter(|number| *number >= 0),
         Some(_) => None,
-        None => text.parse().ok().or_else(|| text.parse().ok().map(clamp)),
+        None => text.parse().ok(),
     }
 }
 
-fn clamp(number: u64) -> i64 {
+fn whole(text: &str) -> Option<i64> {
+    wide(text).and_then(|number| number.try_into().ok())
+}
+
+/// What is larger than any value is the largest.
+fn clamp(number: i128) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The least and the greatest number of a type, by its name.
+fn bounds(type_name: &str) -> (i128, i128) {
+    match type_name {
+        "INT8" => (i8::MIN.into(), i8::MAX.into()),
+        "INT16" => (i16::MIN.into(), i16::MAX.into()),
+        "INT32" => (i32::MIN.into(), i32::MAX.into()),
+        "UINT8" => (0, u8::MAX.into()),
+        "PORT" | "UINT16" => (0, u16::MAX.into()),
+        "UINT32" => (0, u32::MAX.into()),
+        "UINT64" | "RELTIME" | "ABSTIME" => (0, u64::MAX.into()),
+        _ => (i64::MIN.into(), i64::MAX.into()),
+    }
 }
 
 /// An enum field's names.

@@ -1,5 +1,7 @@
 //! What is compared: fields looked up, transformers checked against the types they take.
 
+use std::ops::Range;
+
 use crate::ast::{self, FieldName, Function, Input, Operand, Operator};
 use crate::catalog::{Argument, Field, Kind, Values};
 use crate::compile::{Compiler, literal};
@@ -138,7 +140,7 @@ impl Compiler<'_> {
     fn input(&mut self, input: &Input, function: Function) -> Result<Part, Error> {
         match input {
             Input::Literal(literal) => {
-                let term = Term::Text(literal.text.as_bytes().into());
+                let term = Term::Text(literal.bytes().into());
                 Ok(Part { term, kind: Kind::Text, type_name: TEXT, is_list: false })
             }
             Input::List(inputs, span) => {
@@ -149,8 +151,9 @@ impl Compiler<'_> {
                 let mut terms = Vec::with_capacity(inputs.len());
                 for input in inputs {
                     let part = self.input(input, function)?;
-                    if part.is_list || !is_text(part.kind) {
-                        let message = format!("a list in a transformer holds texts, found {}", part.type_name);
+                    if !is_text(part.kind) && !matches!(part.kind, Kind::Number | Kind::Port) {
+                        let message =
+                            format!("a list in a transformer holds texts and numbers, found {}", part.type_name);
                         return Err(Error::mismatch(input.span().clone(), message));
                     }
                     terms.push(part.term);
@@ -176,7 +179,7 @@ fn check_count(written: &ast::Transformer) -> Result<(), Error> {
     let (function, count) = (written.function, written.arguments.len());
     let (least, most) = match function {
         Function::Join | Function::GetOpt => (2, 2),
-        Function::Concat => (1, LIST_MAX),
+        Function::Concat => (2, LIST_MAX),
         _ => (1, 1),
     };
     if count < least || count > most {
@@ -184,16 +187,12 @@ fn check_count(written: &ast::Transformer) -> Result<(), Error> {
         let message = format!("`{function}` takes {takes} arguments, found {count}");
         return Err(Error::mismatch(written.span.clone(), message));
     }
-    match (&written.index, function) {
-        (None, Function::GetOpt) => {
-            let message = "`getopt` needs the option's letter in brackets: `getopt((…), \"ab:\")[b]`";
-            Err(Error::mismatch(written.span.clone(), message))
-        }
-        (Some(index), Function::GetOpt) if index.len() != 1 => {
+    match &written.index {
+        Some(index) if function == Function::GetOpt && index.len() != 1 => {
             let message = format!("expected the letter of one option in brackets, found {}", shown(index));
             Err(Error::mismatch(written.span.clone(), message))
         }
-        (Some(_), other) if other != Function::GetOpt => {
+        Some(_) if function != Function::GetOpt => {
             Err(Error::mismatch(written.span.clone(), format!("`{function}` takes no argument in brackets")))
         }
         _ => Ok(()),
@@ -230,7 +229,9 @@ fn result_type(written: &ast::Transformer, parts: &[Part]) -> Result<(Kind, &'st
             Some(index) => refuse(index),
             None => Ok((Kind::Text, TEXT, false)),
         },
-        Function::Join | Function::GetOpt => Ok((Kind::Text, TEXT, false)),
+        Function::Join => Ok((Kind::Text, TEXT, false)),
+        // Without a letter: all that it found.
+        Function::GetOpt => Ok((Kind::Text, TEXT, written.index.is_none())),
         _ => refuse(0),
     }
 }
@@ -243,12 +244,15 @@ fn is_text(kind: Kind) -> bool {
 /// A comparison of two sides that have values.
 pub(super) fn comparison(check: &ast::Check, left: &Typed, right: Typed) -> Result<Comparison, Error> {
     let operator = check.operator;
-    let has_no_such_form =
-        matches!(operator, Operator::PathMatch | Operator::Regex | Operator::BContains | Operator::BStartsWith);
-    if has_no_such_form || left.kind == Kind::Net {
-        let what = if left.kind == Kind::Net { shown(&left.name) } else { format!("`{}`", operator.name()) };
-        let message = format!("{what} takes no field on its right-hand side, only values");
-        return Err(Error::mismatch(check.operator_span.clone(), message));
+    let only_values = |what: String, span: &Range<usize>| {
+        Err(Error::mismatch(span.clone(), format!("{what} takes no field on the right-hand side, only values")))
+    };
+    if matches!(operator, Operator::PathMatch | Operator::Regex) {
+        return only_values(format!("`{}`", operator.name()), &check.operator_span);
+    }
+    let is_compared = !matches!(left.kind, Kind::Net | Kind::Enum { .. });
+    if !is_compared || left.field.is_some_and(|field| !field.right_hand) {
+        return only_values(shown(&left.name), check.left.span());
     }
     literal::check_operator(check, left)?;
     let is_list = |typed: &Typed| typed.values == Values::List;

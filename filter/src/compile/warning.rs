@@ -66,7 +66,8 @@ fn of_regex(literal: &Literal) -> Vec<Warning> {
 
 fn of_text(literal: &Literal, catalog: &dyn Catalog) -> Option<Warning> {
     let text = literal.text.as_str();
-    if text.contains('.') && catalog.field(text).is_some() {
+    let (field, _) = text.split_once('[').unwrap_or((text, ""));
+    if field.contains('.') && catalog.field(field).is_some() {
         let message = format!("{} is a field's name taken as text; its value is `val({text})`", shown(text));
         return Some(warning(WarningKind::FieldAsText, literal, message));
     }

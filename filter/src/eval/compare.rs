@@ -75,9 +75,9 @@ fn texts(operator: Operator, left: &[u8], right: &[u8], room: &mut Room) -> Opti
     Some(match operator {
         Operator::Equal | Operator::In | Operator::Intersects => left == right,
         Operator::NotEqual => left != right,
-        Operator::Contains => memchr::memmem::find(left, right).is_some(),
+        Operator::Contains | Operator::BContains => memchr::memmem::find(left, right).is_some(),
         Operator::IContains => contains_ignoring_case(left, right),
-        Operator::StartsWith => left.starts_with(right),
+        Operator::StartsWith | Operator::BStartsWith => left.starts_with(right),
         Operator::EndsWith => left.ends_with(right),
         Operator::Glob | Operator::IGlob => {
             room.glob.reset(right, operator == Operator::IGlob);

@@ -99,16 +99,12 @@ impl Term {
             },
             Self::Text(text) => room.push(text).map(Made::Text),
             Self::List(terms) => {
-                // First all elements, then their places side by side: an element may make items of its own.
-                let mut elements = [const { 0..0 }; LIST_MAX];
-                for (place, term) in elements.iter_mut().zip(terms) {
-                    *place = term.text(fields, room)?;
+                let begun = room.begin_list();
+                for term in terms {
+                    let made = term.make(fields, room)?;
+                    room.push_element(made)?;
                 }
-                let start = room.items.len();
-                for element in elements.into_iter().take(terms.len()) {
-                    room.push_item(element)?;
-                }
-                Some(Made::List(start..room.items.len()))
+                Some(Made::List(room.end_list(begun)))
             }
             Self::Apply(apply) => apply.make(fields, room),
         }
@@ -152,26 +148,23 @@ impl Apply {
             Function::Base64 => each(first, fields, room, decode),
             Function::Length => length(first, fields, room).and_then(|length| length.try_into().ok()).map(Made::Number),
             Function::Concat => {
-                let mut parts = [const { 0..0 }; LIST_MAX];
-                for (part, term) in parts.iter_mut().zip(&self.inputs) {
-                    *part = term.text(fields, room)?;
+                let begun = room.begin_list();
+                for term in &self.inputs {
+                    let part = term.text(fields, room)?;
+                    room.push_element(Made::Text(part))?;
                 }
-                let start = room.bytes.len();
-                for part in parts.into_iter().take(self.inputs.len()) {
-                    room.repeat(part)?;
-                }
-                Some(Made::Text(start..room.bytes.len()))
+                let parts = room.end_list(begun);
+                join(room, &(0..0), parts).map(Made::Text)
             }
             Function::Join => {
                 let separator = first.text(fields, room)?;
                 let items = self.inputs.get(1)?.items(fields, room)?;
-                join_items(room, &separator, items).map(Made::Text)
+                join(room, &separator, items).map(Made::Text)
             }
             Function::GetOpt => {
                 let items = first.items(fields, room)?;
                 let options = self.inputs.get(1)?.text(fields, room)?;
-                let wanted = *self.index.as_deref()?.as_bytes().first()?;
-                getopt(room, items, &options, wanted).map(Made::Text)
+                getopt(room, items, &options, self.index.as_deref())
             }
         }
     }
@@ -224,7 +217,8 @@ fn decode(room: &mut Room, text: Range<usize>) -> Option<Range<usize>> {
     decoded.map(|length| start..start + length)
 }
 
-fn join_items(room: &mut Room, separator: &Range<usize>, items: Range<usize>) -> Option<Range<usize>> {
+/// The items one behind another.
+fn join(room: &mut Room, separator: &Range<usize>, items: Range<usize>) -> Option<Range<usize>> {
     let start = room.bytes.len();
     for index in items.clone() {
         if index > items.start {
@@ -236,41 +230,52 @@ fn join_items(room: &mut Room, separator: &Range<usize>, items: Range<usize>) ->
     Some(start..room.bytes.len())
 }
 
-/// The argument of the last option `wanted`, empty where it takes none; `None` where it is not there. Options may stand
-/// between other arguments, as GNU's getopt has it; `--` ends them.
-fn getopt(room: &Room, items: Range<usize>, options: &Range<usize>, wanted: u8) -> Option<Range<usize>> {
-    let takes_argument = |option: u8| {
-        let options = &room.bytes[options.clone()];
-        let index = options.iter().position(|known| *known == option && option != b':');
-        index.map(|index| options.get(index + 1) == Some(&b':'))
-    };
+/// Reads arguments as getopt(3) does: up to `--` or the first that is no option; long options are left out. Without `wanted`
+/// a list of the letters that were found, each with its value behind it where it takes one; an unknown letter is `?`. With
+/// it the last value of that letter, the letter itself where it takes none, `None` where it is not there.
+fn getopt(room: &mut Room, items: Range<usize>, options: &Range<usize>, wanted: Option<&str>) -> Option<Made> {
+    let begun = room.begin_list();
     let mut found = None;
     let mut rest = items;
-    while let Some(index) = rest.next() {
-        let item = room.items[index].clone();
+    while let Some(item) = rest.next().map(|index| room.items[index].clone()) {
         let text = &room.bytes[item.clone()];
-        if text == b"--" {
+        if text == b"--" || text == b"-" || !text.starts_with(b"-") {
             break;
         }
-        let Some(letters) = text.strip_prefix(b"-") else { continue };
-        for (offset, letter) in letters.iter().enumerate() {
-            let behind = item.start + 1 + offset + 1;
-            let argument = match takes_argument(*letter) {
-                None => continue,
-                Some(false) => item.end..item.end,
-                Some(true) if behind < item.end => behind..item.end,
-                Some(true) => match rest.next() {
-                    Some(next) => room.items[next].clone(),
-                    None => break,
-                },
-            };
-            if *letter == wanted {
-                found = Some(argument.clone());
+        let mut at = if text.starts_with(b"--") { item.end } else { item.start + 1 };
+        while at < item.end {
+            let letter = at..at + 1;
+            at += 1;
+            let takes_value = takes_value(room, options, room.bytes[letter.start]);
+            let letter = if takes_value.is_some() { letter } else { room.push(b"?")? };
+            let mut value = None;
+            let mut is_complete = true;
+            if takes_value == Some(true) {
+                let next =
+                    if at < item.end { Some(at..item.end) } else { rest.next().map(|next| room.items[next].clone()) };
+                is_complete = next.is_some();
+                value = Some(next.unwrap_or(item.end..item.end));
+                at = item.end;
             }
-            if takes_argument(*letter) == Some(true) {
-                break;
+            // An option whose value is missing leaves only the empty value.
+            if is_complete {
+                room.push_element(Made::Text(letter.clone()))?;
+            }
+            if let Some(value) = value.clone() {
+                room.push_element(Made::Text(value))?;
+            }
+            if wanted.is_some_and(|wanted| *wanted.as_bytes() == room.bytes[letter.clone()]) {
+                found = Some(value.unwrap_or(letter));
             }
         }
     }
-    found
+    let all = room.end_list(begun);
+    if wanted.is_some() { found.map(Made::Text) } else { Some(Made::List(all)) }
+}
+
+/// Whether a letter is followed by a value; `None`: it is no option.
+fn takes_value(room: &Room, options: &Range<usize>, letter: u8) -> Option<bool> {
+    let options = &room.bytes[options.clone()];
+    let index = options.iter().position(|known| *known == letter && letter != b':')?;
+    Some(options.get(index + 1) == Some(&b':'))
 }

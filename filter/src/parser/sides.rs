@@ -12,7 +12,9 @@ impl Cursor<'_> {
     /// A field or a transformer; a macro's name comes as a field.
     pub(super) fn left(&mut self) -> Result<Operand, Error> {
         let before = self.clone();
-        match self.try_operand(0)? {
+        let is_keyword =
+            |operand: &Operand| matches!(operand, Operand::Field(field) if matches!(field.name.as_str(), "and" | "or"));
+        match self.try_operand(0)?.filter(|operand| !is_keyword(operand)) {
             Some(operand) => Ok(operand),
             None => Err(before.error(format!("expected a field or a macro, found {}", before.found()))),
         }
@@ -81,6 +83,9 @@ impl Cursor<'_> {
                 return Err(self.error(format!("more than {TRANSFORMERS_MAX} lists in one another")));
             }
             let inputs = self.inputs(depth + 1)?;
+            if let Some(inner) = inputs.iter().find(|input| matches!(input, Input::List(..))) {
+                return Err(Error::new(inner.span().clone(), "a list cannot stand in another one"));
+            }
             return Ok(Input::List(inputs, start..self.position()));
         }
         let is_literal = self.rest().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '"' | '\'' | '+' | '-'));
@@ -109,8 +114,26 @@ impl Cursor<'_> {
         {
             return self.list_or_name().map(|literals| Right::Quantified(quantifier, literals));
         }
-        let literal = self.value(operator)?;
-        Ok(if operator.takes_list() { Right::List(vec![literal]) } else { Right::Value(literal) })
+        if operator.takes_list() {
+            return self.name_of_list(operator).map(|name| Right::List(vec![name]));
+        }
+        self.value(operator).map(Right::Value)
+    }
+
+    /// A bare word: a list's name, or the only element of one.
+    fn name_of_list(&mut self, operator: Operator) -> Result<Literal, Error> {
+        let start = self.position();
+        let word = self.peek_word().to_owned();
+        if word.is_empty() {
+            let message = format!(
+                "expected a list in parentheses or a list's name after `{}`, found {}",
+                operator.name(),
+                self.found()
+            );
+            return Err(self.error(message));
+        }
+        self.advance(word.len());
+        Ok(Literal { text: word, raw: None, quoted: false, span: start..self.position() })
     }
 
     /// `val(field)` or a transformer; `None` where neither is next.
@@ -128,6 +151,10 @@ impl Cursor<'_> {
         let name = self.name();
         if name.is_empty() {
             return Err(self.error(format!("expected a field in `val()`, found {}", self.found())));
+        }
+        if self.rest().starts_with('(') {
+            let message = format!("`val()` takes a field, found {}", shown(name));
+            return Err(Error::new(start..self.position(), message));
         }
         let field = self.field(name, start)?;
         self.skip_blanks();
@@ -165,6 +192,18 @@ impl Cursor<'_> {
 
     fn value(&mut self, operator: Operator) -> Result<Literal, Error> {
         let at = self.clone();
+        if operator.is_order() {
+            // A number, or a bare name where the field has ordered names.
+            let number = self.number();
+            let is_name = || !at.peek_word().is_empty();
+            if number.is_none() && !is_name() {
+                let message = format!("expected a number after `{}`, found {}", operator.name(), at.found());
+                return Err(at.error(message));
+            }
+            if let Some(number) = number {
+                return Ok(number);
+            }
+        }
         let literal = self
             .literal()?
             .ok_or_else(|| at.error(format!("expected a value after `{}`, found {}", operator.name(), at.found())))?;

@@ -1,10 +1,16 @@
 //! Globs as fnmatch(3) without flags takes them: `*` and `?` match slashes and leading dots too, brackets hold sets, ranges
 //! and classes, a backslash escapes. Bytewise. The crates for globs are about paths and treat a slash otherwise.
 
+use std::ops::Range;
+
+use memchr::memmem;
+
 /// A glob taken apart.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Glob {
     tokens: Vec<Token>,
+    /// What stars look for.
+    literals: Vec<u8>,
     /// ASCII letters match both cases; the tokens hold lower case.
     ignore_case: bool,
 }
@@ -13,7 +19,8 @@ pub(crate) struct Glob {
 enum Token {
     Byte(u8),
     Any,
-    Star,
+    /// With the bytes that stand right behind it, as a range of the literals.
+    Star(Range<usize>),
     /// One bit for each byte.
     Set([u64; 4]),
 }
@@ -29,41 +36,61 @@ impl Glob {
     pub(crate) fn reset(&mut self, pattern: &[u8], ignore_case: bool) {
         self.ignore_case = ignore_case;
         self.tokens.clear();
+        self.literals.clear();
         let mut rest = pattern;
         while let Some((first, after)) = rest.split_first() {
             let (token, behind) = token(*first, after, ignore_case);
             rest = behind;
-            let repeated = matches!((&token, self.tokens.last()), (Token::Star, Some(Token::Star)));
-            if !repeated {
+            if !matches!((&token, self.tokens.last()), (Token::Star(_), Some(Token::Star(_)))) {
                 self.tokens.push(token);
+            }
+        }
+        for index in 0..self.tokens.len() {
+            let (before, behind) = self.tokens.split_at_mut(index + 1);
+            if let Some(Token::Star(literal)) = before.last_mut() {
+                let start = self.literals.len();
+                self.literals.extend(behind.iter().map_while(|token| match token {
+                    Token::Byte(byte) => Some(*byte),
+                    _ => None,
+                }));
+                *literal = start..self.literals.len();
             }
         }
     }
 
-    /// Whether the whole text matches. Takes at most the product of both lengths in steps.
+    /// Whether the whole text matches. Takes at most the product of both lengths in steps, and mostly their sum.
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let (mut token, mut byte) = (0, 0);
-        // Behind the last star: where to go on, and from which byte on it is retried.
+        // The last star, and from which byte on it is tried again.
         let mut retry: Option<(usize, usize)> = None;
         loop {
-            match self.tokens.get(token) {
-                Some(Token::Star) => {
-                    retry = Some((token + 1, byte));
-                    token += 1;
-                }
+            let from = match self.tokens.get(token) {
+                Some(Token::Star(_)) => Some((token, byte)),
                 Some(single) if text.get(byte).is_some_and(|byte| self.accepts(single, *byte)) => {
                     token += 1;
                     byte += 1;
+                    None
                 }
                 None if byte == text.len() => return true,
-                _ => match retry {
-                    Some((behind, from)) if from < text.len() => {
-                        retry = Some((behind, from + 1));
-                        (token, byte) = (behind, from + 1);
-                    }
-                    _ => return false,
-                },
+                _ if retry.is_some() => retry,
+                _ => return false,
+            };
+            if let Some((star, from)) = from {
+                let Some(found) = self.next_place(star, text, from) else { return false };
+                retry = Some((star, found + 1));
+                (token, byte) = (star + 1, found);
             }
+        }
+    }
+
+    /// The first byte from `from` on where what stands behind the star may begin.
+    fn next_place(&self, star: usize, text: &[u8], from: usize) -> Option<usize> {
+        let rest = text.get(from..)?;
+        match self.tokens.get(star) {
+            Some(Token::Star(literal)) if !literal.is_empty() && !self.ignore_case => {
+                memmem::find(rest, &self.literals[literal.clone()]).map(|offset| from + offset)
+            }
+            _ => Some(from),
         }
     }
 
@@ -71,7 +98,7 @@ impl Glob {
         let byte = if self.ignore_case { byte.to_ascii_lowercase() } else { byte };
         match token {
             Token::Byte(wanted) => *wanted == byte,
-            Token::Any | Token::Star => true,
+            Token::Any | Token::Star(_) => true,
             Token::Set(bits) => contains(bits, byte),
         }
     }
@@ -89,7 +116,7 @@ fn insert(bits: &mut [u64; 4], byte: u8) {
 fn token(first: u8, after: &[u8], ignore_case: bool) -> (Token, &[u8]) {
     let byte = |byte: u8| Token::Byte(if ignore_case { byte.to_ascii_lowercase() } else { byte });
     match first {
-        b'*' => (Token::Star, after),
+        b'*' => (Token::Star(0..0), after),
         b'?' => (Token::Any, after),
         // A bracket that is never closed is a literal.
         b'[' => set(after, ignore_case).map_or((Token::Byte(b'['), after), |(bits, behind)| (Token::Set(bits), behind)),

@@ -31,7 +31,7 @@ pub(crate) struct Translated {
 /// A regular expression that must match the whole text. Lines count for `^` and `$`, as in RE2's POSIX syntax.
 pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
     if pattern.len() > TEXT_BYTES_MAX {
-        return Err(format!("this regular expression has {} bytes, at most {TEXT_BYTES_MAX} are taken", pattern.len()));
+        return Err(format!("it has {} bytes, at most {TEXT_BYTES_MAX} are taken", pattern.len()));
     }
     let translated = translate(pattern)?;
     // Compiled alone first: `a)|(b` must not pair with the parentheses that are put around it.
@@ -44,7 +44,7 @@ fn build(expression: &str) -> Result<Regex, String> {
         // The crate draws the place over several lines and says what is wrong in the last.
         let text = error.to_string();
         let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        format!("this regular expression does not compile: {reason}")
+        format!("it does not compile: {reason}")
     })
 }
 
@@ -57,18 +57,22 @@ pub(crate) fn translate(pattern: &str) -> Result<Translated, String> {
     Ok(Translated { text: translation.text, widened: translation.widened })
 }
 
-/// What the pattern comes down to, where one of the simpler operators does the same.
+/// What the pattern comes down to, where one of the simpler operators does the same (or nearly: `.+` wants a character).
 pub(crate) fn simpler(pattern: &str) -> Option<String> {
-    let (pattern, open_start) = pattern.strip_prefix(".*").map_or((pattern, false), |rest| (rest, true));
-    let (pattern, open_end) = pattern.strip_suffix(".*").map_or((pattern, false), |rest| (rest, true));
-    let plain = !pattern.is_empty() && !pattern.contains(|c: char| r"\.+*?()|[]{}^$".contains(c));
-    let operator = match (open_start, open_end) {
+    let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
+    let pattern = pattern.strip_suffix('$').unwrap_or(pattern);
+    let behind = pattern.strip_prefix(".*").or_else(|| pattern.strip_prefix(".+"));
+    let rest = behind.unwrap_or(pattern);
+    let before = rest.strip_suffix(".*").or_else(|| rest.strip_suffix(".+"));
+    let plain = before.unwrap_or(rest);
+    let operator = match (behind.is_some(), before.is_some()) {
         (false, false) => "=",
         (false, true) => "startswith",
         (true, false) => "endswith",
         (true, true) => "contains",
     };
-    plain.then(|| format!("{operator} {pattern}"))
+    let is_plain = !plain.is_empty() && !plain.contains(|c: char| r"\.+*?()|[]{}^$".contains(c));
+    is_plain.then(|| format!("{operator} {plain}"))
 }
 
 struct Translation<'a> {
@@ -124,7 +128,7 @@ impl Translation<'_> {
     /// What follows a backslash outside of brackets.
     fn escape(&mut self) -> Result<(), String> {
         let Some(escaped) = self.take() else {
-            return Err("this regular expression ends with a backslash".to_owned());
+            return Err("it ends with a backslash".to_owned());
         };
         match escaped {
             'd' | 'D' | 's' | 'S' | 'w' | 'W' => {
@@ -172,7 +176,7 @@ impl Translation<'_> {
         let mut first = true;
         loop {
             let Some(next) = self.take() else {
-                return Err("a `[` of this regular expression is never closed".to_owned());
+                return Err("a `[` is never closed".to_owned());
             };
             match next {
                 ']' if !first => {
@@ -180,10 +184,10 @@ impl Translation<'_> {
                     return Ok(());
                 }
                 '[' if self.rest.starts_with(':') => {
-                    let end = self.rest.find(":]").ok_or("a `[:` of this regular expression is never closed")?;
+                    let end = self.rest.find(":]").ok_or("a `[:` is never closed")?;
                     let name = &self.rest[1..end.max(1)];
                     if !CLASSES.contains(&name.trim_start_matches('^')) {
-                        return Err(format!("this regular expression has an unknown class `[:{name}:]`"));
+                        return Err(format!("there is no class `[:{name}:]`"));
                     }
                     _ = write!(self.text, "[:{name}:]");
                     self.rest = &self.rest[end + 2..];
@@ -210,7 +214,7 @@ impl Translation<'_> {
                 self.text.push(property);
             }
             Some(other) => self.character(other),
-            None => return Err("this regular expression ends with a backslash".to_owned()),
+            None => return Err("it ends with a backslash".to_owned()),
         }
         Ok(())
     }

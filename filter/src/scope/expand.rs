@@ -66,7 +66,7 @@ impl Expansion<'_> {
         let (body, name, sees) = self.definition(expr, sees, depth)?;
         *expr = body;
         self.macros.push(Arc::clone(&name));
-        let result = self.expand(expr, sees, depth);
+        let result = self.expand(expr, sees, depth + 1);
         self.macros.pop();
         result.map_err(|error| error.inside_macro(&name))
     }
@@ -115,7 +115,7 @@ impl Expansion<'_> {
     /// One value: itself, or the only item of the list that it names.
     fn value(&self, literal: &Literal) -> Result<Literal, Error> {
         match self.named(literal).as_deref() {
-            None => Ok(plain(&literal.text, literal)),
+            None => Ok(same(literal)),
             Some([item]) => Ok(plain(item, literal)),
             Some(items) => {
                 let (name, count) = (shown(&literal.text), items.len());
@@ -129,7 +129,7 @@ impl Expansion<'_> {
         let mut all = Vec::with_capacity(literals.len());
         for literal in literals {
             match self.named(literal) {
-                None => all.push(plain(&literal.text, literal)),
+                None => all.push(same(literal)),
                 Some(items) => all.extend(items.into_iter().map(|item| plain(item, literal))),
             }
         }
@@ -151,7 +151,12 @@ impl Expansion<'_> {
     }
 }
 
-/// A value with the quotes it needs, at the place of the one it comes from.
+/// A value with the quotes it needs.
+fn same(literal: &Literal) -> Literal {
+    Literal { quoted: literal.raw.is_some() || !is_bare(&literal.text), ..literal.clone() }
+}
+
+/// A list's item with the quotes it needs, at the place of the one it comes from.
 fn plain(text: &str, from: &Literal) -> Literal {
-    Literal { text: text.to_owned(), quoted: !is_bare(text), span: from.span.clone() }
+    Literal { text: text.to_owned(), raw: None, quoted: !is_bare(text), span: from.span.clone() }
 }
