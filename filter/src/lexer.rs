@@ -201,12 +201,12 @@ fn number_length(text: &[u8]) -> Option<usize> {
 /// Whether text can stand without quotes and mean itself.
 pub(crate) fn is_bare(text: &str) -> bool {
     !text.is_empty()
-        && !text.contains(|c: char| matches!(c, '(' | ')' | '"' | '\'' | '=' | ',') || is_space(c) || c == '\u{8}')
+        && !text.contains(|c: char| matches!(c, '(' | ')' | '"' | '\'' | '=' | ',') || is_space(c))
 }
 
 /// What ends a bare string.
 fn is_space(character: char) -> bool {
-    matches!(character, ' ' | '\t' | '\r' | '\n' | '\u{b}' | '\u{c}')
+    is_blank(character) || matches!(character, '\u{b}' | '\u{c}')
 }
 
 /// The language's white space; the backspace is Falco's.

@@ -11,6 +11,8 @@ impl Display for Expr {
         match &self.node {
             Node::And(operands) => joined(f, operands, " and "),
             Node::Or(operands) => joined(f, operands, " or "),
+            // Two in a row would take each other back.
+            Node::Not(operand) if matches!(operand.node, Node::Not(_)) => write!(f, "not ({operand})"),
             Node::Not(operand) => write!(f, "not {operand}"),
             Node::Macro(name) => f.write_str(name),
             Node::Check(check) => check.fmt(f),
