@@ -65,6 +65,14 @@ pub struct Error {
     /// Byte of the text at which the trouble starts.
     pub offset: usize,
     pub message: String,
+    /// It names a field that there is not: Falco's `skip-if-unknown-filter` is about that.
+    pub is_unknown_field: bool,
+}
+
+impl Error {
+    fn new(offset: usize, message: impl Into<String>) -> Self {
+        Self { offset, message: message.into(), is_unknown_field: false }
+    }
 }
 
 /// An alert's text and fields.

@@ -136,7 +136,8 @@ impl Appendix {
 }
 
 /// The place in the settings is not known here.
-#[expect(clippy::needless_pass_by_value, reason = "what `map_err` wants")]
-fn in_settings(error: Error) -> Error {
-    Error { offset: 0, message: format!("append_output: {}", error.message) }
+fn in_settings(mut error: Error) -> Error {
+    error.offset = 0;
+    error.message.insert_str(0, "append_output: ");
+    error
 }

@@ -52,7 +52,8 @@ fn mistakes_are_told_with_their_place() {
     };
     check("100 %", 4, "without a field name");
     check("a %% b", 2, "without a field name");
-    check("x=%nosuch.field", 2, "unknown field `nosuch.field`");
+    check("x=%nosuch.field", 2, "unknown field `nosuch.field`; `tercel-sensor fields` lists them");
+    check("x=%proc.nmae", 2, "unknown field `proc.nmae`; did you mean `proc.name`?");
     check("x=%fd.ip", 2, "for conditions only");
     check("x=%evt.arg", 2, "needs an argument");
     check("x=%evt.arg.nosuch", 2, "unknown event argument `nosuch`");
@@ -62,6 +63,12 @@ fn mistakes_are_told_with_their_place() {
     check("x=%10", 2, "without a field name");
     check("x=%nosuch(proc.name)", 2, "unknown field `nosuch`");
     check("x=%toupper(evt.num)", 2, "not supported by the transformer");
+}
+
+#[test]
+fn a_field_that_there_is_not_is_told_apart_from_other_mistakes() {
+    let is_unknown = |text: &str| Template::compile(text).unwrap_err().is_unknown_field;
+    assert!(is_unknown("%nosuch.field") && !is_unknown("%fd.ip") && !is_unknown("%evt.arg.nosuch"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The output text as a list of constant pieces and values.
 
-use tercel_filter::{Argument, Extractor};
+use tercel_filter::{Argument, ErrorKind, Extractor};
 
 use super::Error;
 use crate::fields::time::TimeForm;
@@ -45,7 +45,7 @@ impl Token {
         let (token, length) = Self::read(name)?;
         if length < name.len() || token.extractor.field().is_none() {
             let message = format!("`{}` is not a field; `tercel-sensor fields` lists them", name.escape_debug());
-            return Err(Error { offset: 0, message });
+            return Err(Error::new(0, message));
         }
         Ok(token)
     }
@@ -60,14 +60,13 @@ impl Token {
         let (width, digits) = read_width(text)?;
         let rest = &text[digits..];
         if !rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            let message = "`%` without a field name behind it".to_owned();
-            return Err(Error { offset: 0, message });
+            return Err(Error::new(0, "`%` without a field name behind it"));
         }
         let (extractor, length) = extractor(rest)?;
         let field = extractor.field().and_then(|field| definition(field.id));
         if let Some(field) = field.filter(|field| field.has(Flag::FilterOnly)) {
             let message = format!("the field `{}` is for conditions only, not for outputs", field.name);
-            return Err(Error { offset: digits, message });
+            return Err(Error::new(digits, message));
         }
         let time = field.and_then(|field| TimeForm::of_field(field.name));
         Ok((Self { extractor, time, width }, digits + length))
@@ -110,23 +109,18 @@ fn read_width(text: &str) -> Result<(Option<usize>, usize), Error> {
         Ok(width) if width <= WIDTH_MAX => Ok((Some(width), digits)),
         _ => {
             let message = format!("`%{}` is wider than {WIDTH_MAX} characters", &text[..digits]);
-            Err(Error { offset: 0, message })
+            Err(Error::new(0, message))
         }
     }
 }
 
 /// The longest name that is a field; brackets behind one that takes no argument are text.
 fn extractor(text: &str) -> Result<(Extractor, usize), Error> {
-    let read = |text: &str| {
-        Extractor::parse_prefix(text, &SensorCatalog).map_err(|error| {
-            let message = format!("{}; `tercel-sensor fields` lists the fields", error.message());
-            Error { offset: 0, message }
-        })
-    };
+    let read = |text: &str| Extractor::parse_prefix(text, &SensorCatalog).map_err(|error| of_filter(&error));
     let takes_none = |extractor: &Extractor| extractor.field().is_some_and(|field| field.argument == Argument::None);
     match read(text) {
         Ok((found, length)) if text[length..].starts_with('[') && found.argument().is_none() && !takes_none(&found) => {
-            Err(Error { offset: 0, message: format!("`{}[` is not closed by `]`", found.name()) })
+            Err(Error::new(0, format!("`{}[` is not closed by `]`", found.name())))
         }
         Err(error) => {
             let bare = text.find('[').and_then(|bracket| read(&text[..bracket]).ok());
@@ -134,4 +128,12 @@ fn extractor(text: &str) -> Result<(Extractor, usize), Error> {
         }
         found => found,
     }
+}
+
+/// Its span is of no use: names are tried out at several lengths.
+fn of_filter(error: &tercel_filter::Error) -> Error {
+    let is_unknown_field = error.kind() == ErrorKind::UnknownField;
+    let is_helpful = !is_unknown_field || error.message().ends_with('?');
+    let help = if is_helpful { "" } else { "; `tercel-sensor fields` lists them" };
+    Error { offset: 0, message: format!("{}{help}", error.message()), is_unknown_field }
 }
