@@ -13,7 +13,7 @@ use tercel_filter::{Filter, Scratch};
 use crate::event::{Event, EventType};
 use crate::fields::event_type_field;
 use crate::output::Template;
-use crate::rules::{Problem, RuleSet, Severity};
+use crate::rules::{Problem, RuleSet};
 
 /// A rule that is in force.
 #[derive(Debug)]
@@ -77,10 +77,8 @@ impl Detector {
                     filter: rule.filter,
                 }),
                 Err(error) => {
-                    let (place, snippet) = rule.output.locate(error.offset..error.offset + 1);
-                    let item = Some(format!("rule `{}`", rule.name));
-                    let message = format!("output: {error}");
-                    problems.push(Problem { severity: Severity::Error, place, item, message, snippet });
+                    let message = error.to_string();
+                    problems.push(rule.output_problem(error.offset..error.offset + 1, message));
                 }
             }
         }
@@ -241,7 +239,7 @@ mod tests {
     fn an_unknown_field_in_an_output_is_told_with_line_and_column() {
         let problems =
             load(&rule("r", "evt.type = openat").replace("output: o", "output: x %nosuch.field")).unwrap_err();
-        assert_eq!((problems[0].place.line, problems[0].place.column), (4, 13));
+        assert_eq!((problems[0].place().line, problems[0].place().column), (4, 13));
         assert!(problems[0].message.contains("nosuch.field"), "{}", problems[0].message);
     }
 }

@@ -1,46 +1,77 @@
 //! Rule files → [`RuleSet`].
 //!
 //! ```text
-//! path ─► read: YAML → items with places ─► resolve: lists, macros, rules → compiled filters
+//! paths ─► files ─► yaml: nodes with places ─► item ─► collect: definitions ─► compile: filters ─► RuleSet
+//!                                                                               └─► report, describe, select
 //! ```
 //!
 //! Files are read in the order given, a directory's in the order of their names, and become one set: a rule sees every
 //! macro and list of every file, a later definition of a name replaces the earlier one. Reading goes on after an error, so
 //! that one run shows all there is to mend.
 
-mod place;
-mod read;
-mod resolve;
+mod collect;
+mod compile;
+mod describe;
+mod exceptions;
+pub(crate) mod file;
+mod item;
+mod keys;
+pub(crate) mod place;
+mod problem;
+mod report;
+mod select;
+mod table;
+pub(crate) mod text;
+mod version;
+pub(crate) mod yaml;
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tercel_alert::Priority;
-use tercel_filter::{Catalog, Filter};
+use tercel_filter::{Catalog, Expr, Filter, Scope};
 
-use place::Source;
-pub use place::{Place, Text};
+use problem::Problems;
+use yaml::Budget;
 
-/// Bytes of one rule file. Upstream's largest is below 200 KiB.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+pub use describe::{describe, describe_text};
+pub use place::Place;
+pub use problem::{Code, Location, Problem, Severity};
+pub use report::{Counts, FileReport, Report};
+pub use select::{Selection, Selector};
+pub use text::Text;
+pub use version::{PluginRequirement, Version};
 
-/// Files of one rule set.
-const FILES_MAX: usize = 1_000;
+/// Lists, macros, rules and requirements of one rule set. Upstream has 530.
+const ITEMS_MAX: usize = 20_000;
 
-/// Rules of one rule set. Upstream has 93.
-const RULES_MAX: usize = 10_000;
+/// Values of all lists together, before lists are put into lists.
+const LIST_ITEMS_MAX: usize = 200_000;
 
-/// What the sensor matches events against.
+/// Comparisons, connectives and list items of all conditions together, with macros and lists in their places: a few
+/// hundred megabytes. Upstream has 25,000.
+const PARTS_MAX: usize = 1_000_000;
+
+/// The event source that rules are about.
+const SYSCALL: &str = "syscall";
+
+/// What the sensor matches events against, and what the rules are made of.
 #[derive(Debug, Clone)]
 pub struct RuleSet {
     /// In the order of their first definition, the disabled ones too.
     pub rules: Vec<Rule>,
+    /// In the order of their first definition.
+    pub macros: Vec<Macro>,
+    /// In the order of their first definition.
+    pub lists: Vec<List>,
+    /// The highest version that a file asks for; 0.0.0 where none does.
+    pub required_engine_version: Version,
+    pub required_plugin_versions: Vec<PluginRequirement>,
     /// What is odd but does not keep the set from working.
     pub warnings: Vec<Problem>,
+    /// The macros and lists as conditions see them.
+    pub(crate) scope: Scope,
 }
 
 /// One rule, its condition compiled.
@@ -49,54 +80,58 @@ pub struct Rule {
     pub name: String,
     pub description: String,
     pub priority: Priority,
+    /// As written, without its exceptions.
+    pub condition: Text,
+    /// The same as a tree.
+    pub written: Expr,
+    /// With its exceptions, macros and lists by name.
+    pub expr: Expr,
     /// The output as written, with its `%field`s; knows its place for errors.
     pub output: Text,
+    pub source: String,
     pub tags: BTreeSet<String>,
+    pub exceptions: Vec<Exception>,
     pub filter: Filter,
     pub enabled: bool,
     pub place: Place,
+    context: problem::Context,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    Error,
-    Warning,
-}
-
-/// Something wrong in a rule file. Prints as `file:line:column: message` and, below, the line with a caret.
+/// The fields that an exception of a rule compares, each with its operator.
 #[derive(Debug, Clone)]
-pub struct Problem {
-    pub severity: Severity,
-    pub place: Place,
-    /// The item it is about, as in ``rule `x` ``; absent where it is about the file.
-    pub item: Option<String>,
-    pub message: String,
-    /// The line of the file and, below it, a caret under the place; empty where there is no line to show.
-    pub snippet: String,
+pub struct Exception {
+    pub name: String,
+    pub fields: Vec<String>,
+    pub operators: Vec<String>,
+    /// Whether it holds anything back.
+    pub has_values: bool,
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let warning = if self.severity == Severity::Warning { "warning: " } else { "" };
-        write!(f, "{}: {warning}", self.place)?;
-        if let Some(item) = &self.item {
-            write!(f, "{item}: ")?;
-        }
-        f.write_str(&self.message)?;
-        if self.snippet.is_empty() { Ok(()) } else { write!(f, "\n{}", self.snippet) }
-    }
+/// A part of conditions that has a name.
+#[derive(Debug, Clone)]
+pub struct Macro {
+    pub name: String,
+    /// As written.
+    pub condition: Text,
+    pub expr: Expr,
+    /// By a rule or another macro.
+    pub used: bool,
 }
 
-impl Problem {
-    /// Whether both say the same of the same place, each perhaps for another item.
-    fn is_same(&self, other: &Self) -> bool {
-        self.place == other.place && self.message == other.message
-    }
+/// Values that have a name.
+#[derive(Debug, Clone)]
+pub struct List {
+    pub name: String,
+    /// As written, among them the names of other lists.
+    pub items: Vec<String>,
+    /// By a rule, a macro or another list.
+    pub used: bool,
+}
 
-    /// About a file as a whole.
-    fn file(path: &Path, message: String) -> Self {
-        let place = Place { file: path.into(), line: 0, column: 0 };
-        Self { severity: Severity::Error, place, item: None, message, snippet: String::new() }
+impl Rule {
+    /// Something wrong with bytes of the rule's output.
+    pub fn output_problem(&self, bytes: std::ops::Range<usize>, message: String) -> Problem {
+        self.context.problem_within(Code::CompileOutput, ("rule output", &self.output, bytes), message)
     }
 }
 
@@ -106,73 +141,87 @@ impl Problem {
 ///
 /// Everything that is wrong, warnings too, in the order of the files. A set with an error is not usable in part.
 pub fn load(paths: &[PathBuf], catalog: &dyn Catalog) -> Result<RuleSet, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut items = Vec::new();
-    let files = expand(paths, &mut problems);
-    if files.len() > FILES_MAX {
-        let message = format!("{} rule files, at most {FILES_MAX} are read", files.len());
-        problems.push(Problem::file(&files[FILES_MAX], message));
-    }
-    for path in files.iter().take(FILES_MAX) {
-        match read_file(path) {
-            Ok(source) => items.extend(read::items(&Arc::new(source), &mut problems)),
-            Err(message) => problems.push(Problem::file(path, message)),
-        }
-    }
-    let rules = resolve::rules(items, catalog, &mut problems);
-    problems.sort_by_cached_key(|problem| {
-        let file = files.iter().position(|file| *file == *problem.place.file);
-        (file, problem.place.line, problem.place.column)
-    });
-    if problems.iter().any(|problem| problem.severity == Severity::Error) {
-        return Err(problems);
-    }
-    Ok(RuleSet { rules, warnings: problems })
+    read(paths, catalog).into_result()
 }
 
-/// Directories replaced by their rule files. Not recursive, as in Falco.
-fn expand(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
+/// The same of texts that are there already, each with the name of its file.
+///
+/// # Errors
+///
+/// Those of [`load`].
+pub fn load_text(texts: &[(&str, &[u8])], catalog: &dyn Catalog) -> Result<RuleSet, Vec<Problem>> {
+    let mut loading = Loading::default();
+    for (name, bytes) in texts {
+        loading.bytes(Path::new(name), bytes.to_vec());
+    }
+    loading.finish(catalog).into_result()
+}
+
+/// Reads and compiles these files like [`load`], for people to read what is wrong with each.
+pub fn check(paths: &[PathBuf], catalog: &dyn Catalog) -> Report {
+    Report::new(read(paths, catalog))
+}
+
+fn read(paths: &[PathBuf], catalog: &dyn Catalog) -> Loaded {
+    let mut loading = Loading::default();
+    for path in file::expand(paths, &mut loading.problems) {
+        match file::bytes(&path) {
+            Ok(bytes) => loading.bytes(&path, bytes),
+            Err(message) => loading.refuse(Problem::file(Code::FileRead, &path, message)),
         }
-        match directory(path) {
-            Ok(found) if found.is_empty() => {
-                problems.push(Problem::file(path, "the directory holds no *.yaml or *.yml file".to_owned()));
+    }
+    loading.finish(catalog)
+}
+
+/// The files on their way into a set.
+#[derive(Default)]
+struct Loading {
+    /// Each once, in order.
+    files: Vec<Arc<Path>>,
+    items: Vec<item::Item>,
+    budget: Budget,
+    problems: Problems,
+}
+
+/// What came of the files.
+struct Loaded {
+    files: Vec<Arc<Path>>,
+    /// What could be loaded of them.
+    set: RuleSet,
+    problems: Vec<Problem>,
+}
+
+impl Loading {
+    fn bytes(&mut self, path: &Path, bytes: Vec<u8>) {
+        match file::source(path, bytes, &mut self.budget) {
+            Ok(source) => {
+                self.files.push(Arc::clone(source.file()));
+                self.items.extend(item::items(&Arc::new(source), &mut self.budget, &mut self.problems));
             }
-            Ok(found) => files.extend(found),
-            Err(error) => problems.push(Problem::file(path, format!("cannot list the directory: {error}"))),
+            Err(message) => self.refuse(Problem::file(Code::YamlParse, path, message)),
         }
     }
-    files
+
+    fn refuse(&mut self, problem: Problem) {
+        self.files.push(Arc::clone(&problem.place().file));
+        self.problems.add(problem);
+    }
+
+    fn finish(self, catalog: &dyn Catalog) -> Loaded {
+        let Self { files, items, mut problems, .. } = self;
+        let definitions = collect::collect(items, catalog, &mut problems);
+        let set = compile::compile(definitions, catalog, &mut problems);
+        Loaded { problems: problems.into_sorted(&files), files, set }
+    }
 }
 
-fn directory(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let file = entry?.path();
-        let is_yaml = file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if is_yaml && file.is_file() {
-            files.push(file);
+impl Loaded {
+    fn into_result(self) -> Result<RuleSet, Vec<Problem>> {
+        if self.problems.iter().any(|problem| problem.severity() == Severity::Error) {
+            return Err(self.problems);
         }
+        Ok(RuleSet { warnings: self.problems, ..self.set })
     }
-    files.sort();
-    Ok(files)
-}
-
-fn read_file(path: &Path) -> Result<Source, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("cannot read the rule file: {error}"))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("the rule file is larger than {FILE_BYTES_MAX} bytes"));
-    }
-    let text = String::from_utf8(bytes)
-        .map_err(|error| format!("the rule file is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))?;
-    Ok(Source::new(path, text))
 }
 
 #[cfg(test)]

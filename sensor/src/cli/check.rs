@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Err(run::Error::Rules(problems)) => (0, problems),
         Err(error) => return Err(error.into()),
     };
-    let is_good = problems.iter().all(|problem| problem.severity == Severity::Warning);
+    let is_good = problems.iter().all(|problem| problem.severity() == Severity::Warning);
     let text = if arguments.json {
         let problems: Vec<_> = problems.iter().map(problem_json).collect();
         format!("{}\n", json!({ "ok": is_good, "rules": count, "problems": problems }))
@@ -40,11 +40,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 fn problem_json(problem: &Problem) -> serde_json::Value {
     json!({
-        "file": problem.place.file.display().to_string(),
-        "line": problem.place.line,
-        "column": problem.place.column,
-        "severity": if problem.severity == Severity::Error { "error" } else { "warning" },
-        "item": problem.item,
+        "file": problem.place().file.display().to_string(),
+        "line": problem.place().line,
+        "column": problem.place().column,
+        "severity": if problem.severity() == Severity::Error { "error" } else { "warning" },
+        "item": problem.item(),
         "message": problem.message,
     })
 }

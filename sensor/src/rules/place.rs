@@ -1,11 +1,11 @@
-//! Where in which file something stands, down to a byte within a YAML scalar.
+//! Where in which file something stands.
 
 use std::fmt;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use saphyr::{Marker, ScalarStyle};
+use saphyr_parser::Marker;
 
 /// Prints as `file:line:column`; as `file` alone where it is the file as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +13,17 @@ pub struct Place {
     pub file: Arc<Path>,
     /// From 1; 0: the file as a whole.
     pub line: usize,
-    /// In characters, from 1.
+    /// In characters, from 1; 0: the file as a whole.
     pub column: usize,
+    /// In bytes, from 0.
+    pub offset: usize,
+}
+
+impl Place {
+    /// The file as a whole.
+    pub(crate) fn file(file: &Path) -> Self {
+        Self { file: file.into(), line: 0, column: 0, offset: 0 }
+    }
 }
 
 impl fmt::Display for Place {
@@ -24,125 +33,97 @@ impl fmt::Display for Place {
     }
 }
 
-/// A rule file's text.
+/// A file's text, and where its lines begin.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     file: Arc<Path>,
     text: String,
+    /// Byte offsets; a line ends as YAML says: `\n`, `\r\n` or `\r`.
+    lines: Vec<usize>,
 }
 
 impl Source {
-    pub(super) fn new(file: &Path, text: String) -> Self {
-        Self { file: file.into(), text }
+    pub(crate) fn new(file: &Path, text: String) -> Self {
+        let bytes = text.as_bytes();
+        let ends_line = |index: usize| match bytes[index] {
+            b'\n' => true,
+            b'\r' => bytes.get(index + 1) != Some(&b'\n'),
+            _ => false,
+        };
+        let starts = (0..bytes.len()).filter(|index| ends_line(*index)).map(|index| index + 1);
+        let lines = std::iter::once(0).chain(starts).collect();
+        Self { file: file.into(), text, lines }
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn file(&self) -> &Arc<Path> {
+        &self.file
+    }
+
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    pub(super) fn place(&self, line: usize, column: usize) -> Place {
-        Place { file: Arc::clone(&self.file), line, column }
-    }
-
-    /// The place that the parser marked.
-    pub(super) fn marked(&self, marker: Marker) -> Place {
-        self.place(marker.line(), marker.col() + 1)
+    /// The place of a byte.
+    pub(super) fn place(&self, offset: usize) -> Place {
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let start = line.checked_sub(1).map_or(0, |index| self.lines[index]);
+        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
+        Place { file: Arc::clone(&self.file), line, column, offset }
     }
 
     /// The place's line with a caret under `width` characters.
     pub(super) fn snippet(&self, place: &Place, width: usize) -> String {
-        let line = place.line.checked_sub(1).and_then(|index| self.text.lines().nth(index));
-        line.map(|line| tercel_filter::caret(line, place.column, width)).unwrap_or_default()
-    }
-
-    /// Byte offset of a place; the end where it is beyond.
-    fn offset(&self, marker: Marker) -> usize {
-        let mut rest = self.text.as_str();
-        for _ in 1..marker.line() {
-            rest = rest.split_once('\n').map_or("", |(_, after)| after);
-        }
-        let column = rest.char_indices().nth(marker.col()).map_or(rest.len(), |(offset, _)| offset);
-        self.text.len() - rest.len() + column
-    }
-}
-
-/// A scalar of a rule file as text, and where it was written. Dereferences to the text.
-#[derive(Debug, Clone)]
-pub struct Text {
-    value: String,
-    style: ScalarStyle,
-    start: Marker,
-    source: Arc<Source>,
-}
-
-impl Text {
-    pub(super) fn new(value: String, style: ScalarStyle, start: Marker, source: &Arc<Source>) -> Self {
-        Self { value, style, start, source: Arc::clone(source) }
-    }
-
-    /// Where the scalar begins.
-    pub fn place(&self) -> Place {
-        self.source.marked(self.start)
-    }
-
-    /// Where bytes of the text stand in the file, and that line with a caret below. As near as YAML's folding and escaping
-    /// let one know: else where the scalar begins.
-    pub fn locate(&self, bytes: Range<usize>) -> (Place, String) {
-        let width = self.value.get(bytes.clone()).map_or(1, |part| part.chars().count()).max(1);
-        let Some(offset) = self.offset(bytes.start) else {
-            return (self.place(), self.source.snippet(&self.place(), 1));
+        let Some(start) = place.line.checked_sub(1).and_then(|index| self.lines.get(index)) else {
+            return String::new();
         };
-        let (line, column) = tercel_filter::position(&self.source.text, offset);
-        let place = self.source.place(line, column);
-        let snippet = self.source.snippet(&place, width);
-        (place, snippet)
+        let end = self.lines.get(place.line).copied().unwrap_or(self.text.len());
+        tercel_filter::caret(self.text[*start..end].trim_end_matches(['\n', '\r']), place.column, width)
     }
 
-    /// Null as YAML writes it: nothing, `~` or `null` without quotes.
-    pub(super) fn is_null(&self) -> bool {
-        self.style == ScalarStyle::Plain && matches!(self.value.as_str(), "" | "~" | "null" | "Null" | "NULL")
+    /// Byte offset of what the parser marked; the end where it is beyond.
+    fn offset(&self, marker: Marker) -> usize {
+        let start = marker.line().checked_sub(1).and_then(|index| self.lines.get(index)).copied();
+        let start = start.unwrap_or(self.text.len());
+        self.text[start..].char_indices().nth(marker.col()).map_or(self.text.len(), |(offset, _)| start + offset)
+    }
+}
+
+/// Where in a file a value begins. Cheap to keep: the place is worked out when it is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    source: Arc<Source>,
+    marker: Marker,
+}
+
+impl Mark {
+    pub(crate) fn new(source: &Arc<Source>, marker: Marker) -> Self {
+        Self { source: Arc::clone(source), marker }
     }
 
-    pub(super) fn source(&self) -> &Source {
+    pub(crate) fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Byte offset in the file of byte `index` of the text: folding changes only white space, so the two agree in their
-    /// other characters. At the text's end: behind its last character.
-    fn offset(&self, index: usize) -> Option<usize> {
-        let visible = |text: &str| text.chars().filter(|character| !character.is_whitespace()).count();
-        let before = visible(self.value.get(..index)?);
-        let at_end = visible(&self.value) == before;
-        let wanted = if at_end { before.checked_sub(1)? } else { before };
-        let (offset, found) = self.written()?.nth(wanted)?;
-        let same = self.value.chars().filter(|character| !character.is_whitespace()).nth(wanted) == Some(found);
-        same.then_some(if at_end { offset + found.len_utf8() } else { offset })
+    pub(crate) fn offset(&self) -> usize {
+        self.source.offset(self.marker)
     }
 
-    /// The characters of the scalar as written, with their offsets, without white space. `None` where escapes stand
-    /// between text and file.
-    fn written(&self) -> Option<impl Iterator<Item = (usize, char)>> {
-        let start = self.source.offset(self.start);
-        let written = &self.source.text[start..];
-        let skipped = match self.style {
-            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => 1,
-            // The header line of a block, where the mark is on it.
-            ScalarStyle::Literal | ScalarStyle::Folded if written.starts_with(['|', '>']) => written.find('\n')?,
-            _ => 0,
-        };
-        let body = written.get(skipped..)?;
-        if self.style == ScalarStyle::DoubleQuoted && body[..body.find('"')?].contains('\\') {
-            return None;
-        }
-        let visible = body.char_indices().filter(|(_, character)| !character.is_whitespace());
-        Some(visible.map(move |(offset, character)| (start + skipped + offset, character)))
+    pub(crate) fn place(&self) -> Place {
+        self.source.place(self.offset())
     }
-}
 
-impl Deref for Text {
-    type Target = str;
+    /// The place and its line with a caret.
+    pub(crate) fn locate(&self) -> (Place, String) {
+        let place = self.place();
+        let snippet = self.source.snippet(&place, 1);
+        (place, snippet)
+    }
 
-    fn deref(&self) -> &str {
-        &self.value
+    /// The same of a range of bytes of the file.
+    pub(super) fn locate_bytes(&self, bytes: Range<usize>) -> (Place, String) {
+        let place = self.source.place(bytes.start);
+        let width = self.source.text.get(bytes).map_or(1, |part| part.chars().count()).max(1);
+        let snippet = self.source.snippet(&place, width);
+        (place, snippet)
     }
 }
