@@ -1,6 +1,6 @@
-//! The rules in rules/: what they see, and what they leave alone.
+//! The rules in rules/: what they see of real records, and what they leave alone. Their own tests give them fields alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tercel_sensor_abi::file::OpenArguments;
 use tercel_sensor_abi::network::ConnectArguments;
@@ -18,9 +18,12 @@ const TRUNCATE: u32 = 0o1_000;
 /// Errors of connect.
 const ENETUNREACH: i64 = -101;
 
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules")
+}
+
 fn shipped() -> RuleSet {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
-    load(&[path], &SensorCatalog).unwrap_or_else(|problems| panic!("{}", problems[0]))
+    load(&[folder()], &SensorCatalog).unwrap_or_else(|problems| panic!("{}", problems[0]))
 }
 
 #[track_caller]
@@ -59,25 +62,22 @@ fn connect_with(protocol: u16, address: [u8; 4], remote_port: u16) -> Builder {
     let arguments = ConnectArguments { fd: 3, family: 2, protocol, local_port: 0, remote_port };
     let [high, low] = remote_port.to_be_bytes();
     let sockaddr = [&[2, 0, high, low][..], &address, &[0; 8]].concat();
-    Builder::connect(arguments, ENETUNREACH, &sockaddr, &[])
+    Builder::connect(arguments, ENETUNREACH, &sockaddr, &[]).comm("app")
 }
 
 #[test]
 fn the_shipped_rules_load_without_a_warning() {
     let set = shipped();
     assert!(set.warnings.is_empty(), "{}", set.warnings[0]);
-    assert!(set.rules.len() >= 8);
     Detector::new(set).unwrap_or_else(|problems| panic!("{}", problems[0]));
 }
 
 #[test]
-fn every_shipped_rule_is_on_tagged_described_and_bound_to_few_event_types() {
+fn every_shipped_rule_is_on_bound_to_few_event_types_and_says_who_did_it() {
     for rule in shipped().rules {
         let types = rule.filter.possible_enum_values(event_type_field()).members(EventType::all().count()).count();
         assert!((1..=8).contains(&types), "{}: {types} event types", rule.name);
-        assert!(rule.enabled && !rule.description.is_empty(), "{}", rule.name);
-        let techniques = rule.tags.iter().filter(|tag| tag.starts_with('T')).count();
-        assert!(techniques > 0, "{}: no MITRE ATT&CK technique", rule.name);
+        assert!(rule.enabled, "{}", rule.name);
         for field in ["%user.name", "%proc.name", "%proc.pname", "%proc.cmdline", "%container.id"] {
             assert!(rule.output.contains(field), "{}: no {field} in the output", rule.name);
         }
@@ -88,7 +88,7 @@ fn every_shipped_rule_is_on_tagged_described_and_bound_to_few_event_types() {
 fn reading_credentials_is_seen_whatever_name_was_used() {
     check(&[
         (open("/etc/shadow", 0), "Credential file read"),
-        (open("/etc/shadow", WRITE), "File below etc written"),
+        (open("/etc/shadow", WRITE), "Account file written"),
         (Builder::open("/etc/shadow", -13), ""),
         (Builder::open("link", 3), ""),
         (open("/etc/passwd", 0), ""),
@@ -165,6 +165,7 @@ fn connections_are_judged_by_who_connects_and_where() {
         (connect([169, 254, 169, 254], 80), "Cloud metadata service contacted"),
         (connect([169, 254, 169, 254], 53), ""),
         (connect([192, 0, 2, 1], 80), ""),
+        (connect([192, 0, 2, 1], 80).comm("cat"), "Offline command connects to the network"),
         (connect([192, 0, 2, 1], 80).process(SHELL, 0).comm("sh"), "Shell connects to the network"),
         (connect([127, 0, 0, 1], 80).process(SHELL, 0).comm("sh"), ""),
         (connect_with(UDP, [192, 0, 2, 1], 53).process(SHELL, 0).comm("sh"), ""),
