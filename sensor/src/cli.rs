@@ -1,8 +1,11 @@
 //! The command line of `tercel-sensor`: a module for each command that is more than a call.
 
 mod check;
+mod describe;
 mod eval;
+mod fields;
 mod run;
+mod test;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tercel_sensor::config::{Overrides, Settings};
 use tercel_sensor::rules::Problem;
-use tercel_sensor::{doctor, fields};
+use tercel_sensor::{doctor, rule_test};
 
 /// Exit codes: 0 fine, 1 failed at work, 2 bad usage (clap's own) or unreadable input, 64 bad configuration.
 const FAILED: u8 = 1;
@@ -32,15 +35,14 @@ enum Command {
     Run(run::Arguments),
     /// Read the rules and say what is wrong with them.
     Check(check::Arguments),
-    /// List the rules, in the order in which they are tried.
-    Rules {
-        #[command(flatten)]
-        rules: RuleArguments,
-    },
+    /// Describe the rules, in the order in which they are tried: what each is made of once macros and lists are in their places.
+    Rules(describe::Arguments),
+    /// Run the rules' unit tests.
+    Test(test::Arguments),
     /// Ask conditions, or rules, which of recorded events they match.
     Eval(eval::Arguments),
-    /// Describe the fields that rules may use, as Markdown.
-    Fields,
+    /// Describe the fields that rules may use.
+    Fields(fields::Arguments),
     /// Say what this machine has of what the sensor needs.
     Doctor,
 }
@@ -62,6 +64,7 @@ struct RuleArguments {
 /// What the command line asked for could not be done.
 enum Failure {
     Run(tercel_sensor::run::Error),
+    Tests(Vec<rule_test::Problem>),
     Input(anyhow::Error),
     Output(io::Error),
 }
@@ -77,9 +80,10 @@ pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
-        Command::Rules { rules } => check::list(&rules),
+        Command::Rules(arguments) => describe::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
-        Command::Fields => print(&fields::markdown(), ExitCode::SUCCESS),
+        Command::Fields(arguments) => fields::run(&arguments),
         Command::Doctor => diagnose(),
     };
     result.unwrap_or_else(|failure| failure.report())
@@ -106,6 +110,10 @@ impl Failure {
             Self::Run(error) => {
                 let code = if error.is_configuration() { BAD_CONFIGURATION } else { FAILED };
                 (describe(error), code)
+            }
+            Self::Tests(problems) => {
+                let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                (format!("{}\nerror: the tests cannot be used\n", lines.join("\n")), BAD_CONFIGURATION)
             }
             Self::Input(error) => (format!("error: {error:#}\n"), UNREADABLE),
             Self::Output(error) => (format!("error: cannot write the output: {error}\n"), FAILED),

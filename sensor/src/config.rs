@@ -10,9 +10,12 @@ use std::str::FromStr;
 
 use ::config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::{Deserialize, Deserializer};
+use tercel_alert::Priority;
 
 use crate::detect::Matching;
 use crate::emit::{Output, Token};
+use crate::output::Append;
+use crate::rules::Selection;
 
 const PREFIX: &str = "TERCEL_SENSOR";
 
@@ -28,9 +31,18 @@ const SERVICE_LINKS: [&str; 4] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_P
 pub struct Settings {
     /// Rule files and directories of them, in this order.
     pub rules_files: Vec<PathBuf>,
+    /// Which of their rules are in force: `[{ disable = { rule = "net*" } }, { enable = { tag = "network" } }]`, one
+    /// after the other.
+    #[serde(default, deserialize_with = "selections")]
+    pub rules: Vec<Selection>,
+    /// Less urgent rules are not in force.
+    pub priority: Priority,
     /// How many rules one event may match: `first` or `all`.
     #[serde(deserialize_with = "parsed")]
     pub rule_matching: Matching,
+    /// What is added to the outputs of rules, one after the other; absent: what Falco adds by default.
+    #[serde(default = "Append::by_default")]
+    pub append_output: Vec<Append>,
     #[serde(deserialize_with = "parsed")]
     pub output: Output,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
@@ -52,6 +64,8 @@ pub struct Settings {
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     pub rules_files: Vec<PathBuf>,
+    pub rule_matching: Option<String>,
+    pub priority: Option<Priority>,
     pub output: Option<String>,
     pub metrics: Option<SocketAddr>,
     pub hostname: Option<String>,
@@ -63,6 +77,8 @@ pub struct Overrides {
 pub enum Error {
     #[error("configuration{}: {message}", file.as_ref().map(|file| format!(" {}", file.display())).unwrap_or_default())]
     Settings { file: Option<PathBuf>, message: String },
+    #[error("setting `append_output`, entry {number}: {message}")]
+    Append { number: usize, message: String },
     #[error("cannot read the token file {}", path.display())]
     TokenFile { path: PathBuf, source: std::io::Error },
     #[error("log `{directives}`; use a level, or directives such as `info,tercel_sensor=debug`")]
@@ -88,9 +104,13 @@ impl Settings {
         environment: HashMap<String, String>,
         overrides: &Overrides,
     ) -> Result<Self, Error> {
-        build(file, environment, overrides)
+        let settings: Self = build(file, environment, overrides)
             .and_then(Config::try_deserialize)
-            .map_err(|error| Error::Settings { file: file.map(Path::to_owned), message: error.to_string() })
+            .map_err(|error| Error::Settings { file: file.map(Path::to_owned), message: error.to_string() })?;
+        for (number, append) in (1..).zip(&settings.append_output) {
+            append.check().map_err(|error| Error::Append { number, message: error.message })?;
+        }
+        Ok(settings)
     }
 
     /// The token, from the environment or its file.
@@ -122,6 +142,7 @@ fn build(
     let text = |path: &PathBuf| path.to_string_lossy().into_owned();
     let mut builder = Config::builder()
         .set_default("rules_files", vec!["rules"])?
+        .set_default("priority", "debug")?
         .set_default("rule_matching", "first")?
         .set_default("output", "stdout")?
         .set_default("metrics", "127.0.0.1:2803")?
@@ -140,6 +161,8 @@ fn build(
         .with_list_parse_key("rules_files");
     builder = builder
         .add_source(environment)
+        .set_override_option("rule_matching", overrides.rule_matching.clone())?
+        .set_override_option("priority", overrides.priority.map(|priority| priority.to_string()))?
         .set_override_option("output", overrides.output.clone())?
         .set_override_option("metrics", overrides.metrics.map(|address| address.to_string()))?
         .set_override_option("hostname", overrides.hostname.clone())?
@@ -153,7 +176,9 @@ fn build(
 
 /// Not the token, and not what Kubernetes tells about a service.
 fn is_setting(variable: &str) -> bool {
-    let Some(rest) = variable.strip_prefix(PREFIX) else { return false };
+    let Some(rest) = variable.strip_prefix(PREFIX) else {
+        return false;
+    };
     variable != TOKEN_VARIABLE && !SERVICE_LINKS.iter().any(|link| rest.starts_with(link))
 }
 
@@ -161,9 +186,20 @@ fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) 
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
+fn selections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Selection>, D::Error> {
+    Vec::deserialize(deserializer).map_err(|error| {
+        serde::de::Error::custom(format!(
+            "setting `rules`: {error}; expected entries such as {{ disable = {{ rule = \"net*\" }} }} and \
+             {{ enable = {{ tag = \"network\" }} }} (files of rules are the setting `rules_files`)"
+        ))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::ExtraField;
+    use crate::rules::Selector;
 
     fn load(file: &str, environment: &[(&str, &str)], overrides: &Overrides) -> Result<Settings, Error> {
         let folder = tempfile::tempdir().unwrap();
@@ -203,6 +239,69 @@ mod tests {
         assert_eq!(matching("rule_matching = \"all\"").unwrap(), Matching::All);
         let error = matching("rule_matching = \"some\"").unwrap_err().to_string();
         assert!(error.contains("unknown rule matching `some`, expected first or all"), "{error}");
+    }
+
+    #[test]
+    fn rules_are_chosen_by_name_tag_and_priority() {
+        let file = r#"
+priority = "info"
+rules = [{ disable = { rule = "net*" } }, { enable = { tag = "network" } }]
+"#;
+        let settings = load(file, &[], &Overrides::default()).unwrap();
+        assert_eq!(settings.priority, Priority::Informational);
+        let expected = [
+            Selection::Disable(Selector::Rule("net*".to_owned())),
+            Selection::Enable(Selector::Tag("network".to_owned())),
+        ];
+        assert_eq!(settings.rules, expected);
+
+        let environment = [("TERCEL_SENSOR_PRIORITY", "error")];
+        assert_eq!(load(file, &environment, &Overrides::default()).unwrap().priority, Priority::Error);
+        let overrides = Overrides { priority: Some(Priority::Alert), ..Overrides::default() };
+        assert_eq!(load(file, &environment, &overrides).unwrap().priority, Priority::Alert);
+        assert_eq!(load("", &[], &Overrides::default()).unwrap().priority, Priority::Debug);
+    }
+
+    #[test]
+    fn what_is_appended_to_outputs_replaces_the_default() {
+        let appended = |file: &str| load(file, &[], &Overrides::default()).map(|settings| settings.append_output);
+        assert_eq!(appended("").unwrap(), Append::by_default());
+        assert_eq!(appended("append_output = []").unwrap(), []);
+        let file = r#"
+[[append_output]]
+match = { source = "syscall", tags = ["network"], rule = "Some rule" }
+extra_output = "on %evt.hostname"
+extra_fields = ["proc.vpid", { Where = "%container.id/%proc.vpid" }]
+[[append_output]]
+suggested_output = true
+"#;
+        let found = appended(file).unwrap();
+        assert_eq!((found[0].matches.rule.as_str(), found[0].extra_output.as_str()), ("Some rule", "on %evt.hostname"));
+        let text = [("Where".to_owned(), "%container.id/%proc.vpid".to_owned())].into();
+        assert_eq!(found[0].extra_fields, [ExtraField::Field("proc.vpid".to_owned()), ExtraField::Text(text)]);
+        assert_eq!(found[1..], Append::by_default());
+
+        let error = appended(&file.replace("%evt.hostname", "%no.such")).unwrap_err().to_string();
+        assert!(error.starts_with("setting `append_output`, entry 1: ") && error.contains("no.such"), "{error}");
+        let error = appended(&file.replace("extra_output", "output")).unwrap_err().to_string();
+        assert!(error.contains("unknown field `output`") && error.contains("extra_output"), "{error}");
+    }
+
+    #[test]
+    fn a_choice_of_rules_that_is_none_says_what_would_be_one() {
+        let refused = |file: &str, part: &str| {
+            let error = load(file, &[], &Overrides::default()).unwrap_err().to_string();
+            assert!(error.contains(part), "{file}: {error}");
+        };
+        for file in [
+            "[\"/etc/rules\"]",
+            "[{ disable = { name = \"x\" } }]",
+            "[{ remove = { rule = \"x\" } }]",
+            "\"/etc/rules\"",
+        ] {
+            refused(&format!("rules = {file}"), "expected entries such as { disable = { rule = \"net*\" } }");
+        }
+        refused("priority = \"loud\"", "unknown priority `loud`, expected one of emergency");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tercel_filter::{Filter, Scratch};
 
 use crate::event::{Event, EventType};
 use crate::fields::event_type_field;
-use crate::output::Template;
+use crate::output::{Append, Template};
 use crate::rules::{Problem, RuleSet};
 
 /// A rule that is in force.
@@ -57,17 +57,27 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Compiles the outputs of the enabled rules and sorts them.
+    /// Compiles the outputs of the rules, with what Falco appends to them by default, and sorts the enabled ones.
     ///
     /// # Errors
     ///
     /// Every output that cannot be compiled.
     pub fn new(set: RuleSet) -> Result<Self, Vec<Problem>> {
+        Self::appending(set, &Append::by_default())
+    }
+
+    /// The same, appending what the settings say.
+    ///
+    /// # Errors
+    ///
+    /// Every output that cannot be compiled.
+    pub fn appending(set: RuleSet, appends: &[Append]) -> Result<Self, Vec<Problem>> {
         let by_type = vec![Vec::new(); crate::event::NAMES.len()];
         let mut detector = Self { rules: Vec::new(), by_type, matching: Matching::First };
         let mut problems = Vec::new();
         for rule in set.rules {
-            match Template::compile(&rule.output) {
+            let appendix = Append::for_rule(appends, &rule.name, &rule.source, &rule.tags);
+            match Template::compile_with(&rule.output, &appendix) {
                 Ok(_) if !rule.enabled => {}
                 Ok(output) => detector.add(Rule {
                     name: rule.name.into(),
@@ -76,10 +86,7 @@ impl Detector {
                     output,
                     filter: rule.filter,
                 }),
-                Err(error) => {
-                    let message = error.to_string();
-                    problems.push(rule.output_problem(error.offset..error.offset + 1, message));
-                }
+                Err(error) => problems.push(rule.output_problem(error.offset..error.offset + 1, error.to_string())),
             }
         }
         if problems.is_empty() { Ok(detector) } else { Err(problems) }

@@ -28,6 +28,7 @@ pub mod kernel;
 pub mod metrics;
 pub mod output;
 pub mod ring;
+pub mod rule_test;
 pub mod rules;
 pub mod run;
 pub mod watch;

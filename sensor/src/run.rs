@@ -22,7 +22,7 @@ use crate::fields::SensorCatalog;
 use crate::kernel::{self, Kernel};
 use crate::metrics::{self, Metrics};
 use crate::ring::Ring;
-use crate::rules::{self, Problem};
+use crate::rules::{self, Problem, RuleSet, Selector};
 use crate::watch::Watcher;
 
 /// Threads for the output and the metrics; watching has its own.
@@ -61,21 +61,27 @@ impl Error {
     }
 }
 
-/// The rules of these settings, in force. Warnings are returned beside them.
-pub fn load_rules(settings: &Settings) -> Result<(Detector, Vec<Problem>), Error> {
+/// The rules of these settings, with those switched off that the settings do not want. Warnings are in it.
+pub fn load_rules(settings: &Settings) -> Result<RuleSet, Error> {
     let mut set = rules::load(&settings.rules_files, &SensorCatalog).map_err(Error::Rules)?;
-    let warnings = std::mem::take(&mut set.warnings);
-    let detector = Detector::new(set).map_err(Error::Rules)?.matching(settings.rule_matching);
-    Ok((detector, warnings))
+    for idle in set.select(&settings.rules) {
+        let (what, name) = match idle.selector() {
+            Selector::Rule(pattern) => ("is called", pattern),
+            Selector::Tag(tag) => ("has the tag", tag),
+        };
+        warn!("no rule {what} `{}`, which the setting `rules` is about", name.escape_debug());
+    }
+    set.require_priority(settings.priority);
+    Ok(set)
 }
 
 /// Watches until SIGTERM or SIGINT.
 pub fn run(settings: &Settings) -> Result<(), Error> {
     let started = Instant::now();
-    let (detector, warnings) = load_rules(settings)?;
-    for warning in warnings {
-        warn!("{warning}");
-    }
+    let set = load_rules(settings)?;
+    set.warnings.iter().for_each(|warning| warn!("{warning}"));
+    let detector = Detector::appending(set, &settings.append_output).map_err(Error::Rules)?;
+    let detector = detector.matching(settings.rule_matching);
     tell_unreported(&detector);
     let emitter = Emitter::new(&settings.output, settings.token()?)?;
     let listener = bind(settings.metrics)?;

@@ -1,12 +1,16 @@
 //! `tercel-sensor run`.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::Args;
+use tercel_alert::Priority;
 use tercel_sensor::config::{self, Overrides, Settings};
+use tercel_sensor::detect::Matching;
 use tercel_sensor::emit::Output;
 use tercel_sensor::run;
 use tracing_subscriber::EnvFilter;
@@ -21,8 +25,14 @@ pub(super) struct Arguments {
     /// A rule file, or a directory of them; may be given several times [default: rules]
     #[arg(long, value_name = "FILE|DIR")]
     rules: Vec<PathBuf>,
+    /// How many rules one event may match [default: first]
+    #[arg(long, value_name = "first|all", value_parser = known::<Matching>)]
+    rule_matching: Option<String>,
+    /// Less urgent rules are not in force [default: debug]
+    #[arg(long)]
+    priority: Option<Priority>,
     /// `stdout`, `http://host:port/path` or `unix:/path/of/socket` [default: stdout]
-    #[arg(long, value_name = "OUTPUT", value_parser = known_output)]
+    #[arg(long, value_name = "OUTPUT", value_parser = known::<Output>)]
     output: Option<String>,
     /// Where /metrics, /livez and /readyz are served [default: 127.0.0.1:2803]
     #[arg(long, value_name = "ADDRESS")]
@@ -39,6 +49,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let overrides = Overrides {
         rules_files: arguments.rules,
+        rule_matching: arguments.rule_matching,
+        priority: arguments.priority,
         output: arguments.output,
         metrics: arguments.metrics,
         hostname: arguments.hostname,
@@ -64,6 +76,7 @@ fn start_log(directives: &str) -> Result<(), config::Error> {
     Ok(())
 }
 
-fn known_output(text: &str) -> Result<String, String> {
-    text.parse::<Output>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+/// The text, if it can be read as this.
+fn known<T: FromStr<Err: Display>>(text: &str) -> Result<String, String> {
+    text.parse::<T>().map(|_| text.to_owned()).map_err(|error| error.to_string())
 }

@@ -9,8 +9,10 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 mod check;
+mod describe;
 mod eval;
 mod run;
+mod test;
 
 const BAD_CONFIGURATION: i32 = 64;
 

@@ -8,7 +8,11 @@ use super::{BAD_CONFIGURATION, Folder, GOOD_RULE, sensor, stderr};
 fn a_missing_rule_file_is_bad_configuration_and_named() {
     let output = sensor(&["run", "--rules", "/nonexistent/rules.yaml"]);
     assert_eq!(output.status.code(), Some(BAD_CONFIGURATION));
-    assert!(stderr(&output).contains("/nonexistent/rules.yaml: cannot read the rule file"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("/nonexistent/rules.yaml: error LOAD_ERR_FILE_READ: cannot read the file"),
+        "{}",
+        stderr(&output)
+    );
     assert!(output.stdout.is_empty());
 }
 
@@ -18,7 +22,11 @@ fn a_broken_rule_is_told_with_line_and_column_before_anything_starts() {
     let rules = folder.file("rules.yaml", &GOOD_RULE.replace("fd.name = ", "fd.nmae = "));
     let output = sensor(&["run", "--rules", &rules]);
     assert_eq!(output.status.code(), Some(BAD_CONFIGURATION));
-    assert!(stderr(&output).contains(&format!("{rules}:4:36: rule `Shadow read`:")), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains(&format!("{rules}:4:36: error LOAD_ERR_COMPILE_CONDITION: rule `Shadow read`:")),
+        "{}",
+        stderr(&output)
+    );
     assert!(stderr(&output).contains("error: a problem in the rules"));
 }
 
