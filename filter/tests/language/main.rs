@@ -1,4 +1,5 @@
-//! The condition language seen from outside: what holds, what is refused and where, what always is true of it.
+//! What the tables of `conformance` do not ask: conditions over alerts, whose fields need no dot and have ordered names and
+//! types of their own; what errors say; scopes; fields outside of conditions.
 
 #![allow(clippy::unwrap_used, reason = "the whole crate is a test, its helpers too")]
 
@@ -6,5 +7,4 @@ mod conditions;
 mod errors;
 mod extract;
 mod inference;
-mod properties;
 mod sample;
