@@ -119,19 +119,80 @@ fn a_key_with_an_argument_is_that_and_nothing_else() {
 
 #[test]
 fn the_ends_of_a_connection_follow_from_client_and_server() {
-    let both = json!({"fd.cip": "10.0.0.1", "fd.sip": "192.0.2.9", "fd.cport": 40_000, "fd.sport": 22});
-    let derived = map(&both);
-    let mut ends = Vec::new();
-    if let Some(field) = id("fd.ip") {
-        derived.any(field, &mut |value| {
-            ends.push(format!("{value:?}"));
-            false
-        });
-        assert_eq!(ends, ["Ip(10.0.0.1)", "Ip(192.0.2.9)"]);
-    }
-    if let Some(field) = id("fd.snet") {
-        assert_eq!(derived.value(field, None), Some(Value::Ip("192.0.2.9".parse().unwrap())));
-    }
+    check(
+        &json!({"fd.cip": "10.0.0.1", "fd.sip": "192.0.2.9", "fd.cport": 40_000, "fd.sport": 22, "fd.lip": "10.0.0.1"}),
+        &[
+            ("fd.ip = 10.0.0.1", true),
+            ("fd.ip = 192.0.2.9", true),
+            ("fd.ip != 192.0.2.9", false),
+            ("fd.ip != 192.0.2.8", true),
+            ("fd.ip in (192.0.2.8, 10.0.0.1)", true),
+            ("fd.port = ssh", true),
+            ("fd.port = 40000", true),
+            ("fd.port in (1, 2)", false),
+            ("fd.port != 22", false),
+            ("fd.net = 192.0.2.0/24", true),
+            ("fd.net in (172.16.0.0/12, 10.0.0.0/8)", true),
+            ("fd.net != 10.0.0.0/8", false),
+            ("fd.cnet = 10.0.0.0/8 and fd.snet = 192.0.2.0/24 and fd.lnet = 10.0.0.0/8", true),
+            ("fd.snet = 10.0.0.0/8", false),
+            ("fd.rnet exists", false),
+        ],
+    );
+}
+
+#[test]
+fn ends_that_are_given_are_not_derived() {
+    check(
+        &json!({"fd.cip": "10.0.0.1", "fd.sip": "192.0.2.9", "fd.ip": ["1.1.1.1", "2.2.2.2"], "fd.port": 80, "fd.sport": 22}),
+        &[
+            ("fd.ip = 10.0.0.1", false),
+            ("fd.ip = 1.1.1.1 and fd.ip = 2.2.2.2", true),
+            ("fd.port = 80", true),
+            ("fd.port = 22", false),
+        ],
+    );
+    check(
+        &json!({"proc.name": "cat"}),
+        &[("fd.ip exists", false), ("fd.ip != 1.1.1.1", false), ("fd.net exists", false)],
+    );
+}
+
+#[test]
+fn arguments_of_events_and_of_programs_are_literal() {
+    check(
+        &json!({
+            "evt.arg.flags": "O_RDONLY|O_CLOEXEC", "evt.arg[1]": "/etc/shadow", "evt.rawarg.res": -2, "evt.rawarg.name": "x",
+            "proc.env[HOME]": "/root", "proc.args": "-a -b", "proc.args[1]": "-b", "container.label[\"a b\"]": "c",
+        }),
+        &[
+            ("evt.arg.flags contains O_CLOEXEC", true),
+            ("evt.arg[1] = /etc/shadow", true),
+            ("evt.arg[0] exists", false),
+            ("evt.rawarg.res = -2 and evt.rawarg.res < 0", true),
+            ("evt.rawarg.name = x", true),
+            ("proc.env[HOME] = /root", true),
+            ("proc.env[PATH] exists", false),
+            ("proc.env exists", false),
+            ("proc.args = \"-a -b\" and proc.args[1] = -b", true),
+            ("proc.args[0] exists", false),
+            ("container.label[\"a b\"] = c", true),
+        ],
+    );
+}
+
+#[test]
+fn lists_are_compared_as_lists_and_can_be_measured() {
+    check(
+        &json!({"fd.types": ["file", "ipv4"]}),
+        &[
+            ("fd.types in (file, ipv4, pipe)", true),
+            ("fd.types in (file)", false),
+            ("fd.types intersects (ipv4, ipv6)", true),
+            ("len(fd.types) = 2", true),
+        ],
+    );
+    check(&json!({"fd.types": "file"}), &[("fd.types in (file)", true)]);
 }
 
 #[test]
