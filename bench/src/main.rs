@@ -12,6 +12,7 @@
 mod latency;
 mod open_cost;
 mod processes;
+mod rules;
 mod statistics;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +35,15 @@ enum Measurement {
         #[arg(long, default_value_t = 10)]
         rounds: u64,
     },
+    /// What it takes to judge an event by all rules, and to write the alert of one that matches.
+    Rules {
+        /// A rule file or directory; may be given several times [default: the shipped rules]
+        #[arg(long, value_name = "FILE|DIR")]
+        rules: Vec<std::path::PathBuf>,
+        /// Records of the kernel to be judged.
+        #[arg(long, default_value_t = 20_000)]
+        records: usize,
+    },
     /// From the kernel's time of an event to its alert at a webhook, and how long sensor and router take to start.
     Latency {
         #[arg(long, default_value_t = 1_000)]
@@ -45,6 +55,7 @@ enum Measurement {
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().measurement {
         Measurement::OpenCost { opens, rounds } => open_cost::run(opens, rounds).await,
+        Measurement::Rules { rules, records } => rules::run(&rules, records),
         Measurement::Latency { alerts } => latency::run(alerts).await,
     }
 }

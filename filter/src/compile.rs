@@ -7,6 +7,7 @@ mod service;
 mod warning;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 pub use warning::{Warning, WarningKind};
 
@@ -88,7 +89,7 @@ impl Compiler<'_> {
         };
         let Typed { source, counts_from_one, .. } = left;
         let never = counts_from_one && test.is_equal_to_zero();
-        Ok(Node::Check(Box::new(Check { source, mode, test, never })))
+        Ok(Node::Check(Arc::new(Check { source, mode, test, never })))
     }
 }
 

@@ -7,6 +7,7 @@ mod transform;
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use rustc_hash::FxHashSet;
@@ -35,7 +36,8 @@ pub(crate) enum Node {
     All(Box<[Node]>),
     Any(Box<[Node]>),
     Not(Box<Node>),
-    Check(Box<Check>),
+    /// Shared by the conditions that [`Filter::given`] makes of one.
+    Check(Arc<Check>),
 }
 
 #[derive(Debug, Clone)]
@@ -131,6 +133,18 @@ impl Filter {
         self.root.holds(fields, scratch)
     }
 
+    /// The same condition for events whose enum field has one value: what that decides is left out. `None`: no such event
+    /// can match.
+    #[must_use]
+    pub fn given(&self, field: FieldId, value: u16) -> Option<Self> {
+        let root = match self.root.given(field, value) {
+            Known::Is(false) => return None,
+            Known::Is(true) => Node::All(Box::default()),
+            Known::If(node) => node,
+        };
+        Some(Self { root, fields: self.fields.clone(), warnings: self.warnings.clone() })
+    }
+
     /// The fields the condition reads, with their arguments; each pair once.
     pub fn fields(&self) -> impl Iterator<Item = (FieldId, Option<&str>)> {
         self.fields.iter().map(|(field, argument)| (*field, argument.as_deref()))
@@ -167,7 +181,52 @@ impl Possible {
     }
 }
 
+/// What is known of a part of a condition.
+enum Known {
+    Is(bool),
+    If(Node),
+}
+
 impl Node {
+    /// Allocates: done once for each rule and event type.
+    fn given(&self, field: FieldId, value: u16) -> Known {
+        match self {
+            Self::All(nodes) => Self::given_all(nodes, field, value, true, Self::All),
+            Self::Any(nodes) => Self::given_all(nodes, field, value, false, Self::Any),
+            Self::Not(node) => match node.given(field, value) {
+                Known::Is(truth) => Known::Is(!truth),
+                Known::If(node) => Known::If(Self::Not(Box::new(node))),
+            },
+            Self::Check(check) => match (&check.test, &check.source) {
+                (Test::Enum(accepted), Source::Field(name)) if name.is(field) && check.mode == Mode::One => {
+                    Known::Is(accepted.contains(value))
+                }
+                _ if check.never => Known::Is(false),
+                _ => Known::If(self.clone()),
+            },
+        }
+    }
+
+    /// `neutral`: the truth of a part that changes nothing; the other one decides.
+    fn given_all(nodes: &[Self], field: FieldId, value: u16, neutral: bool, join: fn(Box<[Self]>) -> Self) -> Known {
+        let mut left = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            match node.given(field, value) {
+                Known::Is(truth) if truth == neutral => {}
+                Known::Is(_) => return Known::Is(!neutral),
+                Known::If(node) => left.push(node),
+            }
+        }
+        match left.pop() {
+            None => Known::Is(neutral),
+            Some(only) if left.is_empty() => Known::If(only),
+            Some(last) => {
+                left.push(last);
+                Known::If(join(left.into()))
+            }
+        }
+    }
+
     fn holds(&self, fields: &(impl Fields + ?Sized), scratch: &mut Scratch) -> bool {
         match self {
             Self::All(nodes) => nodes.iter().all(|node| node.holds(fields, scratch)),

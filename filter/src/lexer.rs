@@ -200,8 +200,7 @@ fn number_length(text: &[u8]) -> Option<usize> {
 
 /// Whether text can stand without quotes and mean itself.
 pub(crate) fn is_bare(text: &str) -> bool {
-    !text.is_empty()
-        && !text.contains(|c: char| matches!(c, '(' | ')' | '"' | '\'' | '=' | ',') || is_space(c))
+    !text.is_empty() && !text.contains(|c: char| matches!(c, '(' | ')' | '"' | '\'' | '=' | ',') || is_space(c))
 }
 
 /// What ends a bare string.

@@ -68,17 +68,22 @@ impl Scope {
     /// A list's items, those of the lists it names included. Each list counts once, so lists of lists neither explode nor
     /// loop.
     pub fn list(&self, name: &str) -> Option<Vec<&str>> {
-        let mut pending = vec![self.lists.get(name)?];
+        let list = self.lists.get(name)?;
+        // The lists that are being read, outermost first, each with what is left of it.
+        let mut reading = vec![(list.sees, list.body.iter())];
         let mut seen = HashSet::from([name]);
         let mut texts = Vec::new();
-        while let Some(list) = pending.pop() {
-            for item in &list.body {
-                let named = self.lists.get(&item.text).filter(|named| !item.quoted && named.is_visible_to(list.sees));
-                match named {
-                    Some(named) if seen.insert(&item.text) => pending.push(named),
-                    Some(_) => {}
-                    None => texts.push(item.text.as_str()),
-                }
+        while let Some((index, items)) = reading.last_mut() {
+            let index = *index;
+            let Some(item) = items.next() else {
+                reading.pop();
+                continue;
+            };
+            let named = self.lists.get(&item.text).filter(|named| !item.quoted && named.is_visible_to(index));
+            match named {
+                Some(named) if seen.insert(&item.text) => reading.push((named.sees, named.body.iter())),
+                Some(_) => {}
+                None => texts.push(item.text.as_str()),
             }
         }
         Some(texts)

@@ -176,11 +176,11 @@ mod tests {
     fn what_does_not_fit_is_refused_and_counted() {
         let mut scratch = Scratch::new();
         let mut room = scratch.take();
-        assert_eq!(room.push(&[b'x'; SCRATCH_BYTES_MAX]), Some(0..SCRATCH_BYTES_MAX));
+        assert_eq!(room.push(&vec![b'x'; SCRATCH_BYTES_MAX]), Some(0..SCRATCH_BYTES_MAX));
         assert_eq!(room.push(b"x"), None);
         scratch.give_back(room);
         assert_eq!(scratch.overflows(), 1);
-        assert_eq!(scratch.with_utf8(&[0xff; SCRATCH_BYTES_MAX], str::len), None);
+        assert_eq!(scratch.with_utf8(&vec![0xff; SCRATCH_BYTES_MAX], str::len), None);
         assert_eq!(scratch.overflows(), 2);
         assert_eq!(scratch.with_utf8(b"a\xffb", str::len), Some(5));
         assert_eq!(scratch.take().push(b"x"), Some(0..1));

@@ -22,7 +22,6 @@ pub struct Rule {
     pub priority: Priority,
     pub tags: BTreeSet<String>,
     pub output: Template,
-    filter: Filter,
 }
 
 /// How many rules one event may match: Falco's `rule_matching`.
@@ -47,12 +46,21 @@ impl FromStr for Matching {
     }
 }
 
+/// A rule for events of one type.
+#[derive(Debug)]
+struct Candidate {
+    /// Index into the detector's rules.
+    rule: usize,
+    /// The rule's condition without what the type decides.
+    filter: Arc<Filter>,
+}
+
 /// The rules in force, by event type.
 #[derive(Debug)]
 pub struct Detector {
     rules: Vec<Rule>,
-    /// By event type: indices into `rules`, ascending.
-    by_type: Vec<Vec<usize>>,
+    /// By event type: what could match, in the order of the rules.
+    by_type: Vec<Vec<Candidate>>,
     matching: Matching,
 }
 
@@ -72,20 +80,17 @@ impl Detector {
     ///
     /// Every output that cannot be compiled.
     pub fn appending(set: RuleSet, appends: &[Append]) -> Result<Self, Vec<Problem>> {
-        let by_type = vec![Vec::new(); crate::event::NAMES.len()];
+        let by_type = EventType::all().map(|_| Vec::new()).collect();
         let mut detector = Self { rules: Vec::new(), by_type, matching: Matching::First };
         let mut problems = Vec::new();
         for rule in set.rules {
             let appendix = Append::for_rule(appends, &rule.name, &rule.source, &rule.tags);
             match Template::compile_with(&rule.output, &appendix) {
                 Ok(_) if !rule.enabled => {}
-                Ok(output) => detector.add(Rule {
-                    name: rule.name.into(),
-                    priority: rule.priority,
-                    tags: rule.tags,
-                    output,
-                    filter: rule.filter,
-                }),
+                Ok(output) => detector.add(
+                    Rule { name: rule.name.into(), priority: rule.priority, tags: rule.tags, output },
+                    rule.filter,
+                ),
                 Err(error) => problems.push(rule.output_problem(error.offset..error.offset + 1, error.to_string())),
             }
         }
@@ -98,10 +103,18 @@ impl Detector {
         Self { matching, ..self }
     }
 
-    fn add(&mut self, rule: Rule) {
-        let possible = rule.filter.possible_enum_values(event_type_field());
+    fn add(&mut self, rule: Rule, filter: Filter) {
+        let possible = filter.possible_enum_values(event_type_field());
+        let whole = Arc::new(filter);
         for event_type in EventType::all().filter(|event_type| possible.contains(event_type.0)) {
-            self.by_type[usize::from(event_type.0)].push(self.rules.len());
+            // What holds for every type has nothing to leave out.
+            let filter = if possible.is_all() {
+                Some(Arc::clone(&whole))
+            } else {
+                whole.given(event_type_field(), event_type.0).map(Arc::new)
+            };
+            let rule = self.rules.len();
+            self.by_type[usize::from(event_type.0)].extend(filter.map(|filter| Candidate { rule, filter }));
         }
         self.rules.push(rule);
     }
@@ -123,7 +136,7 @@ impl Detector {
     pub fn unreported(&self) -> impl Iterator<Item = &Rule> {
         let mut can_match = vec![false; self.rules.len()];
         for event_type in EventType::REPORTED {
-            self.by_type[usize::from(event_type.0)].iter().for_each(|index| can_match[*index] = true);
+            self.by_type[usize::from(event_type.0)].iter().for_each(|candidate| can_match[candidate.rule] = true);
         }
         self.rules.iter().zip(can_match).filter_map(|(rule, can_match)| (!can_match).then_some(rule))
     }
@@ -131,9 +144,9 @@ impl Detector {
     /// The rules that match, in order: at most one where the first is the one.
     pub fn matches<'d>(&'d self, event: &Event<'_>, scratch: &mut Scratch) -> impl Iterator<Item = &'d Rule> {
         let candidates = self.by_type.get(usize::from(event.event_type.0)).map_or(&[][..], Vec::as_slice);
-        let matches = candidates.iter().map(|index| &self.rules[*index]);
+        let matches = candidates.iter().filter(|candidate| candidate.filter.matches(event, scratch));
         let at_most = if self.matching == Matching::First { 1 } else { usize::MAX };
-        matches.filter(|rule| rule.filter.matches(event, scratch)).take(at_most)
+        matches.map(|candidate| &self.rules[candidate.rule]).take(at_most)
     }
 }
 

@@ -107,7 +107,8 @@ impl Watcher {
     }
 }
 
-fn alert(rule: &Rule, event: &Event<'_>, hostname: &str, zone: &TimeZone) -> Alert {
+/// The alert of a rule that matched.
+pub fn alert(rule: &Rule, event: &Event<'_>, hostname: &str, zone: &TimeZone) -> Alert {
     let rendered = rule.output.render(event, rule.priority, zone);
     Alert {
         uuid: Some(Uuid::now_v7()),

@@ -3,6 +3,8 @@
 //! `fd.name startswith a or fd.name startswith b or fd.name in (c, d)` asks for the field once. Whether a value is missing
 //! decides each of the comparisons alike, so the result is the same.
 
+use std::sync::Arc;
+
 use aho_corasick::AhoCorasick;
 use rustc_hash::FxHashSet;
 
@@ -103,10 +105,11 @@ fn enums(nodes: Vec<Node>) -> Vec<Node> {
     let is_enum = |node: &Node| key(node).filter(|(_, test)| matches!(test, Test::Enum(_))).map(|(key, _)| key);
     group(nodes, is_enum, |nodes| {
         let mut nodes = nodes.into_iter();
-        let Some(Node::Check(mut first)) = nodes.next() else { return Vec::new() };
+        let Some(Node::Check(first)) = nodes.next() else { return Vec::new() };
+        let mut first = Arc::unwrap_or_clone(first);
         let all = nodes.fold(EnumSet::none(), |all, node| match node {
-            Node::Check(check) => match check.test {
-                Test::Enum(set) => all.union(&set),
+            Node::Check(check) => match &check.test {
+                Test::Enum(set) => all.union(set),
                 _ => all,
             },
             _ => all,
@@ -114,7 +117,7 @@ fn enums(nodes: Vec<Node>) -> Vec<Node> {
         if let Test::Enum(set) = first.test {
             first.test = Test::Enum(set.union(&all));
         }
-        vec![Node::Check(first)]
+        vec![Node::Check(Arc::new(first))]
     })
 }
 
@@ -147,14 +150,14 @@ fn join(nodes: Vec<Node>, make: impl Fn(Vec<TextTest>) -> TextTest) -> Vec<Node>
     let mut tests = Vec::with_capacity(nodes.len());
     for node in nodes {
         if let Node::Check(check) = node
-            && let Check { source: from, mode, test: Test::Text(test), .. } = *check
+            && let Check { source: from, mode, test: Test::Text(test), .. } = Arc::unwrap_or_clone(check)
         {
             source.get_or_insert((from, mode));
             tests.push(test);
         }
     }
     let check = source.map(|(source, mode)| Check { source, mode, test: Test::Text(make(tests)), never: false });
-    check.into_iter().map(|check| Node::Check(Box::new(check))).collect()
+    check.into_iter().map(|check| Node::Check(Arc::new(check))).collect()
 }
 
 fn is_positive(test: &TextTest) -> bool {

@@ -5,7 +5,8 @@ use super::transform::{Made, named};
 use super::{Order, Source};
 use crate::ast::Operator;
 use crate::catalog::{Fields, Value};
-use crate::scratch::{Room, Scratch};
+use crate::pattern::glob::Glob;
+use crate::scratch::Scratch;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Comparison {
@@ -24,24 +25,26 @@ impl Comparison {
         scratch: &mut Scratch,
     ) -> Option<bool> {
         let left = named(left, self.names);
-        let mut room = scratch.take();
-        let result = match &self.right {
-            Source::Field(field) => match field.value_as_text(fields) {
-                Some(right) => compare(self.operator, left, right, &mut room),
-                None => Some(false),
-            },
-            Source::Term(apply) => match apply.make(fields, &mut room) {
-                Some(Made::Text(text)) => {
-                    // The text is moved out of the room, so that a glob can be built in it.
-                    let bytes = std::mem::take(&mut room.bytes);
-                    let result = compare(self.operator, left, Value::Text(&bytes[text]), &mut room);
-                    room.bytes = bytes;
-                    result
+        let is_glob = matches!(self.operator, Operator::Glob | Operator::IGlob);
+        let apply = match &self.right {
+            Source::Term(apply) => apply,
+            Source::Field(field) => {
+                let Some(right) = field.value_as_text(fields) else { return Some(false) };
+                if !is_glob {
+                    return compare(self.operator, left, right, &mut Glob::default());
                 }
-                Some(Made::Number(number)) => compare(self.operator, left, Value::Number(number), &mut room),
-                Some(Made::List(_)) => None,
-                None => Some(false),
-            },
+                let mut room = scratch.take();
+                let result = compare(self.operator, left, right, &mut room.glob);
+                scratch.give_back(room);
+                return result;
+            }
+        };
+        let mut room = scratch.take();
+        let result = match apply.make(fields, &mut room) {
+            Some(Made::Text(text)) => compare(self.operator, left, Value::Text(&room.bytes[text]), &mut room.glob),
+            Some(Made::Number(number)) => compare(self.operator, left, Value::Number(number), &mut room.glob),
+            Some(Made::List(_)) => None,
+            None => Some(false),
         };
         scratch.give_back(room);
         result
@@ -49,9 +52,9 @@ impl Comparison {
 }
 
 #[expect(clippy::float_cmp, reason = "the language asks whether two values are the same")]
-fn compare(operator: Operator, left: Value<'_>, right: Value<'_>, room: &mut Room) -> Option<bool> {
+fn compare(operator: Operator, left: Value<'_>, right: Value<'_>, glob: &mut Glob) -> Option<bool> {
     let equal = match (left, right) {
-        (Value::Text(left), Value::Text(right)) => return texts(operator, left, right, room),
+        (Value::Text(left), Value::Text(right)) => return texts(operator, left, right, glob),
         (Value::Number(left), Value::Number(right)) => match Order::of(operator) {
             Some(order) => return Some(order.accepts(left.cmp(&right))),
             None => left == right,
@@ -71,7 +74,7 @@ fn compare(operator: Operator, left: Value<'_>, right: Value<'_>, room: &mut Roo
     }
 }
 
-fn texts(operator: Operator, left: &[u8], right: &[u8], room: &mut Room) -> Option<bool> {
+fn texts(operator: Operator, left: &[u8], right: &[u8], glob: &mut Glob) -> Option<bool> {
     Some(match operator {
         Operator::Equal | Operator::In | Operator::Intersects => left == right,
         Operator::NotEqual => left != right,
@@ -80,8 +83,8 @@ fn texts(operator: Operator, left: &[u8], right: &[u8], room: &mut Room) -> Opti
         Operator::StartsWith | Operator::BStartsWith => left.starts_with(right),
         Operator::EndsWith => left.ends_with(right),
         Operator::Glob | Operator::IGlob => {
-            room.glob.reset(right, operator == Operator::IGlob);
-            room.glob.matches(left)
+            glob.reset(right, operator == Operator::IGlob);
+            glob.matches(left)
         }
         other => Order::of(other)?.accepts(left.cmp(right)),
     })

@@ -79,7 +79,9 @@ mod tests {
             (&[], "/anything", false),
         ] {
             let mut tree = Paths::default();
-            paths.iter().for_each(|path| tree.push(path).unwrap());
+            for path in paths {
+                tree.push(path).unwrap();
+            }
             assert_eq!(tree.contain(value.as_bytes()), expected, "{paths:?} {value}");
         }
     }

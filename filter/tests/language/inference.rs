@@ -1,6 +1,8 @@
 //! What a compiled filter tells about itself.
 
-use crate::sample::{compile, id};
+use tercel_filter::Scratch;
+
+use crate::sample::{EVENT_TYPES, compile, id, record};
 
 #[test]
 fn a_filter_lists_each_field_once_with_its_argument() {

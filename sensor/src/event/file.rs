@@ -231,7 +231,7 @@ fn path_that_ends_with<'a>(kernel_path: &'a [u8], name: &[u8]) -> Option<&'a [u8
 /// directory) keeps its first part.
 fn normalise(path: &mut Vec<u8>) {
     let is_absolute = path.starts_with(b"/");
-    let mut starts: Vec<usize> = Vec::new();
+    let mut parts = 0_usize;
     let mut end = 0;
     let mut next = 0;
     while next < path.len() {
@@ -240,12 +240,13 @@ fn normalise(path: &mut Vec<u8>) {
             b"" | b"." => {}
             b".." => {
                 // The root's parent is the root; an unknown directory's is as unknown.
-                if starts.len() > usize::from(!is_absolute) {
-                    end = starts.pop().unwrap_or(end);
+                if parts > usize::from(!is_absolute) {
+                    parts -= 1;
+                    end = path[..end].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
                 }
             }
             _ => {
-                starts.push(end);
+                parts += 1;
                 if end > 0 || is_absolute {
                     path[end] = b'/';
                     end += 1;

@@ -59,7 +59,7 @@ fn a_rule_is_described_with_all_that_it_is_made_of() {
     assert_eq!(
         json["rules"][0]["details"],
         json!({
-            "condition_compiled": "(((evt.type in (execve, execveat) and proc.name in (bash, \"two words\")) and not proc.pname in (cat, bash, \"two words\") and proc.pid > 1) and not (proc.name = cat and fd.name startswith /tmp))",
+            "condition_compiled": "(((evt.type in (execve, execveat) and proc.name in (bash, \"two words\")) and not proc.pname in (bash, \"two words\", cat) and proc.pid > 1) and not (proc.name = cat and fd.name startswith /tmp))",
             "output_compiled": "shell %proc.name by %proc.pname",
             "macros": ["spawned_shell"],
             "lists": ["programs"],
@@ -93,7 +93,7 @@ fn macros_and_lists_are_described_too() {
         json["lists"][1],
         json!({
             "info": {"name": "programs", "items": ["cat"]},
-            "details": {"used": true, "lists": ["shells"], "items_compiled": ["cat", "bash", "two words"], "plugins": []},
+            "details": {"used": true, "lists": ["shells"], "items_compiled": ["bash", "two words", "cat"], "plugins": []},
         })
     );
 }
