@@ -1,5 +1,8 @@
 //! For every shipped rule one action that it must see, as harmless as it can be made: files are written in a folder of
-//! the test's own, or in a mount namespace that ends with its process; nothing is sent to another machine.
+//! the test's own, or in a mount namespace that ends with its process; nothing is sent to another machine. Programs that do
+//! harm are links to one that does nothing, with arguments that do nothing even where one program is all of them.
+
+mod table;
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -10,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tempfile::TempDir;
 
+pub(crate) use self::table::{TRIGGERS, UNTRIGGERED};
 use crate::harness::Pod;
 
 /// One action and what its alert must say.
@@ -55,169 +59,20 @@ pub(crate) struct Done {
     pub(crate) report: String,
 }
 
-pub(crate) const TRIGGERS: [Trigger; 22] = [
-    Trigger {
-        rule: "Network tool runs a program",
-        priority: "Critical",
-        action: |stage| stage.named("nc", &["-e", "/bin/true", "127.0.0.1", "9"]),
-        process: "nc",
-        file: None,
-    },
-    Trigger {
-        rule: "Shell connects to the network",
-        priority: "Critical",
-        // Nobody listens there; the rule leaves out 127.0.0.1 alone of this machine's own addresses.
-        action: |_| program("bash", &["-c", "exec 3<>/dev/tcp/127.0.0.2/9"]),
-        process: "bash",
-        file: None,
-    },
-    Trigger {
-        rule: "Download piped into an interpreter",
-        priority: "Warning",
-        action: |_| shell(": curl -s http://127.0.0.1:9/x | sh"),
-        process: "sh",
-        file: None,
-    },
-    Trigger {
-        rule: "Credential file read",
-        priority: "Warning",
-        action: |_| program("cat", &["/etc/shadow"]),
-        process: "cat",
-        file: Some("/etc/shadow"),
-    },
-    Trigger {
-        rule: "SSH private key read",
-        priority: "Warning",
-        action: |stage| stage.on_file("cat", ".ssh/id_ed25519"),
-        process: "cat",
-        file: Some(".ssh/id_ed25519"),
-    },
-    Trigger {
-        rule: "Cloud credentials read with a file tool",
-        priority: "Warning",
-        action: |stage| stage.on_file("cat", ".aws/credentials"),
-        process: "cat",
-        file: Some(".aws/credentials"),
-    },
-    Trigger {
-        rule: "Search for private keys",
-        priority: "Warning",
-        action: |stage| program("grep", &["-r", "BEGIN OPENSSH PRIVATE KEY", &stage.path("nothing")]),
-        process: "grep",
-        file: None,
-    },
-    Trigger {
-        rule: "Cloud metadata service contacted",
-        priority: "Warning",
-        // To connect a UDP socket sends nothing.
-        action: |_| {
-            let script = "socket(S, PF_INET, SOCK_DGRAM, 0); connect(S, sockaddr_in(80, inet_aton('169.254.169.254')))";
-            program("perl", &["-MSocket", "-e", script])
-        },
-        process: "perl",
-        file: None,
-    },
-    Trigger {
-        rule: "Shell history erased",
-        priority: "Warning",
-        action: |stage| stage.redirect(">", ".bash_history"),
-        process: "sh",
-        file: Some(".bash_history"),
-    },
-    Trigger {
-        rule: "System log erased",
-        priority: "Warning",
-        action: |_| program("rm", &["-f", "/var/log/there-is-no-such-log"]),
-        process: "rm",
-        file: None,
-    },
-    Trigger {
-        rule: "Search for setuid programs",
-        priority: "Notice",
-        action: |stage| program("find", &[&stage.path(""), "-perm", "-4000"]),
-        process: "find",
-        file: None,
-    },
-    Trigger {
-        rule: "Program run from shared memory",
-        priority: "Critical",
-        action: |_| copied_to("/dev/shm"),
-        process: "true",
-        file: None,
-    },
-    Trigger {
-        rule: "Program run from a temporary directory",
-        priority: "Notice",
-        action: |_| copied_to("/tmp"),
-        process: "true",
-        file: None,
-    },
-    Trigger {
-        rule: "Decoded text piped into an interpreter",
-        priority: "Warning",
-        action: |_| shell(": base64 -d | sh"),
-        process: "sh",
-        file: None,
-    },
-    Trigger {
-        rule: "Package manager run in a container",
-        priority: "Notice",
-        action: |stage| stage.named("apk", &["add", "nmap"]).in_pod(&stage.pod),
-        process: "apk",
-        file: None,
-    },
-    Trigger {
-        rule: "Terminal shell in a container",
-        priority: "Notice",
-        action: |stage| program("sh", &["-c", ":"]).on_terminal().in_pod(&stage.pod),
-        process: "sh",
-        file: None,
-    },
-    Trigger {
-        rule: "Preload file written",
-        priority: "Critical",
-        action: |stage| stage.redirect(">>", "etc/ld.so.preload"),
-        process: "sh",
-        file: Some("etc/ld.so.preload"),
-    },
-    Trigger {
-        rule: "Scheduled job written",
-        priority: "Warning",
-        action: |_| over("/etc", "/etc/crontab"),
-        process: "sh",
-        file: Some("/etc/crontab"),
-    },
-    Trigger {
-        rule: "Service definition written",
-        priority: "Warning",
-        action: |_| over("/etc", "/etc/systemd/system/x.service"),
-        process: "sh",
-        file: Some("/etc/systemd/system/x.service"),
-    },
-    Trigger {
-        rule: "Authorized keys written",
-        priority: "Warning",
-        action: |stage| stage.redirect(">>", ".ssh/authorized_keys"),
-        process: "sh",
-        file: Some(".ssh/authorized_keys"),
-    },
-    Trigger {
-        rule: "File below etc written",
-        priority: "Notice",
-        action: |_| over("/etc", "/etc/x.conf"),
-        process: "sh",
-        file: Some("/etc/x.conf"),
-    },
-    Trigger {
-        rule: "System program written",
-        priority: "Warning",
-        action: |_| over("/usr/sbin", "/usr/sbin/x"),
-        process: "sh",
-        file: Some("/usr/sbin/x"),
-    },
-];
-
 impl Trigger {
+    const fn new(
+        rule: &'static str,
+        priority: &'static str,
+        process: &'static str,
+        action: fn(&Stage) -> Action,
+    ) -> Self {
+        Self { rule, priority, action, process, file: None }
+    }
+
+    const fn file(self, file: &'static str) -> Self {
+        Self { file: Some(file), ..self }
+    }
+
     /// Does it, and waits for its end.
     pub(crate) fn pull(&self, stage: &Stage) -> Done {
         let action = (self.action)(stage);
@@ -272,9 +127,15 @@ impl Stage {
 
     /// A program of any name that does nothing.
     fn named(&self, name: &str, arguments: &[&str]) -> Action {
-        let path = self.path(name);
-        symlink("/bin/true", &path).unwrap();
-        program(&path, arguments)
+        self.alias(name, "/bin/true", arguments)
+    }
+
+    /// A program under another name.
+    fn alias(&self, name: &str, target: &str, arguments: &[&str]) -> Action {
+        let folder = tempfile::tempdir_in(self.folder.path()).unwrap();
+        let path = folder.path().join(name).display().to_string();
+        symlink(target, &path).unwrap();
+        Action { folder: Some(folder), ..program(&path, arguments) }
     }
 }
 
@@ -284,6 +145,11 @@ impl Action {
         let before = ["sh", "-c", enter, &pod.path().display().to_string()].map(str::to_owned);
         self.words.splice(0..0, before);
         pod.container_id().clone_into(&mut self.container);
+        self
+    }
+
+    fn in_own_mounts(mut self) -> Self {
+        self.words.splice(0..0, ["unshare", "--mount"].map(str::to_owned));
         self
     }
 
@@ -313,17 +179,37 @@ fn shell(script: &str) -> Action {
 
 /// Writes a file in a folder that is replaced, for this one process, by an empty one.
 fn over(folder: &str, file: &str) -> Action {
+    shell(&write_over(folder, file)).in_own_mounts()
+}
+
+fn write_over(folder: &str, file: &str) -> String {
     let parent = file.rsplit_once('/').unwrap().0;
-    let mut action = shell(&format!("mount -n -t tmpfs none {folder} && mkdir -p {parent} && : > {file}"));
-    action.words.splice(0..0, ["unshare", "--mount"].map(str::to_owned));
-    action
+    format!("mount -n -t tmpfs none {folder} && mkdir -p {parent} && : > {file}")
 }
 
 /// A program from this folder that does nothing.
 fn copied_to(folder: &str) -> Action {
-    let folder = tempfile::tempdir_in(folder).unwrap();
-    let path = folder.path().join("true").display().to_string();
+    copied(tempfile::tempdir_in(folder).unwrap(), "true", &[])
+}
+
+fn copied(folder: TempDir, name: &str, arguments: &[&str]) -> Action {
+    let path = folder.path().join(name).display().to_string();
     // By another process: a file that this one had open for writing could be busy when it is run.
     assert!(Command::new("cp").args(["/bin/true", &path]).status().unwrap().success());
-    Action { folder: Some(folder), ..program(&path, &[]) }
+    Action { folder: Some(folder), ..program(&path, arguments) }
+}
+
+/// Connects a socket, by a program that says nothing else about itself.
+fn connect(domain: &str, kind: &str, address: &str) -> Action {
+    let script = format!("socket(S, {domain}, {kind}, 0); connect(S, {address})");
+    program("perl", &["-MSocket", "-e", &script])
+}
+
+/// To connect a UDP socket sends nothing.
+fn connect_to(address: &str, port: u16) -> Action {
+    connect("PF_INET", "SOCK_DGRAM", &format!("sockaddr_in({port}, inet_aton('{address}'))"))
+}
+
+fn connect_to_socket(path: &str) -> Action {
+    connect("PF_UNIX", "SOCK_STREAM", &format!("sockaddr_un('{path}')"))
 }

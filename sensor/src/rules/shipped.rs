@@ -1,5 +1,7 @@
 //! The rules in rules/: what they see of real records, and what they leave alone. Their own tests give them fields alone.
 
+mod suite;
+
 use std::path::{Path, PathBuf};
 
 use tercel_sensor_abi::file::OpenArguments;
