@@ -4,47 +4,25 @@
 //! may be says [`crate::field_map`]. As in a running sensor, a condition is only asked about events of the types that it
 //! can be true for.
 
-use std::collections::BTreeSet;
-use std::io::{self, BufRead, Read as _};
+mod events;
 
-use serde::Deserialize;
-use serde_json::Value as Json;
+use std::io::BufRead;
+
 use tercel_filter::{EnumSet, Fields as _, Filter, Scratch, Value};
 
-use crate::field_map::{self, FieldMap};
+use crate::field_map::FieldMap;
 use crate::fields::event_type_field;
 
-/// Bytes of one event.
-pub const LINE_BYTES_MAX: usize = 1024 * 1024;
-
-/// Names of unknown fields that are kept to be told.
-const UNKNOWN_NAMES_MAX: usize = 16;
+pub(crate) use events::Events;
+pub use events::{Error, LINE_BYTES_MAX, Unknown};
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evaluation {
     /// By filter, the `num` of each event that it matches, in the order of the events.
     pub matches: Vec<Vec<i64>>,
-    /// Fields that were left out because the sensor knows none of the name.
-    pub unknown_fields: u64,
-    /// Some of their names.
-    pub unknown_names: BTreeSet<String>,
-}
-
-/// The events cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("cannot read {file}")]
-    Read { file: String, source: io::Error },
-    #[error("{file}:{line}: {message}")]
-    Event { file: String, line: u64, message: String },
-}
-
-/// One line of the input. Other keys are left alone.
-#[derive(Deserialize)]
-struct Line {
-    num: i64,
-    fields: serde_json::Map<String, Json>,
+    /// What of the events was left out.
+    pub unknown: Unknown,
 }
 
 /// Asks every filter about every event. Memory is bounded but for the result. `file` names the input in errors.
@@ -52,63 +30,19 @@ struct Line {
 /// # Errors
 ///
 /// The first line that is no event, or has a value that its field cannot have.
-pub fn evaluate(mut input: impl BufRead, file: &str, filters: &[&Filter]) -> Result<Evaluation, Error> {
+pub fn evaluate(input: impl BufRead, file: &str, filters: &[&Filter]) -> Result<Evaluation, Error> {
     let questions: Vec<_> = filters.iter().map(|filter| Question::new(filter)).collect();
-    let mut result = Evaluation { matches: vec![Vec::new(); filters.len()], ..Evaluation::default() };
-    let (mut line, mut number, mut scratch) = (Vec::new(), 0, Scratch::new());
-    while read_line(&mut input, &mut line).map_err(|source| Error::Read { file: file.to_owned(), source })? {
-        number += 1;
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let (num, event) = parse(&line, &mut result).map_err(|message| Error::Event {
-            file: file.to_owned(),
-            line: number,
-            message,
-        })?;
-        for (question, matches) in questions.iter().zip(&mut result.matches) {
+    let mut matches = vec![Vec::new(); filters.len()];
+    let (mut events, mut scratch) = (Events::new(input, file), Scratch::new());
+    while let Some((num, event)) = events.next()? {
+        let event = event.complete();
+        for (question, matches) in questions.iter().zip(&mut matches) {
             if question.holds_for(&event, &mut scratch) {
                 matches.push(num);
             }
         }
     }
-    Ok(result)
-}
-
-/// `false`: the input is at its end. Of a line that is too long, one byte more than may be.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
-    line.clear();
-    let bytes_max = LINE_BYTES_MAX as u64 + 1;
-    Ok(input.by_ref().take(bytes_max).read_until(b'\n', line)? > 0)
-}
-
-fn parse(line: &[u8], result: &mut Evaluation) -> Result<(i64, FieldMap), String> {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    if line.len() > LINE_BYTES_MAX {
-        return Err(format!("the line is longer than {LINE_BYTES_MAX} bytes"));
-    }
-    let line: Line = serde_json::from_slice(line).map_err(|error| json_message(&error))?;
-    let mut event = FieldMap::default();
-    event.set("evt.num", &line.num.into()).map_err(|error| error.to_string())?;
-    for (name, value) in &line.fields {
-        let put = match event.set(name, value) {
-            Err(field_map::Error::UnknownField(_) | field_map::Error::Argument { .. }) => {
-                result.skip(name);
-                Ok(())
-            }
-            Err(field_map::Error::UnknownEventType { .. }) => event.set_foreign_type(),
-            other => other,
-        };
-        put.map_err(|error| error.to_string())?;
-    }
-    Ok((line.num, event.complete()))
-}
-
-/// Without serde's line, which is always the first.
-fn json_message(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-    format!("not an event, column {}: {message}; expected {{\"num\":1,\"fields\":{{…}}}}", error.column())
+    Ok(Evaluation { matches, unknown: events.into_unknown() })
 }
 
 /// A filter with the types of the events that it is asked about.
@@ -129,15 +63,6 @@ impl<'f> Question<'f> {
             _ => true,
         };
         is_asked && self.filter.matches(event, scratch)
-    }
-}
-
-impl Evaluation {
-    fn skip(&mut self, name: &str) {
-        self.unknown_fields += 1;
-        if self.unknown_names.len() < UNKNOWN_NAMES_MAX && !self.unknown_names.contains(name) {
-            self.unknown_names.insert(name.to_owned());
-        }
     }
 }
 
@@ -183,8 +108,8 @@ mod tests {
     #[test]
     fn unknown_fields_are_left_out_and_counted() {
         let found = ask(EVENTS, &[]).unwrap();
-        let names: Vec<_> = found.unknown_names.iter().map(String::as_str).collect();
-        assert_eq!((found.unknown_fields, names), (3, vec!["evt.type.was", "no.such", "proc.name[1]"]));
+        let names: Vec<_> = found.unknown.names.iter().map(String::as_str).collect();
+        assert_eq!((found.unknown.values, names), (3, vec!["evt.type.was", "no.such", "proc.name[1]"]));
     }
 
     #[test]

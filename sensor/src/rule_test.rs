@@ -11,6 +11,9 @@
 //!   match: [Sensitive file read]      # these rules must match
 //!   no_match: "*"                     # these must not; "*" is every other enabled rule
 //!   output: bash read /etc/shadow     # what the first rule under `match` says
+//! - test: what the package manager did on Monday is none
+//!   record: { file: monday.ndjson, num: 17 }         # one of recorded events, as `eval` takes them
+//!   no_match: "*"
 //! ```
 //!
 //! Each rule is asked on its own, disabled ones too: which rule comes first does not matter here. What fields may be says

@@ -59,12 +59,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let compile = |condition: &String| Filter::parse(condition, &Scope::default(), &SensorCatalog);
     let compiled: Vec<_> = arguments.conditions.iter().map(compile).collect();
     let filters: Vec<_> = compiled.iter().flatten().chain(set.iter().map(|rule| &rule.filter)).collect();
-    let Evaluation { matches, unknown_fields, unknown_names } = open(&arguments.fields)
+    let Evaluation { matches, unknown } = open(&arguments.fields)
         .and_then(|(input, name)| Ok(evaluate(input, &name, &filters)?))
         .map_err(Failure::Input)?;
-    if unknown_fields > 0 {
-        let names: Vec<_> = unknown_names.iter().map(|name| format!("`{}`", name.escape_debug())).collect();
-        tell(&format!("warning: {unknown_fields} values of unknown fields were left out: {}\n", names.join(", ")));
+    if unknown.values > 0 {
+        let names: Vec<_> = unknown.names.iter().map(|name| format!("`{}`", name.escape_debug())).collect();
+        tell(&format!("warning: {} values of unknown fields were left out: {}\n", unknown.values, names.join(", ")));
     }
 
     let mut matches = matches.into_iter();

@@ -1,12 +1,15 @@
 //! Test files → [`Suite`].
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
 use super::{NoMatch, Problem, Suite, Test};
+use crate::eval::Events;
 use crate::field_map::{Error, FieldMap};
 use crate::rules::file;
 use crate::rules::place::{Mark, Place};
@@ -20,7 +23,7 @@ const FOLDER: &str = "tests";
 const TESTS_MAX: usize = 10_000;
 
 /// The keys of a test, its kind first.
-const KEYS: [&str; 7] = ["event", "test", "like", "fields", "match", "no_match", "output"];
+const KEYS: [&str; 8] = ["event", "test", "like", "record", "fields", "match", "no_match", "output"];
 
 /// Stands for all other rules.
 const OTHERS: &str = "*";
@@ -101,16 +104,23 @@ impl Reader {
         Ok(())
     }
 
-    fn event(&self, item: &Item<'_>) -> Result<FieldMap, Problem> {
-        let mut event = match item.scalar("like")? {
-            Some(like) => self.events.get(&**like).cloned().ok_or_else(|| {
+    /// What the item starts from.
+    fn base(&self, item: &Item<'_>) -> Result<FieldMap, Problem> {
+        match (item.scalar("like")?, item.get("record")) {
+            (Some(like), None) => self.events.get(&**like).cloned().ok_or_else(|| {
                 Problem::at(
                     like.mark(),
                     format!("no event or test before this one is called `{}`", like.escape_debug()),
                 )
-            })?,
-            None => FieldMap::default(),
-        };
+            }),
+            (None, Some(record)) => recorded(record),
+            (None, None) => Ok(FieldMap::default()),
+            (Some(like), Some(_)) => Err(Problem::at(like.mark(), "an event starts from `like` or `record`, not both")),
+        }
+    }
+
+    fn event(&self, item: &Item<'_>) -> Result<FieldMap, Problem> {
+        let mut event = self.base(item)?;
         match item.get("fields") {
             Some(Node::Mapping(fields, _)) => {
                 for (name, value) in fields {
@@ -197,6 +207,26 @@ impl<'a> Item<'a> {
         let Some(node) = self.get(key).filter(|node| !node.is_null()) else { return Ok(None) };
         node.scalar().map(Some).ok_or_else(|| Problem::at(node.mark(), format!("expected a text after `{key}`")))
     }
+}
+
+/// The event that `record: { file: events.ndjson, num: 3 }` names. The file lies beside the tests.
+fn recorded(node: &Node) -> Result<FieldMap, Problem> {
+    let refused = |message: String| Problem::at(node.mark(), message);
+    let expected = || refused("expected `{ file: events.ndjson, num: 3 }`".to_owned());
+    let Node::Mapping(keys, mark) = node else { return Err(expected()) };
+    let scalar = |wanted: &str| keys.iter().find(|(key, _)| &**key == wanted).and_then(|(_, value)| value.scalar());
+    let num = scalar("num").and_then(|num| num.parse::<i64>().ok());
+    let (Some(name), Some(num), 2) = (scalar("file"), num, keys.len()) else { return Err(expected()) };
+    let file = mark.source().file().with_file_name(&**name);
+    let input = File::open(&file).map_err(|error| refused(format!("cannot read {}: {error}", file.display())))?;
+    let shown = file.display().to_string();
+    let mut events = Events::new(BufReader::new(input), &shown);
+    while let Some((found, event)) = events.next().map_err(|error| refused(format!("{error:#}")))? {
+        if found == num {
+            return Ok(event);
+        }
+    }
+    Err(refused(format!("{shown} holds no event with the num {num}")))
 }
 
 /// Names of rules: a sequence, or one alone.

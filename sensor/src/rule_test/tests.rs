@@ -125,6 +125,33 @@ fn an_output_that_differs_is_shown_beside_the_expected_one() {
 }
 
 #[test]
+fn an_event_may_be_a_recorded_one() {
+    let test = "
+- test: t
+  record: { file: recorded.ndjson, num: 2 }
+  fields: { fd.name: /etc/shadow }
+  match: [Secret read]
+";
+    let folder = folder(test);
+    let recorded = r#"{"num":1,"fields":{}}
+{"num":2,"fields":{"evt.type":"openat","evt.is_open_read":true,"fd.name":"/tmp/x","proc.name":"cat","unknown":1}}
+"#;
+    fs::write(folder.path().join("tests/recorded.ndjson"), recorded).unwrap();
+    let rules = crate::rules::load(&[folder.path().to_owned()], &SensorCatalog).unwrap();
+    let suite = load(folder.path()).unwrap();
+    assert_eq!(suite.run(&rules)[0].failures, []);
+}
+
+#[test]
+fn a_record_that_is_not_there_is_told() {
+    refused("- test: t\n  record: { file: no.ndjson, num: 1 }\n  match: R\n", "2:11", "no.ndjson: No such file");
+    refused("- test: t\n  record: { file: all.yaml, num: 1 }\n  match: R\n", "2:11", "all.yaml:1: not an event");
+    refused("- test: t\n  record: { file: x }\n  match: R\n", "2:11", "expected `{ file: events.ndjson, num: 3 }`");
+    refused("- test: t\n  record: x\n  match: R\n", "2:11", "expected `{ file: events.ndjson, num: 3 }`");
+    refused("- test: t\n  like: x\n  record: { file: x, num: 1 }\n  match: R\n", "2:9", "`like` or `record`, not both");
+}
+
+#[test]
 fn a_test_that_cannot_be_used_is_told_with_its_place() {
     refused("- test: t\n  fields: { evt.type: openat }\n", "1:9", "expects nothing");
     refused("- test: t\n  match: [R]\n  lik: x\n", "3:3", "unknown key `lik`, expected one of event, test, like");
