@@ -8,8 +8,11 @@
 //! 1. [`kernel`] loads and attaches the programs; [`ring`] reads their records.
 //! 2. [`enrich`] keeps what records leave behind: processes and their ancestors, containers, users.
 //! 3. [`event`] is a record together with that; [`fields`] are its values by name.
-//! 4. [`detect`] finds the first of the [`rules`] whose condition holds.
+//! 4. [`detect`] finds the first of the [`rules`] whose condition holds, or all of them.
 //! 5. [`output`] fills the rule's output in; [`emit`] hands the alert over.
+//!
+//! Rules are tried without a kernel, too: a [`field_map`] is an event written down; [`eval`] asks conditions about such
+//! events, [`rule_test`] runs the unit tests of rules.
 //!
 //! [`watch`] is the one thread that does 1 to 5, [`run`] starts and stops it, [`config`] says how, [`metrics`] counts, and
 //! [`doctor`] tells what a machine lacks.

@@ -38,6 +38,18 @@ fn an_unknown_output_is_bad_usage_and_names_the_known_ones() {
 }
 
 #[test]
+fn a_flag_with_a_value_that_is_none_is_bad_usage_and_names_the_known_ones() {
+    for (flag, value, message) in [
+        ("--rule-matching", "some", "unknown rule matching `some`, expected first or all"),
+        ("--priority", "loud", "unknown priority `loud`, expected one of emergency, alert, critical"),
+    ] {
+        let output = sensor(&["run", flag, value]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(message), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_misspelt_key_is_bad_configuration_and_names_the_known_ones() {
     let folder = Folder::new();
     let file = folder.file("sensor.toml", "outptu = \"stdout\"\n");
