@@ -86,10 +86,9 @@ fn macro_json(found: &Macro, set: &RuleSet) -> Value {
 
 fn list_json(list: &List, set: &RuleSet) -> Value {
     let compiled = set.scope.list(&list.name).unwrap_or_default();
-    let (items, lists): (Vec<_>, Vec<_>) = list.items.iter().partition(|item| {
-        let plain = item.trim_matches(['"', '\'']);
-        compiled.contains(&plain) || compiled.contains(&item.as_str())
-    });
+    // A name of a list that is defined later is a value as any other.
+    let is_list = |item: &&String| set.scope.list(item).is_some() && !compiled.contains(&item.as_str());
+    let (lists, items): (Vec<_>, Vec<_>) = list.items.iter().partition(is_list);
     json!({
         "info": { "name": list.name, "items": items },
         "details": { "used": list.used, "lists": sorted(lists.into_iter()), "items_compiled": compiled, "plugins": [] },

@@ -3,12 +3,18 @@
 //! Falco expands them as text, before the condition is parsed, so that a value may be quoted or name a list. So do we; the
 //! text knows where each value was written.
 
+mod expand;
+
 use tercel_filter::{Catalog, Filter, Scope};
 
 use super::keys::{Keys, Reported, shape};
 use super::problem::{Code, Context, Problems, quoted};
-use super::text::{Scalar, Text};
+use super::text::Scalar;
 use super::yaml::Node;
+pub(super) use expand::expand;
+
+/// Exceptions of one rule.
+const EXCEPTIONS_MAX: usize = 1_000;
 
 /// The operators that compare with one value.
 const VALUE_OPERATORS: [&str; 16] = [
@@ -130,6 +136,11 @@ pub(super) fn read(item: &Keys, mode: Mode, problems: &mut Problems) -> Result<V
         }
         _ => return Ok(Vec::new()),
     };
+    if elements.len() > EXCEPTIONS_MAX {
+        let message = format!("{} exceptions, at most {EXCEPTIONS_MAX} are read", elements.len());
+        problems.report(Code::Validate, &item.context, message);
+        return Err(Reported);
+    }
     let mut written: Vec<Written> = Vec::with_capacity(elements.len());
     let mut result = Ok(());
     for element in elements {
@@ -225,9 +236,11 @@ impl Written {
         catalog: Option<&dyn Catalog>,
         problems: &mut Problems,
     ) -> Result<(), Reported> {
+        let count = exceptions.len();
         let earlier = exceptions.iter_mut().find(|exception| *exception.name == *self.name);
         let message = match &earlier {
             None if self.fields.is_none() => "there is no earlier exception of this name, and a new one needs `fields`",
+            None if count == EXCEPTIONS_MAX => "the rule has as many exceptions as are read",
             None if self.values.is_empty() => {
                 "there is no earlier exception of this name, and a new one needs `values`"
             }
@@ -302,152 +315,4 @@ fn check_fields(comparisons: &Comparisons, catalog: &dyn Catalog) -> Result<(), 
             .map_err(|error| format!("{} is no field: {error}", quoted(&comparison.field)))?;
     }
     Ok(())
-}
-
-/// The condition with its exceptions: `(condition) and not (…) and not (…)`.
-pub(super) fn expand(condition: &Text, exceptions: &[Exception], problems: &mut Problems) -> Result<Text, Reported> {
-    if !exceptions.iter().any(Exception::has_values) {
-        return Ok(condition.clone());
-    }
-    let mut text = condition.in_parentheses();
-    for exception in exceptions.iter().filter(|exception| exception.has_values()) {
-        text.push_words(" and not (");
-        match &exception.comparisons {
-            Comparisons::One(comparison) => push_list(&mut text, exception, comparison, problems)?,
-            Comparisons::Row(comparisons) => push_rows(&mut text, exception, comparisons, problems)?,
-        }
-        text.push_words(")");
-    }
-    Ok(text)
-}
-
-fn push_comparison(text: &mut Text, comparison: &Comparison, absent: &str) {
-    text.push(&comparison.field);
-    text.push_words(" ");
-    match &comparison.operator {
-        Some(operator) => text.push(operator),
-        None => text.push_words(absent),
-    }
-    text.push_words(" ");
-}
-
-fn push_list(
-    text: &mut Text,
-    exception: &Exception,
-    comparison: &Comparison,
-    problems: &mut Problems,
-) -> Result<(), Reported> {
-    push_comparison(text, comparison, "in");
-    push_items(text, exception, &exception.values, problems)
-}
-
-fn push_rows(
-    text: &mut Text,
-    exception: &Exception,
-    comparisons: &[Comparison],
-    problems: &mut Problems,
-) -> Result<(), Reported> {
-    for (index, row) in exception.values.iter().enumerate() {
-        let values = match row {
-            Node::Sequence(values, _) if values.len() == comparisons.len() => values,
-            other => {
-                let fields = comparisons.len();
-                let message =
-                    format!("expected a row of {fields} values, one for each of `fields`, found {}", size(other));
-                return Err(refuse(exception, other, message, problems));
-            }
-        };
-        text.push_words(if index == 0 { "(" } else { " or (" });
-        for (index, (comparison, value)) in comparisons.iter().zip(values).enumerate() {
-            text.push_words(if index == 0 { "" } else { " and " });
-            push_comparison(text, comparison, "=");
-            push_value(text, exception, comparison, value, problems)?;
-        }
-        text.push_words(")");
-    }
-    Ok(())
-}
-
-fn push_value(
-    text: &mut Text,
-    exception: &Exception,
-    comparison: &Comparison,
-    value: &Node,
-    problems: &mut Problems,
-) -> Result<(), Reported> {
-    match value {
-        Node::Sequence(values, _) => push_items(text, exception, values, problems)?,
-        // What begins with a parenthesis is a list that was written as text.
-        Node::Scalar(scalar) if takes_list(comparison.operator("=")) && !scalar.starts_with('(') => {
-            text.push_words("(");
-            push_scalar(text, exception, value, Scalar::push_as_is, problems)?;
-            text.push_words(")");
-        }
-        Node::Scalar(_) if takes_list(comparison.operator("=")) => {
-            push_scalar(text, exception, value, Scalar::push_as_is, problems)?;
-        }
-        _ => push_scalar(text, exception, value, Scalar::push_quoted, problems)?,
-    }
-    Ok(())
-}
-
-/// `(a, b, "two words")`.
-fn push_items(
-    text: &mut Text,
-    exception: &Exception,
-    values: &[Node],
-    problems: &mut Problems,
-) -> Result<(), Reported> {
-    text.push_words("(");
-    for (index, value) in values.iter().enumerate() {
-        text.push_words(if index == 0 { "" } else { ", " });
-        push_scalar(text, exception, value, Scalar::push_quoted, problems)?;
-    }
-    text.push_words(")");
-    Ok(())
-}
-
-fn push_scalar(
-    text: &mut Text,
-    exception: &Exception,
-    value: &Node,
-    push: fn(&Scalar, &mut Text),
-    problems: &mut Problems,
-) -> Result<(), Reported> {
-    match value.scalar() {
-        Some(scalar) if !scalar.is_empty() => {
-            push(scalar, text);
-            Ok(())
-        }
-        _ => {
-            let message = format!("expected a text among the values, found {}", shape(value));
-            Err(refuse(exception, value, message, problems))
-        }
-    }
-}
-
-impl Scalar {
-    fn push_as_is(&self, text: &mut Text) {
-        text.push(self);
-    }
-
-    /// In quotes where it has a blank and none of its own.
-    fn push_quoted(&self, text: &mut Text) {
-        let quote = if self.contains(' ') && !self.starts_with(['"', '\'']) { "\"" } else { "" };
-        text.push_words(quote);
-        text.push(self);
-        text.push_words(quote);
-    }
-}
-
-fn refuse(exception: &Exception, value: &Node, message: String, problems: &mut Problems) -> Reported {
-    problems.report(Code::Validate, &exception.context.within("exception value", "", value.mark()), message);
-    Reported
-}
-
-fn size(node: &Node) -> String {
-    match node {
-        Node::Sequence(elements, _) => elements.len().to_string(),
-        other => shape(other).to_owned(),
-    }
 }

@@ -12,7 +12,7 @@ use super::text::Text;
 /// Errors, and as many warnings, that are kept for one file. What goes beyond is counted.
 const PROBLEMS_PER_FILE_MAX: usize = 200;
 
-/// Bytes of a name that a problem repeats.
+/// Characters of a name that a problem repeats.
 const NAME_CHARS_MAX: usize = 80;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -158,9 +158,14 @@ impl fmt::Display for Problem {
 
 /// A name as problems show it: in backquotes, escaped and cut.
 pub(super) fn quoted(name: &str) -> String {
-    let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
-    let cut = if shown.len() < name.len() { "…" } else { "" };
-    format!("`{}{cut}`", shown.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\""))
+    let mut shown = String::from("`");
+    for character in name.chars().take(NAME_CHARS_MAX) {
+        match character {
+            '\'' | '"' => shown.push(character),
+            other => shown.extend(other.escape_debug()),
+        }
+    }
+    shown + if name.chars().nth(NAME_CHARS_MAX).is_some() { "…`" } else { "`" }
 }
 
 /// What the outermost location is called.

@@ -15,6 +15,9 @@ pub(super) const ENGINE: Version = Version { major: 0, minor: 63, patch: 0 };
 pub(super) const PLUGINS: [(&str, Version); 2] =
     [("container", Version { major: 0, minor: 7, patch: 1 }), ("k8smeta", Version { major: 0, minor: 4, patch: 1 })];
 
+/// Alternatives to one plugin.
+const ALTERNATIVES_MAX: usize = 100;
+
 /// Prints as `major.minor.patch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Version {
@@ -109,7 +112,7 @@ fn entry(
     let mut alternatives = vec![plugin(&keys, problems)?];
     match keys.get("alternatives") {
         None => {}
-        Some(Node::Sequence(elements, _)) => {
+        Some(Node::Sequence(elements, _)) if elements.len() <= ALTERNATIVES_MAX => {
             for element in elements {
                 let item_type = "required plugin versions alternative";
                 let keys = plugin_keys(element, &keys.context, item_type, &["name", "version"], problems)?;
@@ -123,7 +126,10 @@ fn entry(
             }
         }
         Some(other) => {
-            let message = format!("expected a sequence after `alternatives`, found {}", shape(other));
+            let message = format!(
+                "expected a sequence of at most {ALTERNATIVES_MAX} after `alternatives`, found {}",
+                shape(other)
+            );
             return Err(keys.invalid_value("alternatives", other, message, problems));
         }
     }

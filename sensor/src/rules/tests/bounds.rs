@@ -168,66 +168,113 @@ fn a_long_cycle_of_macros_is_refused() {
     );
 }
 
+#[test]
+fn exceptions_and_alternatives_are_bounded() {
+    let exceptions = "  - {name: e, fields: proc.name, values: [x]}\n".repeat(1_001);
+    check_refused(
+        rule("proc.pid = 1", &format!("  exceptions:\n{exceptions}")).as_bytes(),
+        "a.yaml:1:3: error LOAD_ERR_VALIDATE: rule `r`: 1001 exceptions, at most 1000 are read",
+    );
+    let append = |name: usize| {
+        format!(
+            "- rule: r\n  exceptions: [{{name: e{name}, fields: proc.name, values: [x]}}]\n  override: {{exceptions: append}}\n"
+        )
+    };
+    check_refused(
+        (rule("proc.pid = 1", "") + &(0..1_001).map(append).collect::<String>()).as_bytes(),
+        "a.yaml:3008:16: error LOAD_ERR_VALIDATE: rule `r`: the rule has as many exceptions as are read",
+    );
+    let alternatives = "{name: x, version: 1.0.0},".repeat(101);
+    check_refused(
+        format!("- required_plugin_versions: [{{name: y, version: 1.0.0, alternatives: [{alternatives}]}}]\n")
+            .as_bytes(),
+        "a.yaml:1:70: error LOAD_ERR_YAML_VALIDATE: expected a sequence of at most 100 after `alternatives`",
+    );
+}
+
+/// Words that rule files are made of.
+const WORDS: [&str; 46] = [
+    "- rule: ",
+    "- macro: ",
+    "- list: ",
+    "r",
+    "m",
+    "\n  condition: ",
+    "\n  items: ",
+    "\n  desc: d",
+    "\n  output: ",
+    "\n  priority: info",
+    "\n  append: true",
+    "\n  override:",
+    "\n    condition: append",
+    "\n  exceptions:",
+    "\n  - name: e",
+    "\n    fields: ",
+    "\n    comps: ",
+    "\n    values: ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    "proc.name",
+    " = ",
+    " in (",
+    ")",
+    "m and not ",
+    "%proc.name",
+    "'",
+    "\"",
+    "\n",
+    "- ",
+    ": ",
+    "&a ",
+    "*a",
+    "|",
+    ">-",
+    "~",
+    "é",
+    "\\",
+    "#",
+    "---",
+    "\r",
+    "\n  enabled: false",
+    "\n  tags: ",
+];
+
+/// Whole items, which define, extend and break one another.
+const ITEMS: [&str; 16] = [
+    "- rule: r\n  desc: d\n  output: o %proc.name\n  priority: info\n  condition: m and proc.name in (l)\n",
+    "- rule: r\n  desc: d\n  output: o\n  priority: info\n  condition: >\n    evt.type = open\n    and not m\n  exceptions:\n  - {name: e, fields: [proc.name, fd.name], comps: [=, in], values: [[a, [b, c d]], ['\"x\"', l]]}\n",
+    "- rule: r\n  condition: and n\n  override: {condition: append}\n",
+    "- rule: r\n  condition: or (proc.pid = 1\n  append: true\n",
+    "- rule: r\n  condition: and proc.pid = 2)\n  output: \"%evt.type\\t%\"\n  override: {condition: append, output: replace}\n",
+    "- rule: r\n  exceptions: [{name: e, values: [[a, b], c]}, {name: f, fields: proc.name, values: [a b, l]}]\n  override: {exceptions: append}\n",
+    "- rule: r\n  enabled: false\n",
+    "- macro: m\n  condition: n or proc.name = é\n",
+    "- macro: n\n  condition: m\n",
+    "- macro: n\n  condition: (proc.aname[2] startswith anyof (l))\n",
+    "- macro: m\n  condition: and\n  override: {condition: append}\n",
+    "- list: l\n  items: [k, a, 'b c', '\"d e\"']\n",
+    "- list: k\n  items: &a [l]\n",
+    "- list: l\n  items: *a\n  override: {items: append}\n",
+    "---\n- required_engine_version: 0.57.0\n",
+    "- required_plugin_versions: [{name: container, version: 0.4.0}]\n",
+];
+
 /// Bytes that have something of rule files.
 fn rule_file() -> impl Strategy<Value = Vec<u8>> {
-    let words = [
-        "- rule: ",
-        "- macro: ",
-        "- list: ",
-        "r",
-        "m",
-        "\n  condition: ",
-        "\n  items: ",
-        "\n  desc: d",
-        "\n  output: ",
-        "\n  priority: info",
-        "\n  append: true",
-        "\n  override:",
-        "\n    condition: append",
-        "\n    exceptions: replace",
-        "\n  exceptions:",
-        "\n  - name: e",
-        "\n    fields: ",
-        "\n    comps: ",
-        "\n    values: ",
-        "[",
-        "]",
-        "{",
-        "}",
-        ", ",
-        "proc.name",
-        " = ",
-        " in (",
-        ")",
-        "m and not ",
-        "%proc.name",
-        "%",
-        "'",
-        "\"",
-        "\n",
-        "  ",
-        "- ",
-        ": ",
-        "&a ",
-        "*a",
-        "|",
-        ">-",
-        "~",
-        "é",
-        "\\",
-        "#",
-        "---",
-        "?",
-        "!!str ",
-        "\r",
-        "\t",
-        "- required_engine_version: ",
-        "- required_plugin_versions: ",
-        "\n  enabled: false",
-        "\n  tags: ",
+    let part = prop_oneof![
+        8 => prop::sample::select(ITEMS.to_vec()).prop_map(|item| item.as_bytes().to_vec()),
+        1 => prop::sample::select(WORDS.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 1..4),
     ];
-    let word = prop_oneof![8 => prop::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec()), 1 => prop::collection::vec(any::<u8>(), 1..4)];
-    prop::collection::vec(word, 0..60).prop_map(|words| words.concat())
+    // Few of the broken parts, so that most files get past the parser.
+    let items = prop::collection::vec(prop::sample::select(ITEMS.to_vec()), 0..12);
+    prop_oneof![
+        items.prop_map(|items| items.concat().into_bytes()),
+        prop::collection::vec(part, 0..30).prop_map(|parts| parts.concat()),
+    ]
 }
 
 proptest! {
