@@ -98,6 +98,7 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
     Trigger::new("Program run through the dynamic loader", "Warning", "ld-x.so", |_| {
         copied(tempfile::tempdir_in("/tmp").unwrap(), "ld-x.so", &["/tmp/x"])
     }),
+    Trigger::new("Library forced into a program", "Warning", "sh", |_| shell(": LD_PRELOAD=/tmp/x.so")),
     Trigger::new("File made unchangeable", "Notice", "chattr", |stage| stage.named("chattr", &["+i", "/nonexistent"])),
     // Discovery.
     Trigger::new("Weakness scanner started", "Warning", "pspy64", |stage| stage.named("pspy64", &[])),
@@ -202,7 +203,6 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
     }),
     Trigger::new("Memory of another process written", "Warning", "sh", |_| shell(": >> /proc/$$/mem")),
     // Whatever it is for.
-    Trigger::new("Library forced into a program", "Warning", "sh", |_| shell(": LD_PRELOAD=/tmp/x.so")),
     Trigger::new("System program written", "Warning", "sh", |_| over("/usr/sbin", "/usr/sbin/x")).file("/usr/sbin/x"),
     Trigger::new("System library written", "Warning", "sh", |_| over("/etc", "/etc/ld.so.conf.d/x.conf"))
         .file("/etc/ld.so.conf.d/x.conf"),
