@@ -4,6 +4,7 @@
 
 mod docs;
 mod ebpf;
+mod fuzz;
 mod install;
 mod lanes;
 mod manifests;
@@ -40,6 +41,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run a coverage-guided fuzz target (needs a C++ compiler)
+    Fuzz(fuzz::Options),
     /// Build the kernel object into sensor/bpf (installs the BPF toolchain where it is missing)
     Ebpf {
         /// Build it aside and compare it with the committed one
@@ -65,6 +68,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Ci => return Ok(test::ci()),
         Task::Docs => docs::write()?,
         Task::Bench { arguments } => bench(arguments)?,
+        Task::Fuzz(options) => fuzz::run(options)?,
         Task::Ebpf { check: false } => ebpf::build()?,
         Task::Ebpf { check: true } => match ebpf::check()? {
             ebpf::Checked::Same => step::note("the committed object is what the sources build to"),
