@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -72,14 +73,17 @@ fn take_records(wanted: usize) -> anyhow::Result<(Vec<Vec<u8>>, State)> {
     kernel.set_interest(&event::interest(EventType::REPORTED))?;
     let mut state = State::new(Path::new("/etc/passwd"), Path::new("/etc/group"));
     state.seed();
+    // A file of its own: the text would stand in the command lines of all that it starts.
+    let mut script = tempfile::NamedTempFile::new()?;
+    script.write_all(WORKLOAD.as_bytes())?;
     let mut taken = Vec::with_capacity(wanted);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while taken.len() < wanted {
         if Instant::now() > deadline {
             bail!("only {} of {wanted} records in a minute", taken.len());
         }
         let mut child =
-            Command::new("sh").args(["-c", WORKLOAD]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+            Command::new("sh").arg(script.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         loop {
             let drained = ring.drain(usize::MAX, |record| {
                 if EventType::of(&record) != Some(EventType::PROCEXIT) {

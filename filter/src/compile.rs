@@ -89,7 +89,8 @@ impl Compiler<'_> {
         };
         let Typed { source, counts_from_one, .. } = left;
         let never = counts_from_one && test.is_equal_to_zero();
-        Ok(Node::Check(Arc::new(Check { source, mode, test, never })))
+        let key = check.to_string().into();
+        Ok(Node::Check(Arc::new(Check { source, mode, test, never, key })))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod compare;
 mod dynamic;
+mod set;
 mod text;
 mod transform;
 
@@ -13,6 +14,8 @@ use ipnet::IpNet;
 use rustc_hash::FxHashSet;
 
 pub(crate) use compare::Comparison;
+pub use set::FilterSet;
+
 pub(crate) use dynamic::{DynamicSet, DynamicTest, Number};
 pub(crate) use text::{Affixes, Alternatives, TextTest};
 pub(crate) use transform::{Apply, FieldRef, LIST_MAX, Made, Source, Term};
@@ -38,6 +41,8 @@ pub(crate) enum Node {
     Not(Box<Node>),
     /// Shared by the conditions that [`Filter::given`] makes of one.
     Check(Arc<Check>),
+    /// Only in a [`FilterSet`]: asked once for all conditions, the answer kept under this number.
+    Once(usize, Box<Node>),
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +52,8 @@ pub(crate) struct Check {
     pub(crate) test: Test,
     /// No event there is can pass; see [`crate::Field::counts_from_one`].
     pub(crate) never: bool,
+    /// The comparison as text: equal for comparisons that are the same.
+    pub(crate) key: Arc<str>,
 }
 
 /// Of which of a field's values the test is asked.
@@ -204,6 +211,7 @@ impl Node {
                 _ if check.never => Known::Is(false),
                 _ => Known::If(self.clone()),
             },
+            Self::Once(_, node) => node.given(field, value),
         }
     }
 
@@ -233,6 +241,11 @@ impl Node {
             Self::Any(nodes) => nodes.iter().any(|node| node.holds(fields, scratch)),
             Self::Not(node) => !node.holds(fields, scratch),
             Self::Check(check) => check.holds(fields, scratch),
+            Self::Once(place, node) => scratch.answer(*place).unwrap_or_else(|| {
+                let answer = node.holds(fields, scratch);
+                scratch.keep_answer(*place, answer);
+                answer
+            }),
         }
     }
 
@@ -244,6 +257,7 @@ impl Node {
             Self::Any(nodes) => nodes.iter().fold(always(), |all, node| all.and(&node.possible(field).not())).not(),
             Self::Not(node) => node.possible(field).not(),
             Self::Check(check) => check.possible(field),
+            Self::Once(_, node) => node.possible(field),
         }
     }
 }

@@ -65,7 +65,7 @@ pub use catalog::{Argument, Catalog, Field, FieldId, Fields, Kind, Value, Values
 pub use compile::{Warning, WarningKind};
 pub use enum_set::EnumSet;
 pub use error::{Error, ErrorKind, caret, position};
-pub use eval::Filter;
+pub use eval::{Filter, FilterSet};
 pub use extract::Extractor;
 pub use parser::parse;
 pub use scope::Scope;

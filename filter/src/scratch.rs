@@ -21,6 +21,8 @@ const NUMBER_BYTES_MAX: usize = 20;
 pub struct Scratch {
     rooms: Vec<Room>,
     utf8: String,
+    /// Of a [`crate::FilterSet`], for the values that are being asked about.
+    answers: Vec<Option<bool>>,
     overflows: u64,
 }
 
@@ -45,6 +47,22 @@ impl Scratch {
     /// How many values were larger than [`SCRATCH_BYTES_MAX`] and so counted as missing.
     pub fn overflows(&self) -> u64 {
         self.overflows
+    }
+
+    /// Forgets the answers about other values, and makes place for so many.
+    pub(crate) fn begin_answers(&mut self, places: usize) {
+        self.answers.clear();
+        self.answers.resize(places, None);
+    }
+
+    pub(crate) fn answer(&self, place: usize) -> Option<bool> {
+        self.answers.get(place).copied().flatten()
+    }
+
+    pub(crate) fn keep_answer(&mut self, place: usize, answer: bool) {
+        if let Some(kept) = self.answers.get_mut(place) {
+            *kept = Some(answer);
+        }
     }
 
     /// An empty room, to be given back.

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use tercel_alert::Priority;
-use tercel_filter::{Filter, Scratch};
+use tercel_filter::{Filter, FilterSet, Scratch};
 
 use crate::event::{Event, EventType};
 use crate::fields::event_type_field;
@@ -46,13 +46,22 @@ impl FromStr for Matching {
     }
 }
 
-/// A rule for events of one type.
-#[derive(Debug)]
-struct Candidate {
-    /// Index into the detector's rules.
-    rule: usize,
-    /// The rule's condition without what the type decides.
-    filter: Arc<Filter>,
+/// The rules that events of one type could match, in order.
+#[derive(Debug, Default)]
+struct Candidates {
+    /// Indices into the detector's rules.
+    rules: Vec<usize>,
+    /// Their conditions, without what the type decides.
+    filters: FilterSet,
+}
+
+impl Candidates {
+    fn new(event_type: EventType, filters: &[Filter]) -> Self {
+        let given = |filter: &Filter| filter.given(event_type_field(), event_type.0);
+        let (rules, filters): (Vec<_>, Vec<_>) =
+            filters.iter().enumerate().filter_map(|(rule, filter)| Some((rule, given(filter)?))).unzip();
+        Self { rules, filters: FilterSet::new(&filters) }
+    }
 }
 
 /// The rules in force, by event type.
@@ -60,7 +69,7 @@ struct Candidate {
 pub struct Detector {
     rules: Vec<Rule>,
     /// By event type: what could match, in the order of the rules.
-    by_type: Vec<Vec<Candidate>>,
+    by_type: Vec<Candidates>,
     matching: Matching,
 }
 
@@ -80,43 +89,27 @@ impl Detector {
     ///
     /// Every output that cannot be compiled.
     pub fn appending(set: RuleSet, appends: &[Append]) -> Result<Self, Vec<Problem>> {
-        let by_type = EventType::all().map(|_| Vec::new()).collect();
-        let mut detector = Self { rules: Vec::new(), by_type, matching: Matching::First };
+        let (mut rules, mut filters) = (Vec::new(), Vec::new());
         let mut problems = Vec::new();
         for rule in set.rules {
             let appendix = Append::for_rule(appends, &rule.name, &rule.source, &rule.tags);
             match Template::compile_with(&rule.output, &appendix) {
                 Ok(_) if !rule.enabled => {}
-                Ok(output) => detector.add(
-                    Rule { name: rule.name.into(), priority: rule.priority, tags: rule.tags, output },
-                    rule.filter,
-                ),
+                Ok(output) => {
+                    rules.push(Rule { name: rule.name.into(), priority: rule.priority, tags: rule.tags, output });
+                    filters.push(rule.filter);
+                }
                 Err(error) => problems.push(rule.output_problem(error.offset..error.offset + 1, error.to_string())),
             }
         }
-        if problems.is_empty() { Ok(detector) } else { Err(problems) }
+        let by_type = EventType::all().map(|event_type| Candidates::new(event_type, &filters)).collect();
+        if problems.is_empty() { Ok(Self { rules, by_type, matching: Matching::First }) } else { Err(problems) }
     }
 
     /// The first match only unless this is called.
     #[must_use]
     pub fn matching(self, matching: Matching) -> Self {
         Self { matching, ..self }
-    }
-
-    fn add(&mut self, rule: Rule, filter: Filter) {
-        let possible = filter.possible_enum_values(event_type_field());
-        let whole = Arc::new(filter);
-        for event_type in EventType::all().filter(|event_type| possible.contains(event_type.0)) {
-            // What holds for every type has nothing to leave out.
-            let filter = if possible.is_all() {
-                Some(Arc::clone(&whole))
-            } else {
-                whole.given(event_type_field(), event_type.0).map(Arc::new)
-            };
-            let rule = self.rules.len();
-            self.by_type[usize::from(event_type.0)].extend(filter.map(|filter| Candidate { rule, filter }));
-        }
-        self.rules.push(rule);
     }
 
     pub fn len(&self) -> usize {
@@ -129,24 +122,24 @@ impl Detector {
 
     /// The event types that some rule can match: what the kernel side need report, beside the lives of processes.
     pub fn event_types(&self) -> impl Iterator<Item = EventType> {
-        EventType::all().filter(|event_type| !self.by_type[usize::from(event_type.0)].is_empty())
+        EventType::all().filter(|event_type| !self.by_type[usize::from(event_type.0)].rules.is_empty())
     }
 
     /// The rules that can never match, since no event of the types that they ask for is reported.
     pub fn unreported(&self) -> impl Iterator<Item = &Rule> {
         let mut can_match = vec![false; self.rules.len()];
         for event_type in EventType::REPORTED {
-            self.by_type[usize::from(event_type.0)].iter().for_each(|candidate| can_match[candidate.rule] = true);
+            self.by_type[usize::from(event_type.0)].rules.iter().for_each(|rule| can_match[*rule] = true);
         }
         self.rules.iter().zip(can_match).filter_map(|(rule, can_match)| (!can_match).then_some(rule))
     }
 
     /// The rules that match, in order: at most one where the first is the one.
     pub fn matches<'d>(&'d self, event: &Event<'_>, scratch: &mut Scratch) -> impl Iterator<Item = &'d Rule> {
-        let candidates = self.by_type.get(usize::from(event.event_type.0)).map_or(&[][..], Vec::as_slice);
-        let matches = candidates.iter().filter(|candidate| candidate.filter.matches(event, scratch));
+        let candidates = &self.by_type[usize::from(event.event_type.0)];
         let at_most = if self.matching == Matching::First { 1 } else { usize::MAX };
-        matches.map(|candidate| &self.rules[candidate.rule]).take(at_most)
+        let found = candidates.filters.matches(event, scratch).take(at_most);
+        found.filter_map(|place| self.rules.get(*candidates.rules.get(place)?))
     }
 }
 

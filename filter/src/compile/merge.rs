@@ -104,6 +104,7 @@ fn group(nodes: Vec<Node>, key: impl Fn(&Node) -> Option<Key>, join: impl Fn(Vec
 fn enums(nodes: Vec<Node>) -> Vec<Node> {
     let is_enum = |node: &Node| key(node).filter(|(_, test)| matches!(test, Test::Enum(_))).map(|(key, _)| key);
     group(nodes, is_enum, |nodes| {
+        let keys = keys(&nodes);
         let mut nodes = nodes.into_iter();
         let Some(Node::Check(first)) = nodes.next() else { return Vec::new() };
         let mut first = Arc::unwrap_or_clone(first);
@@ -117,6 +118,7 @@ fn enums(nodes: Vec<Node>) -> Vec<Node> {
         if let Test::Enum(set) = first.test {
             first.test = Test::Enum(set.union(&all));
         }
+        first.key = keys.into();
         vec![Node::Check(Arc::new(first))]
     })
 }
@@ -146,6 +148,7 @@ fn alternatives(nodes: Vec<Node>) -> Vec<Node> {
 
 /// One check of the first node's field, with a test made of all.
 fn join(nodes: Vec<Node>, make: impl Fn(Vec<TextTest>) -> TextTest) -> Vec<Node> {
+    let keys = keys(&nodes);
     let mut source = None;
     let mut tests = Vec::with_capacity(nodes.len());
     for node in nodes {
@@ -156,8 +159,23 @@ fn join(nodes: Vec<Node>, make: impl Fn(Vec<TextTest>) -> TextTest) -> Vec<Node>
             tests.push(test);
         }
     }
-    let check = source.map(|(source, mode)| Check { source, mode, test: Test::Text(make(tests)), never: false });
+    let check = source.map(|(source, mode)| Check {
+        source,
+        mode,
+        test: Test::Text(make(tests)),
+        never: false,
+        key: keys.into(),
+    });
     check.into_iter().map(|check| Node::Check(Arc::new(check))).collect()
+}
+
+/// What tells a merged comparison from others: all that went into it.
+fn keys(nodes: &[Node]) -> String {
+    let keys = nodes.iter().filter_map(|node| match node {
+        Node::Check(check) => Some(&*check.key),
+        _ => None,
+    });
+    keys.collect::<Vec<_>>().join("; ")
 }
 
 fn is_positive(test: &TextTest) -> bool {

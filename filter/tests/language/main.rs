@@ -8,3 +8,4 @@ mod errors;
 mod extract;
 mod inference;
 mod sample;
+mod set;
