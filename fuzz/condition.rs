@@ -2,7 +2,6 @@
 //! types allow.
 
 #![no_main]
-#![allow(clippy::unwrap_used, reason = "a panic is a finding")]
 #![allow(dead_code, reason = "the tests' catalog and event have more than is asked for here")]
 
 #[path = "../filter/tests/conformance/event.rs"]

@@ -82,7 +82,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         format!("-timeout={SECONDS_MAX}"),
         format!("-rss_limit_mb={MEMORY_MIB_MAX}"),
         format!("-artifact_prefix={}/{}-", findings.display(), target.name()),
+        format!("-dict={}", package().join(format!("{}.dict", target.name())).display()),
         "-print_final_stats=1".to_owned(),
+        "-print_funcs=0".to_owned(),
         "-verbosity=0".to_owned(),
     ]);
     step::run(fuzzer.arg(corpus).arg(seeds).args(&options.seeds))
@@ -90,12 +92,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// With the tree's versions of every crate, and not with flags of its own for build scripts: hence the triple.
 fn build(folder: &Path, triple: &str) -> Result<()> {
-    let package = step::workspace().join("fuzz");
     let versions = step::workspace().join("Cargo.lock");
-    std::fs::copy(&versions, package.join("Cargo.lock"))
+    std::fs::copy(&versions, package().join("Cargo.lock"))
         .with_context(|| format!("cannot copy {}", versions.display()))?;
     let mut cargo = step::cargo(&["build", "--release", "--target", triple]);
-    step::run(cargo.current_dir(package).env("CARGO_TARGET_DIR", folder).env("RUSTFLAGS", INSTRUMENTED))
+    step::run(cargo.current_dir(package()).env("CARGO_TARGET_DIR", folder).env("RUSTFLAGS", INSTRUMENTED))
+}
+
+fn package() -> PathBuf {
+    step::workspace().join("fuzz")
 }
 
 fn host() -> Result<String> {

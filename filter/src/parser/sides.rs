@@ -12,8 +12,6 @@ impl Cursor<'_> {
     /// A field or a transformer; a macro's name comes as a field.
     pub(super) fn left(&mut self) -> Result<Operand, Error> {
         let before = self.clone();
-        let is_keyword =
-            |operand: &Operand| matches!(operand, Operand::Field(field) if matches!(field.name.as_str(), "and" | "or"));
         match self.try_operand(0)?.filter(|operand| !is_keyword(operand)) {
             Some(operand) => Ok(operand),
             None => Err(before.error(format!("expected a field or a macro, found {}", before.found()))),
@@ -235,6 +233,11 @@ impl Cursor<'_> {
             }
         }
     }
+}
+
+/// No field bears the name of a connective.
+fn is_keyword(operand: &Operand) -> bool {
+    matches!(operand, Operand::Field(field) if ["and", "or", "not"].contains(&field.name.as_str()))
 }
 
 fn no_function(name: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tercel_filter::{CONDITION_BYTES_MAX, DEPTH_MAX, Error, Filter, SCRATCH_BYTES_MAX, Scope, Scratch};
+use tercel_filter::{CONDITION_BYTES_MAX, DEPTH_MAX, Error, Filter, SCRATCH_BYTES_MAX, Scope, Scratch, parse};
 
 use crate::event::Event;
 use crate::falco::Falco;
@@ -57,6 +57,15 @@ fn a_nul_byte_is_refused_wherever_it_stands() {
         "proc.env[\0] = x",
     ] {
         assert!(compile(condition).is_err(), "{condition:?}");
+    }
+}
+
+#[test]
+fn a_keyword_is_no_name_of_a_field() {
+    for condition in
+        ["not==cat", "not=cat", "not<3", "not[1]=3", "and=cat", "or>=3", "(not)", "proc.name = cat and not)"]
+    {
+        assert!(parse(condition).is_err(), "{condition:?}");
     }
 }
 
