@@ -30,7 +30,7 @@ const LOADS: usize = 20;
 /// only few may read, so that there is an alert to be written.
 const WORKLOAD: &str = "
     ls -R /usr/share/doc
-    find /etc -type f -exec cat {} +
+    find /usr/share/doc -name copyright -exec head -n 1 {} +
     for name in one two three four five six seven eight; do echo $name | grep -c e | sort; done
     command -v python3 && python3 -c 'import json, http.client, socket; socket.socket(type=socket.SOCK_DGRAM).connect((\"127.0.0.1\", 9))'
     command -v git && git --version
