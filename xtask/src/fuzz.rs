@@ -25,7 +25,7 @@ pub(crate) struct Options {
     /// What to fuzz
     target: Target,
     /// How long, once it is built
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
     /// More inputs to start from: a folder of files
     #[arg(long, value_name = "FOLDER")]
