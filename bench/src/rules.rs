@@ -82,8 +82,7 @@ fn take_records(wanted: usize) -> anyhow::Result<(Vec<Vec<u8>>, State)> {
         if Instant::now() > deadline {
             bail!("only {} of {wanted} records in a minute", taken.len());
         }
-        let mut child =
-            Command::new("sh").arg(script.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut child = Command::new("sh").arg(script.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         loop {
             let drained = ring.drain(usize::MAX, |record| {
                 if EventType::of(&record) != Some(EventType::PROCEXIT) {
