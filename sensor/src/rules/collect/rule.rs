@@ -30,6 +30,8 @@ pub(crate) struct RuleDefinition {
     pub(crate) enabled: bool,
     pub(crate) warn_evttypes: bool,
     pub(crate) skip_if_unknown_filter: bool,
+    /// False: something of it was reported; condition and output are still looked at, to report what is wrong there too.
+    pub(crate) is_sound: bool,
 }
 
 impl RuleDefinition {
@@ -85,22 +87,27 @@ impl Collector<'_> {
         let skip_if_unknown_filter = keys.flag("skip-if-unknown-filter", self.problems);
         let tags = tags(keys, self.problems);
         let written = exceptions::read(keys, Mode::Define, self.problems);
-        check_capture(keys, self.problems)?;
+        let capture = check_capture(keys, self.problems);
         let source = source?.map_or(SYSCALL, |source| source).to_owned();
         let catalog = (source == SYSCALL).then_some(self.catalog);
-        let exceptions = define_all(written?, catalog, self.problems)?;
+        let exceptions = written.and_then(|written| define_all(written, catalog, self.problems));
+        let is_sound = [description.is_ok(), priority.is_ok(), tags.is_ok(), exceptions.is_ok(), enabled.is_ok()]
+            .into_iter()
+            .chain([warn_evttypes.is_ok(), skip_if_unknown_filter.is_ok(), capture.is_ok()])
+            .all(|is_ok| is_ok);
         Ok(RuleDefinition {
             context: keys.context.clone(),
             condition: condition?,
             output: output?,
-            description: description?.trim().to_owned(),
-            priority: priority?,
+            description: description.map(|text| text.trim().to_owned()).unwrap_or_default(),
+            priority: priority.unwrap_or(Priority::Debug),
             source,
-            tags: tags?,
-            exceptions,
-            enabled: enabled?.unwrap_or(true),
-            warn_evttypes: warn_evttypes?.unwrap_or(true),
-            skip_if_unknown_filter: skip_if_unknown_filter?.unwrap_or(false),
+            tags: tags.unwrap_or_default(),
+            exceptions: exceptions.unwrap_or_default(),
+            enabled: enabled.ok().flatten().unwrap_or(true),
+            warn_evttypes: warn_evttypes.ok().flatten().unwrap_or(true),
+            skip_if_unknown_filter: skip_if_unknown_filter.ok().flatten().unwrap_or(false),
+            is_sound,
         })
     }
 

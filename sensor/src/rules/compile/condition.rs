@@ -117,7 +117,7 @@ impl<'a> Compiler<'a> {
             operators: exception.operators().map(str::to_owned).collect(),
             has_values: exception.has_values(),
         });
-        is_output_good.then(|| Rule {
+        (is_output_good && definition.is_sound).then(|| Rule {
             name,
             exceptions: exceptions.collect(),
             place: definition.context.place(),

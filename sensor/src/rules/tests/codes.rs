@@ -22,6 +22,16 @@ const TABLE: &[(&str, &[&str])] = &[
         "- plugin: x\n",
         &["a.yaml:1:3: warning LOAD_UNKNOWN_ITEM: unknown item: none of its keys is one of required_engine"],
     ),
+    // All that is wrong with one rule.
+    (
+        "- rule: r\n  desc: d\n  condition: fd.nam = x\n  output: '%fd.nme'\n  priority: soon\n  enabled: perhaps\n",
+        &[
+            "a.yaml:3:14: error LOAD_ERR_COMPILE_CONDITION: rule `r`: unknown field `fd.nam`",
+            "a.yaml:4:12: error LOAD_ERR_COMPILE_OUTPUT: rule `r`: unknown field `fd.nme`",
+            "a.yaml:5:13: error LOAD_ERR_YAML_VALIDATE: rule `r`: unknown priority `soon`",
+            "a.yaml:6:12: error LOAD_ERR_YAML_VALIDATE: rule `r`: expected true or false after `enabled`",
+        ],
+    ),
     // Requirements.
     ("- required_engine_version: 0.63.0\n- required_engine_version: 26\n- required_engine_version: 63\n", &[]),
     (
