@@ -184,6 +184,14 @@ pub struct Literal {
     pub span: Range<usize>,
 }
 
+/// Bytes of a value that count as much as a part more: a long one is copied wherever its macro is named.
+const BYTES_PER_PART: usize = 64;
+
+/// How many parts a value counts as, against [`crate::NODES_MAX`].
+pub fn weight(text: &str) -> usize {
+    1 + text.len() / BYTES_PER_PART
+}
+
 impl Literal {
     pub fn bytes(&self) -> &[u8] {
         self.raw.as_deref().unwrap_or(self.text.as_bytes())

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 pub use warning::{Warning, WarningKind};
 
+use crate::REGEX_BYTES_MAX;
 use crate::ast::{self, Expr, Operand, Right};
 use crate::catalog::{Catalog, Field, FieldId, Values};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::eval::{Check, Filter, Mode, Node, Source, Test};
 use crate::parser::parse;
 use crate::scope::Scope;
@@ -37,15 +38,16 @@ impl Filter {
     /// type does not take; a field argument too few, too many or wrong.
     pub fn compile(expr: &Expr, scope: &Scope, catalog: &dyn Catalog) -> Result<Self, Error> {
         let expanded = scope.expand_for(expr, catalog)?;
-        let mut compiler = Compiler { catalog, fields: BTreeSet::new(), warnings: Vec::new() };
+        let mut compiler = Compiler::new(catalog);
         let root = compiler.node(&expanded)?;
-        Ok(Self { root, fields: compiler.fields.into_iter().collect(), warnings: compiler.warnings })
+        let Compiler { fields, warnings, regex_bytes, .. } = compiler;
+        Ok(Self { root, fields: fields.into_iter().collect(), warnings, regex_bytes })
     }
 }
 
 /// A field or transformer alone; the field where nothing is put around it.
 pub(crate) fn compile_operand(operand: &Operand, catalog: &dyn Catalog) -> Result<(Source, Option<Field>), Error> {
-    let mut compiler = Compiler { catalog, fields: BTreeSet::new(), warnings: Vec::new() };
+    let mut compiler = Compiler::new(catalog);
     compiler.operand(operand).map(|typed| (typed.source, typed.field))
 }
 
@@ -53,6 +55,13 @@ struct Compiler<'a> {
     catalog: &'a dyn Catalog,
     fields: BTreeSet<(FieldId, Option<Box<str>>)>,
     warnings: Vec<Warning>,
+    regex_bytes: usize,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(catalog: &'a dyn Catalog) -> Self {
+        Self { catalog, fields: BTreeSet::new(), warnings: Vec::new(), regex_bytes: 0 }
+    }
 }
 
 impl Compiler<'_> {
@@ -87,6 +96,14 @@ impl Compiler<'_> {
             _ => literal::test(self.catalog, &left, check, left.values == Values::EitherOf)
                 .map(|(test, negated)| (test, mode(left.values, negated)))?,
         };
+        self.regex_bytes += test.regex_bytes();
+        if self.regex_bytes > REGEX_BYTES_MAX {
+            let message = format!(
+                "with this one the condition's regular expressions take {} bytes, at most {REGEX_BYTES_MAX} are taken",
+                self.regex_bytes
+            );
+            return Err(Error::of(ErrorKind::TooLarge, check.operator_span.clone(), message));
+        }
         let Typed { source, counts_from_one, .. } = left;
         let never = counts_from_one && test.is_equal_to_zero();
         let key = check.to_string().into();

@@ -7,6 +7,9 @@ use crate::ast::Expr;
 /// Characters of a name or value that an error repeats.
 const SHOWN_CHARS_MAX: usize = 60;
 
+/// Names that are looked at for a suggestion.
+const CANDIDATES_MAX: usize = 500;
+
 /// Characters of a line that an error shows before and after the place it points at.
 const CONTEXT_CHARS: usize = 50;
 
@@ -35,6 +38,8 @@ pub enum ErrorKind {
     UnknownMacro,
     /// An operator, a value, an argument that does not fit.
     Type,
+    /// A regular expression that is too large, alone or together with those before it.
+    TooLarge,
 }
 
 impl Error {
@@ -132,8 +137,10 @@ pub(crate) fn shown(text: &str) -> String {
 /// `; did you mean `x`?` where a candidate is close enough, else nothing.
 pub(crate) fn suggestion<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     const CLOSE: f64 = 0.8;
-    let name = name.get(..SHOWN_CHARS_MAX).unwrap_or(name);
+    let name = &name[..name.floor_char_boundary(SHOWN_CHARS_MAX)];
     candidates
+        .take(CANDIDATES_MAX)
+        .filter(|candidate| candidate.len() <= SHOWN_CHARS_MAX)
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
         .filter(|(similarity, _)| *similarity >= CLOSE)
         .max_by(|a, b| a.0.total_cmp(&b.0))

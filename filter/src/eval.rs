@@ -32,6 +32,8 @@ pub struct Filter {
     pub(crate) root: Node,
     pub(crate) fields: Vec<(FieldId, Option<Box<str>>)>,
     pub(crate) warnings: Vec<Warning>,
+    /// Bytes of its regular expressions, at most.
+    pub(crate) regex_bytes: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -149,12 +151,25 @@ impl Filter {
             Known::Is(true) => Node::All(Box::default()),
             Known::If(node) => node,
         };
-        Some(Self { root, fields: self.fields.clone(), warnings: self.warnings.clone() })
+        Some(Self { root, ..self.clone() })
+    }
+
+    /// How each comparison of an enum field falls out for a value: values with the same answers make the same condition of
+    /// [`Filter::given`].
+    pub fn answers_for(&self, field: FieldId, value: u16) -> Vec<bool> {
+        let mut answers = Vec::new();
+        self.root.answers_for(field, value, &mut answers);
+        answers
     }
 
     /// The fields the condition reads, with their arguments; each pair once.
     pub fn fields(&self) -> impl Iterator<Item = (FieldId, Option<&str>)> {
         self.fields.iter().map(|(field, argument)| (*field, argument.as_deref()))
+    }
+
+    /// Bytes that its regular expressions take, at most; a set of filters may be bounded by their sum.
+    pub fn regex_bytes(&self) -> usize {
+        self.regex_bytes
     }
 
     /// What is odd about the condition.
@@ -195,6 +210,23 @@ enum Known {
 }
 
 impl Node {
+    fn answers_for(&self, field: FieldId, value: u16, answers: &mut Vec<bool>) {
+        match self {
+            Self::All(nodes) | Self::Any(nodes) => {
+                for node in nodes {
+                    node.answers_for(field, value, answers);
+                }
+            }
+            Self::Not(node) | Self::Once(_, node) => node.answers_for(field, value, answers),
+            Self::Check(check) => match (&check.test, &check.source) {
+                (Test::Enum(accepted), Source::Field(name)) if name.is(field) && check.mode == Mode::One => {
+                    answers.push(accepted.contains(value));
+                }
+                _ => {}
+            },
+        }
+    }
+
     /// Allocates: done once for each rule and event type.
     fn given(&self, field: FieldId, value: u16) -> Known {
         match self {
@@ -321,6 +353,18 @@ impl Check {
 }
 
 impl Test {
+    pub(crate) fn regex_bytes(&self) -> usize {
+        match self {
+            Self::Text(TextTest::Regex(pattern)) => pattern.bytes,
+            Self::Dynamic(test) => match &**test {
+                DynamicTest::Text(TextTest::Regex(pattern)) => pattern.bytes,
+                _ => 0,
+            },
+            Self::Quantified(_, tests) => tests.iter().map(Self::regex_bytes).sum(),
+            _ => 0,
+        }
+    }
+
     /// Whether it is the comparison `= 0`.
     pub(crate) fn is_equal_to_zero(&self) -> bool {
         match self {

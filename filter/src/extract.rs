@@ -1,12 +1,15 @@
 //! Values outside of conditions: the fields and transformers of an output text.
 
 use crate::ast::Operand;
-use crate::catalog::{Catalog, Field, Fields, Value};
+use crate::catalog::{Argument, Catalog, Field, Fields, Value};
 use crate::compile::compile_operand;
 use crate::error::{Error, ErrorKind, shown, suggestion};
 use crate::eval::{Made, Source};
 use crate::parser::{parse_operand, starts_transformer};
 use crate::scratch::Scratch;
+
+/// Bytes of the longest name that is looked for, an argument behind a dot included.
+const NAME_BYTES_MAX: usize = 256;
 
 /// A field or a transformer, compiled, that gives its value for an event.
 #[derive(Debug, Clone)]
@@ -27,15 +30,15 @@ impl Extractor {
         if starts_transformer(text) {
             return Self::parse(text, catalog);
         }
+        // The longest name that is a field's: a full stop or an `s` may follow it.
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
-        let end = text.find(|c: char| !is_part(c)).unwrap_or(text.len());
-        // With its argument first; then shorter and shorter, as a full stop or an `s` may follow a name.
-        let whole = Self::parse(text, catalog);
-        match whole {
-            Err(error) if error.kind() == ErrorKind::UnknownField || error.kind() == ErrorKind::Syntax => {
-                let shorter = (1..=end).rev().find_map(|length| Self::parse(&text[..length], catalog).ok());
-                shorter.ok_or_else(|| unknown(&text[..end], catalog))
-            }
+        let end = text.find(|c: char| !is_part(c)).unwrap_or(text.len()).min(NAME_BYTES_MAX);
+        let length = (1..=end).rev().find(|length| is_field(&text[..*length], catalog));
+        let length = length.ok_or_else(|| unknown(&text[..end], catalog))?;
+        let with_argument = if text[length..].starts_with('[') { text } else { &text[..length] };
+        match Self::parse(with_argument, catalog) {
+            // What stands in brackets behind a field without an argument is text.
+            Err(error) if error.kind() == ErrorKind::Syntax => Self::parse(&text[..length], catalog),
             other => other,
         }
     }
@@ -92,6 +95,15 @@ impl Extractor {
         scratch.give_back(room);
         shown
     }
+}
+
+/// Whether a name is a field's, or a field's with an argument behind a dot.
+fn is_field(name: &str, catalog: &dyn Catalog) -> bool {
+    if name.ends_with('.') {
+        return false;
+    }
+    let is_dotted = |dot: usize| catalog.field(&name[..dot]).is_some_and(|field| field.argument == Argument::Dotted);
+    catalog.field(name).is_some() || name.match_indices('.').any(|(dot, _)| is_dotted(dot))
 }
 
 fn unknown(name: &str, catalog: &dyn Catalog) -> Error {

@@ -274,5 +274,6 @@ fn hex_byte(digits: &str, offset: usize) -> Result<u8, Error> {
 fn bad_escape(text: &str, offset: usize) -> Error {
     let sequence: String = text.chars().take(2).collect();
     let span = offset..offset + sequence.len();
-    Error::new(span, format!("unsupported escape `{sequence}`; a backslash itself is written `\\\\`"))
+    let escaped: String = sequence.chars().skip(1).flat_map(char::escape_debug).collect();
+    Error::new(span, format!("unsupported escape `\\{escaped}`; a backslash itself is written `\\\\`"))
 }

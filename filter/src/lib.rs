@@ -59,7 +59,7 @@ mod scope;
 mod scratch;
 
 pub use ast::{
-    Check, Expr, FieldName, Function, Input, Literal, Node, Operand, Operator, Quantifier, Right, Transformer,
+    Check, Expr, FieldName, Function, Input, Literal, Node, Operand, Operator, Quantifier, Right, Transformer, weight,
 };
 pub use catalog::{Argument, Catalog, Field, FieldId, Fields, Kind, Value, Values};
 pub use compile::{Warning, WarningKind};
@@ -67,7 +67,7 @@ pub use enum_set::EnumSet;
 pub use error::{Error, ErrorKind, caret, position};
 pub use eval::{Filter, FilterSet};
 pub use extract::Extractor;
-pub use parser::parse;
+pub use parser::{parse, parse_up_to};
 pub use scope::Scope;
 pub use scratch::{SCRATCH_BYTES_MAX, Scratch};
 
@@ -81,4 +81,7 @@ pub const DEPTH_MAX: usize = 1_000;
 pub const TRANSFORMERS_MAX: usize = 32;
 
 /// Comparisons, connectives and list items of one filter after macros and lists were put in their places.
-pub const NODES_MAX: usize = 100_000;
+pub const NODES_MAX: usize = 500_000;
+
+/// Bytes of one condition's regular expressions, compiled.
+pub const REGEX_BYTES_MAX: usize = 16 * 1024 * 1024;

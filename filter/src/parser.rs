@@ -16,8 +16,17 @@ use crate::{CONDITION_BYTES_MAX, DEPTH_MAX};
 ///
 /// The first thing that is not grammatical, or text beyond [`CONDITION_BYTES_MAX`] or [`DEPTH_MAX`].
 pub fn parse(text: &str) -> Result<Expr, Error> {
-    if text.len() > CONDITION_BYTES_MAX {
-        let message = format!("the condition has {} bytes, at most {CONDITION_BYTES_MAX} are read", text.len());
+    parse_up_to(text, CONDITION_BYTES_MAX)
+}
+
+/// The same with a bound of the caller's, for conditions that nobody wrote by hand.
+///
+/// # Errors
+///
+/// Those of [`parse`], with text beyond `bytes_max`.
+pub fn parse_up_to(text: &str, bytes_max: usize) -> Result<Expr, Error> {
+    if text.len() > bytes_max {
+        let message = format!("the condition has {} bytes, at most {bytes_max} are read", text.len());
         return Err(Error::new(0..0, message));
     }
     Parser { cursor: Cursor::new(text), group: Group::default(), outer: Vec::new() }.run()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::ast::{Expr, Literal};
 use crate::error::{Error, shown};
-use crate::lexer::Cursor;
+use crate::lexer::{Cursor, is_blank};
 
 mod expand;
 
@@ -49,13 +49,20 @@ impl Scope {
     }
 
     /// Defines a list. An item that is the name of a list seen from here stands for that list's items; an item with quotes
-    /// of its own is the text between them.
+    /// of its own is the text between them. Falco puts items into conditions as text, so one without blanks and quotes is as
+    /// many as it has commas, and an empty one is none.
     ///
     /// # Errors
     ///
     /// An item that begins with a quote and is no quoted string. The error's span is within that item.
     pub fn add_list(&mut self, name: impl Into<String>, items: Vec<String>) -> Result<(), Error> {
-        let items = items.into_iter().map(item).collect::<Result<_, _>>()?;
+        let mut read = Vec::with_capacity(items.len());
+        for written in items {
+            for piece in pieces(&written) {
+                read.push(item(piece)?);
+            }
+        }
+        let items = read;
         define(&mut self.lists, name.into(), items, &mut self.defined);
         Ok(())
     }
@@ -107,13 +114,19 @@ fn define<T>(all: &mut BTreeMap<String, Definition<T>>, name: String, body: T, d
     all.insert(name, Definition { body, index, sees });
 }
 
-fn item(written: String) -> Result<Item, Error> {
+fn pieces(written: &str) -> impl Iterator<Item = &str> {
+    let is_whole = written.starts_with(['"', '\'']) || written.contains(is_blank);
+    let separator = move |character: char| character == ',' && !is_whole;
+    written.split(separator).filter(|piece| !piece.is_empty())
+}
+
+fn item(written: &str) -> Result<Item, Error> {
     if !written.starts_with(['"', '\'']) {
-        return Ok(Item { text: written, quoted: false });
+        return Ok(Item { text: written.to_owned(), quoted: false });
     }
-    let mut cursor = Cursor::new(&written);
+    let mut cursor = Cursor::new(written);
     match cursor.literal()? {
         Some(Literal { text, .. }) if cursor.rest().is_empty() => Ok(Item { text, quoted: true }),
-        _ => Err(cursor.error(format!("the list item {} goes on after its quotes", shown(&written)))),
+        _ => Err(cursor.error(format!("the list item {} goes on after its quotes", shown(written)))),
     }
 }

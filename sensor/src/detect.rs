@@ -3,7 +3,7 @@
 //! Rules lie sorted by the event types that their conditions can be true for, so that an event meets only those that
 //! could match it, in the order of the files. The first that does is the one, or each that does: [`Matching`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -64,12 +64,22 @@ impl Candidates {
     }
 }
 
+/// For each event type what could match. Most types are alike to all rules: they share.
+fn by_type(filters: &[Filter]) -> Vec<Arc<Candidates>> {
+    let mut known: HashMap<Vec<bool>, Arc<Candidates>> = HashMap::new();
+    let candidates = |event_type: EventType| {
+        let answers = filters.iter().flat_map(|filter| filter.answers_for(event_type_field(), event_type.0)).collect();
+        Arc::clone(known.entry(answers).or_insert_with(|| Arc::new(Candidates::new(event_type, filters))))
+    };
+    EventType::all().map(candidates).collect()
+}
+
 /// The rules in force, by event type.
 #[derive(Debug)]
 pub struct Detector {
     rules: Vec<Rule>,
     /// By event type: what could match, in the order of the rules.
-    by_type: Vec<Candidates>,
+    by_type: Vec<Arc<Candidates>>,
     matching: Matching,
 }
 
@@ -102,7 +112,7 @@ impl Detector {
                 Err(error) => problems.push(rule.output_problem(error.offset..error.offset + 1, error.to_string())),
             }
         }
-        let by_type = EventType::all().map(|event_type| Candidates::new(event_type, &filters)).collect();
+        let by_type = by_type(&filters);
         if problems.is_empty() { Ok(Self { rules, by_type, matching: Matching::First }) } else { Err(problems) }
     }
 

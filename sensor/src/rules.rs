@@ -51,7 +51,7 @@ const LIST_ITEMS_MAX: usize = 200_000;
 
 /// Comparisons, connectives and list items of all conditions together, with macros and lists in their places: a few
 /// hundred megabytes. Upstream has 25,000.
-const PARTS_MAX: usize = 1_000_000;
+const PARTS_MAX: usize = 2_000_000;
 
 /// The event source that rules are about.
 const SYSCALL: &str = "syscall";

@@ -132,8 +132,10 @@ impl Side<'_> {
             Operator::EndsWith => TextTest::EndsWith(bytes),
             Operator::Glob => TextTest::Glob(Glob::new(&bytes, false)),
             Operator::IGlob => TextTest::Glob(Glob::new(&bytes, true)),
-            Operator::Regex => TextTest::Regex(regex::compile(text).map_err(|reason| {
-                Error::mismatch(item.span.clone(), format!("the regular expression {}: {reason}", shown(text)))
+            Operator::Regex => TextTest::Regex(regex::compile(text).map_err(|refused| {
+                let message = format!("the regular expression {}: {}", shown(text), refused.reason);
+                let kind = if refused.is_too_large { ErrorKind::TooLarge } else { ErrorKind::Type };
+                Error::of(kind, item.span.clone(), message)
             })?),
             _ => TextTest::Equal(bytes),
         })
@@ -153,7 +155,10 @@ impl Side<'_> {
             let port = || service::port(&item.text).map(i64::from).filter(|_| named);
             let what = if self.left.kind == Kind::Port { "a port's number or service" } else { "a whole number" };
             let (least, most) = bounds(self.left.type_name);
-            let number = wide(&item.text).filter(|number| (least..=most).contains(number)).map(clamp);
+            // A negative number of an unsigned type is what C makes of it: `user.uid = -1` is the largest uid.
+            let wrapped =
+                |number: i128| if number < 0 && wraps(self.left.type_name) { number + most + 1 } else { number };
+            let number = wide(&item.text).map(wrapped).filter(|number| (least..=most).contains(number)).map(clamp);
             number.or_else(port).map_or_else(|| expected(item, what), Ok)
         };
         if let Some(order) = Order::of(self.operator) {
@@ -288,6 +293,11 @@ fn whole(text: &str) -> Option<i64> {
 /// What is larger than any value is the largest.
 fn clamp(number: i128) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Whether Falco reads a negative number of this type.
+fn wraps(type_name: &str) -> bool {
+    matches!(type_name, "UINT32" | "UINT64")
 }
 
 /// The least and the greatest number of a type, by its name.

@@ -52,7 +52,7 @@ fn warning(kind: WarningKind, literal: &Literal, message: String) -> Warning {
 fn of_regex(literal: &Literal) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if let Some(simple) = regex::simpler(&literal.text) {
-        let message = format!("this regular expression says no more than `{simple}`, which is faster");
+        let message = format!("this regular expression says no more than {}, which is faster", shown(&simple));
         warnings.push(warning(WarningKind::SimpleRegex, literal, message));
     }
     let widened = regex::translate(&literal.text).map(|translated| translated.widened).unwrap_or_default();
@@ -68,7 +68,8 @@ fn of_text(literal: &Literal, catalog: &dyn Catalog) -> Option<Warning> {
     let text = literal.text.as_str();
     let (field, _) = text.split_once('[').unwrap_or((text, ""));
     if field.contains('.') && catalog.field(field).is_some() {
-        let message = format!("{} is a field's name taken as text; its value is `val({text})`", shown(text));
+        let message =
+            format!("{} is a field's name taken as text; its value is {}", shown(text), shown(&format!("val({text})")));
         return Some(warning(WarningKind::FieldAsText, literal, message));
     }
     let (name, _) = text.split_once('(')?;

@@ -19,14 +19,11 @@ pub struct FilterSet {
 impl FilterSet {
     /// The order of the filters is that in which they are asked.
     pub fn new<'f>(filters: impl IntoIterator<Item = &'f Filter>) -> Self {
-        let roots: Vec<&Node> = filters.into_iter().map(|filter| &filter.root).collect();
-        let mut counts = HashMap::new();
-        for root in &roots {
-            count(root, &mut counts);
-        }
-        let mut places = HashMap::new();
-        let conditions = roots.into_iter().map(|root| shared(root, 1, &counts, &mut places)).collect();
-        Self { conditions, answers: places.len() }
+        let mut numbers = Numbers::default();
+        let roots: Vec<Numbered<'_>> = filters.into_iter().map(|filter| numbers.of(&filter.root)).collect();
+        let mut places = Places { counts: &numbers.counts, places: HashMap::new() };
+        let conditions = roots.iter().map(|root| places.shared(root, 1)).collect();
+        Self { conditions, answers: places.places.len() }
     }
 
     pub fn len(&self) -> usize {
@@ -45,48 +42,75 @@ impl FilterSet {
     }
 }
 
-/// Part → how often it is asked.
-type Counts = HashMap<String, usize>;
+/// A part with the number of what it asks: parts of one number ask the same.
+struct Numbered<'f> {
+    number: usize,
+    node: &'f Node,
+    below: Vec<Numbered<'f>>,
+}
 
-/// What is the same for parts that ask the same.
-fn key(node: &Node) -> String {
-    let keys = |nodes: &[Node]| nodes.iter().map(key).collect::<Vec<_>>();
-    match node {
-        Node::All(nodes) => format!("({})", keys(nodes).join(" and ")),
-        Node::Any(nodes) => format!("({})", keys(nodes).join(" or ")),
-        Node::Not(node) => format!("not {}", key(node)),
-        Node::Check(check) => check.key.to_string(),
-        Node::Once(_, node) => key(node),
+/// What a part asks, its own parts by their numbers.
+#[derive(PartialEq, Eq, Hash)]
+enum Question {
+    All(Vec<usize>),
+    Any(Vec<usize>),
+    Not(usize),
+    Check(Arc<str>),
+}
+
+/// Numbers, from the innermost parts outwards, and how often each is asked.
+#[derive(Default)]
+struct Numbers {
+    known: HashMap<Question, usize>,
+    counts: Vec<usize>,
+}
+
+impl Numbers {
+    fn of<'f>(&mut self, node: &'f Node) -> Numbered<'f> {
+        let below: Vec<_> = match node {
+            Node::All(nodes) | Node::Any(nodes) => nodes.iter().map(|node| self.of(node)).collect(),
+            Node::Not(node) => vec![self.of(node)],
+            Node::Once(_, node) => return self.of(node),
+            Node::Check(_) => Vec::new(),
+        };
+        let numbers = || below.iter().map(|part| part.number).collect();
+        let question = match node {
+            Node::Check(check) => Question::Check(Arc::clone(&check.key)),
+            Node::Any(_) => Question::Any(numbers()),
+            Node::Not(_) => Question::Not(below.first().map_or(0, |part| part.number)),
+            Node::All(_) | Node::Once(..) => Question::All(numbers()),
+        };
+        let next = self.counts.len();
+        let number = *self.known.entry(question).or_insert(next);
+        if number == next {
+            self.counts.push(0);
+        }
+        self.counts[number] += 1;
+        Numbered { number, node, below }
     }
 }
 
-fn count(node: &Node, counts: &mut Counts) {
-    *counts.entry(key(node)).or_default() += 1;
-    match node {
-        Node::All(nodes) | Node::Any(nodes) => nodes.iter().for_each(|node| count(node, counts)),
-        Node::Not(node) | Node::Once(_, node) => count(node, counts),
-        Node::Check(_) => {}
-    }
+/// Where answers are kept, by the number of what is asked.
+struct Places<'n> {
+    counts: &'n [usize],
+    places: HashMap<usize, usize>,
 }
 
-/// The same part with its answers kept where it is asked more often than the part it stands in (`around` times).
-fn shared(node: &Node, around: usize, counts: &Counts, places: &mut HashMap<String, usize>) -> Node {
-    let key = key(node);
-    let times = counts.get(&key).copied().unwrap_or(1);
-    let all = |nodes: &[Node], places: &mut HashMap<String, usize>| {
-        nodes.iter().map(|node| shared(node, times, counts, places)).collect()
-    };
-    let rebuilt = match node {
-        Node::All(nodes) => Node::All(all(nodes, places)),
-        Node::Any(nodes) => Node::Any(all(nodes, places)),
-        // What is negated keeps its answer itself.
-        Node::Not(node) => return Node::Not(Box::new(shared(node, around, counts, places))),
-        Node::Check(check) => Node::Check(Arc::clone(check)),
-        Node::Once(_, node) => return shared(node, around, counts, places),
-    };
-    if times <= around {
-        return rebuilt;
+impl Places<'_> {
+    /// The same part with its answer kept where it is asked more often than the part it stands in (`around` times).
+    fn shared(&mut self, part: &Numbered<'_>, around: usize) -> Node {
+        let times = self.counts.get(part.number).copied().unwrap_or(1);
+        let rebuilt = match (part.node, part.below.first()) {
+            // What is negated keeps its answer itself.
+            (Node::Not(_), Some(inner)) => return Node::Not(Box::new(self.shared(inner, around))),
+            (Node::Any(_), _) => Node::Any(part.below.iter().map(|part| self.shared(part, times)).collect()),
+            (Node::Check(check), _) => Node::Check(Arc::clone(check)),
+            _ => Node::All(part.below.iter().map(|part| self.shared(part, times)).collect()),
+        };
+        if times <= around {
+            return rebuilt;
+        }
+        let next = self.places.len();
+        Node::Once(*self.places.entry(part.number).or_insert(next), Box::new(rebuilt))
     }
-    let next = places.len();
-    Node::Once(*places.entry(key).or_insert(next), Box::new(rebuilt))
 }

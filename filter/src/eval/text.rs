@@ -2,12 +2,12 @@
 
 use aho_corasick::AhoCorasick;
 use memchr::memmem;
-use regex::Regex;
 use rustc_hash::FxHashSet;
 
 use super::Order;
 use crate::pattern::glob::Glob;
 use crate::pattern::paths::Paths;
+use crate::pattern::regex::Compiled;
 use crate::scratch::Scratch;
 
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub(crate) enum TextTest {
     StartsWith(Box<[u8]>),
     EndsWith(Box<[u8]>),
     Glob(Glob),
-    Regex(Regex),
+    Regex(Compiled),
     Paths(Paths),
     /// Several of the above, one of which is enough.
     AnyOf(Box<Alternatives>),
@@ -86,7 +86,7 @@ impl TextTest {
             Self::StartsWith(start) => text.starts_with(start),
             Self::EndsWith(end) => text.ends_with(end),
             Self::Glob(glob) => glob.matches(text),
-            Self::Regex(regex) => scratch.with_utf8(text, |text| regex.is_match(text)).unwrap_or(false),
+            Self::Regex(pattern) => scratch.with_utf8(text, |text| pattern.regex.is_match(text)).unwrap_or(false),
             Self::Paths(paths) => paths.contain(text),
             Self::AnyOf(alternatives) => alternatives.accept(text, scratch),
         }

@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+/// Brackets without an end that are looked for one; those behind them are literals at once.
+const UNCLOSED_MAX: usize = 64;
+
 /// A glob taken apart.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Glob {
@@ -38,8 +41,18 @@ impl Glob {
         self.tokens.clear();
         self.literals.clear();
         let mut rest = pattern;
+        let mut unclosed = 0;
         while let Some((first, after)) = rest.split_first() {
-            let (token, behind) = token(*first, after, ignore_case);
+            let (token, behind) = match first {
+                b'[' if unclosed < UNCLOSED_MAX => set(after, ignore_case).map_or_else(
+                    || {
+                        unclosed += 1;
+                        (Token::Byte(b'['), after)
+                    },
+                    |(bits, behind)| (Token::Set(bits), behind),
+                ),
+                _ => token(*first, after, ignore_case),
+            };
             rest = behind;
             if !matches!((&token, self.tokens.last()), (Token::Star(_), Some(Token::Star(_)))) {
                 self.tokens.push(token);
@@ -112,14 +125,12 @@ fn insert(bits: &mut [u64; 4], byte: u8) {
     bits[usize::from(byte / 64)] |= 1 << (byte % 64);
 }
 
-/// The token that begins with `first`, and what follows it.
+/// The token that begins with `first`, and what follows it. A bracket is here one that is never closed.
 fn token(first: u8, after: &[u8], ignore_case: bool) -> (Token, &[u8]) {
     let byte = |byte: u8| Token::Byte(if ignore_case { byte.to_ascii_lowercase() } else { byte });
     match first {
         b'*' => (Token::Star(0..0), after),
         b'?' => (Token::Any, after),
-        // A bracket that is never closed is a literal.
-        b'[' => set(after, ignore_case).map_or((Token::Byte(b'['), after), |(bits, behind)| (Token::Set(bits), behind)),
         b'\\' => match after.split_first() {
             Some((escaped, behind)) => (byte(*escaped), behind),
             None => (Token::Byte(b'\\'), after),
@@ -235,5 +246,11 @@ mod tests {
     fn many_stars_take_no_exponential_time() {
         let glob = Glob::new("*a".repeat(50).as_bytes(), false);
         assert!(!glob.matches(&[b'a'; 49]) && glob.matches(&[b'a'; 5_000]));
+    }
+
+    #[test]
+    fn many_open_brackets_take_no_quadratic_time() {
+        let brackets = [b"[".repeat(1 << 16), b"\\]".to_vec()].concat();
+        assert!(Glob::new(&brackets, false).matches(&[b"[".repeat(1 << 16), b"]".to_vec()].concat()));
     }
 }

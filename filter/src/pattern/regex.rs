@@ -8,8 +8,13 @@ use std::fmt::Write;
 
 use regex::{Regex, RegexBuilder};
 
-/// Bytes of one compiled pattern.
-const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+use crate::error::shown;
+
+/// Bytes that a compiled pattern may have: tried one after the other, so that its size is known to a step.
+const SIZES: [usize; 4] = [32 * 1024, 256 * 1024, 2 * 1024 * 1024, 8 * 1024 * 1024];
+
+/// Bytes that one pattern may remember of the texts it has seen.
+const MEMORY_BYTES_MAX: usize = 512 * 1024;
 
 /// Bytes of one pattern's text.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
@@ -29,30 +34,59 @@ pub(crate) struct Translated {
 }
 
 /// A regular expression that must match the whole text. Lines count for `^` and `$`, as in RE2's POSIX syntax.
-pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
+pub(crate) fn compile(pattern: &str) -> Result<Compiled, Refused> {
     if pattern.len() > TEXT_BYTES_MAX {
-        return Err(format!("it has {} bytes, at most {TEXT_BYTES_MAX} are taken", pattern.len()));
+        return Err(format!("it has {} bytes, at most {TEXT_BYTES_MAX} are taken", pattern.len()).into());
     }
     let translated = translate(pattern)?;
-    // Compiled alone first: `a)|(b` must not pair with the parentheses that are put around it.
-    build(&translated.text)?;
-    build(&format!("\\A(?:{})\\z", translated.text))
+    let whole = format!("\\A(?:{})\\z", translated.text);
+    let mut refused = String::new();
+    for bytes in SIZES {
+        let builder = &mut RegexBuilder::new(&whole);
+        match builder.multi_line(true).size_limit(bytes).dfa_size_limit(MEMORY_BYTES_MAX).build() {
+            Ok(regex) => return Ok(Compiled { regex, bytes }),
+            Err(error @ regex::Error::CompiledTooBig(_)) => refused = reason(&error),
+            Err(error) => return Err(reason(&error).into()),
+        }
+    }
+    Err(Refused { reason: refused, is_too_large: true })
 }
 
-fn build(expression: &str) -> Result<Regex, String> {
-    RegexBuilder::new(expression).multi_line(true).size_limit(PATTERN_BYTES_MAX).build().map_err(|error| {
-        // The crate draws the place over several lines and says what is wrong in the last.
-        let text = error.to_string();
-        let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        format!("it does not compile: {reason}")
-    })
+/// A pattern, and how many bytes it has at most.
+#[derive(Debug, Clone)]
+pub(crate) struct Compiled {
+    pub(crate) regex: Regex,
+    pub(crate) bytes: usize,
+}
+
+/// Why a pattern is not compiled.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) reason: String,
+    pub(crate) is_too_large: bool,
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Self { reason, is_too_large: false }
+    }
+}
+
+/// The crate draws the place over several lines and says what is wrong in the last.
+fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    format!("it does not compile: {reason}")
 }
 
 pub(crate) fn translate(pattern: &str) -> Result<Translated, String> {
     let mut translation =
-        Translation { rest: pattern, text: String::with_capacity(pattern.len()), widened: Vec::new() };
+        Translation { rest: pattern, text: String::with_capacity(pattern.len()), widened: Vec::new(), groups: 0 };
     while !translation.rest.is_empty() {
         translation.step()?;
+    }
+    if translation.groups > 0 {
+        return Err("a group is not closed".to_owned());
     }
     Ok(Translated { text: translation.text, widened: translation.widened })
 }
@@ -79,6 +113,8 @@ struct Translation<'a> {
     rest: &'a str,
     text: String,
     widened: Vec<String>,
+    /// Those that are open.
+    groups: usize,
 }
 
 impl Translation<'_> {
@@ -100,7 +136,18 @@ impl Translation<'_> {
         match self.take() {
             Some('\\') => self.escape(),
             Some('[') => self.set(),
+            // The pattern must not pair with the parentheses that are put around it: `a)|(b`.
+            Some(')') => {
+                self.groups = self.groups.checked_sub(1).ok_or("a group is closed that is not open")?;
+                self.text.push(')');
+                Ok(())
+            }
+            Some('{') if !begins_repetition(self.rest) => {
+                push_literal(&mut self.text, '{');
+                Ok(())
+            }
             Some('(') => {
+                self.groups += 1;
                 self.text.push('(');
                 if self.rest.starts_with('?') {
                     let end = self.rest.find([':', ')', '>']).map_or(self.rest.len(), |end| end + 1);
@@ -144,6 +191,7 @@ impl Translation<'_> {
                 self.text.push('\\');
                 self.text.push(escaped);
             }
+            '0'..='7' => return self.octal(escaped),
             'Q' => {
                 self.widen("\\Q");
                 let (quoted, after) = self.rest.split_once("\\E").unwrap_or((self.rest, ""));
@@ -152,6 +200,19 @@ impl Translation<'_> {
             }
             other => self.character(other),
         }
+        Ok(())
+    }
+
+    /// `\0`, or up to three octal digits; one alone would be a reference to a group, of which RE2 has none.
+    fn octal(&mut self, first: char) -> Result<(), String> {
+        let more = self.rest.bytes().take(2).take_while(|byte| matches!(byte, b'0'..=b'7')).count();
+        if first != '0' && more == 0 {
+            return Err(format!("there is no reference to a group: `\\{first}`"));
+        }
+        let digits = format!("{first}{}", &self.rest[..more]);
+        self.rest = &self.rest[more..];
+        let code = u32::from_str_radix(&digits, 8).unwrap_or_default();
+        _ = write!(self.text, "\\x{{{code:x}}}");
         Ok(())
     }
 
@@ -187,7 +248,7 @@ impl Translation<'_> {
                     let end = self.rest.find(":]").ok_or("a `[:` is never closed")?;
                     let name = &self.rest[1..end.max(1)];
                     if !CLASSES.contains(&name.trim_start_matches('^')) {
-                        return Err(format!("there is no class `[:{name}:]`"));
+                        return Err(format!("there is no class {}", shown(&format!("[:{name}:]"))));
                     }
                     _ = write!(self.text, "[:{name}:]");
                     self.rest = &self.rest[end + 2..];
@@ -218,6 +279,14 @@ impl Translation<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether `{` is followed by a count: `3}`, `3,}` or `3,5}`. Else it stands for itself.
+fn begins_repetition(rest: &str) -> bool {
+    let Some((counts, _)) = rest.split_once('}') else { return false };
+    let (least, most) = counts.split_once(',').unwrap_or((counts, ""));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number(least) && (most.is_empty() || is_number(most))
 }
 
 /// The ASCII class of `\d` and its like, as a set of its own.
@@ -263,19 +332,26 @@ mod tests {
             ("(?i)ABC", "abc", true),
             ("a.*?b", "axxb", true),
             ("x{2,3}", "xxx", true),
+            ("[$]{jndi:.*", "${jndi:ldap", true),
+            ("a{", "a{", true),
+            ("a{b}", "a{b}", true),
+            ("a{,3}", "a{,3}", true),
+            (r"\101\0", "A\0", true),
+            ("(/[^/]{1,255}){1,4}", "/etc/shadow", true),
+            (".{0,1000}foo.{0,1000}bar", "a foo and a bar", true),
             ("é+", "éé", true),
         ] {
-            let regex = compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
-            assert_eq!(regex.is_match(text), expected, "{pattern} {text:?}");
+            let compiled = compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {}", error.reason));
+            assert_eq!(compiled.regex.is_match(text), expected, "{pattern} {text:?}");
         }
     }
 
     #[test]
     fn what_is_broken_or_too_large_is_refused() {
-        for pattern in ["a)|(b", "[a", "a\\", "[[:nosuch:]]", "*", "(", "((a{1000}){1000}){1000}"] {
+        for pattern in ["a)|(b", "[a", "a\\", "[[:nosuch:]]", "*", "(", "((a{1000}){1000}){1000}", r"\1", "a)"] {
             assert!(compile(pattern).is_err(), "{pattern}");
         }
-        assert!(compile(&"a".repeat(TEXT_BYTES_MAX + 1)).unwrap_err().contains("8192"));
+        assert!(compile(&"a".repeat(TEXT_BYTES_MAX + 1)).unwrap_err().reason.contains("8192"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Scope;
-use crate::ast::{Expr, Literal, Node, Right};
+use crate::ast::{Expr, Literal, Node, Right, weight};
 use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, shown, suggestion};
 use crate::lexer::is_bare;
@@ -43,7 +43,7 @@ struct Expansion<'a> {
     macros: Vec<Arc<str>>,
 }
 
-impl Expansion<'_> {
+impl<'a> Expansion<'a> {
     /// In place, which takes little room on the stack: a condition may be a thousand levels deep. `sees`: which macros
     /// are visible from here. `depth`: levels above, macros' included.
     fn expand(&mut self, expr: &mut Expr, sees: usize, depth: usize) -> Result<(), Error> {
@@ -105,7 +105,10 @@ impl Expansion<'_> {
 
     fn expand_lists(&mut self, right: &mut Right, span: &Range<usize>) -> Result<(), Error> {
         match right {
-            Right::Value(literal) => *literal = self.value(literal)?,
+            Right::Value(literal) => {
+                *literal = self.value(literal)?;
+                self.count(weight(&literal.text), span)?;
+            }
             Right::List(literals) | Right::Quantified(_, literals) => *literals = self.list(literals, span)?,
             Right::Nothing | Right::Operand(_) => {}
         }
@@ -129,15 +132,21 @@ impl Expansion<'_> {
         let mut all = Vec::with_capacity(literals.len());
         for literal in literals {
             match self.named(literal) {
-                None => all.push(same(literal)),
-                Some(items) => all.extend(items.into_iter().map(|item| plain(item, literal))),
+                None => {
+                    self.count(weight(&literal.text), span)?;
+                    all.push(same(literal));
+                }
+                // Counted before it is copied.
+                Some(items) => {
+                    self.count(items.iter().map(|item| weight(item)).sum(), span)?;
+                    all.extend(items.into_iter().map(|item| plain(item, literal)));
+                }
             }
         }
-        self.count(all.len(), span)?;
         Ok(all)
     }
 
-    fn named(&self, literal: &Literal) -> Option<Vec<&str>> {
+    fn named(&self, literal: &Literal) -> Option<Vec<&'a str>> {
         if literal.quoted { None } else { self.scope.list(&literal.text) }
     }
 

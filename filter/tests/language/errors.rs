@@ -70,7 +70,7 @@ fn operators_and_values_must_fit_the_field() {
         ("fd.sip contains 1", "contains", "does not apply"),
         ("evt.type > open", "open", "expected a number"),
         ("count > many", "many", "expected a number"),
-        ("proc.name regex '(a'", "'(a'", "does not compile: unclosed group"),
+        ("proc.name regex '(a'", "'(a'", "`(a`: a group is not closed"),
     ]);
 }
 
@@ -138,7 +138,28 @@ fn a_macro_bomb_is_refused() {
         scope.add_macro(format!("m{number}"), parse(&format!("m{below} or m{below}")).unwrap());
     }
     let error = Filter::parse("m39", &scope, &Sample).unwrap_err();
-    assert!(error.message().contains("more than 100000 parts"), "{error}");
+    assert!(error.message().contains("more than 500000 parts"), "{error}");
+}
+
+#[test]
+fn what_is_repeated_is_counted_before_it_is_copied() {
+    let mut scope = Scope::new();
+    scope.add_list("many", (0..100_000).map(|number| number.to_string()).collect()).unwrap();
+    let repeated = format!("proc.name in ({})", vec!["many"; 1_000].join(", "));
+    let error = Filter::parse(&repeated, &scope, &Sample).unwrap_err();
+    assert!(error.message().contains("more than 500000 parts"), "{error}");
+
+    scope.add_macro("long", parse(&format!("proc.name = {}", "x".repeat(60_000))).unwrap());
+    let repeated = vec!["long"; 5_000].join(" or ");
+    let error = Filter::parse(&repeated, &scope, &Sample).unwrap_err();
+    assert!(error.message().contains("more than 500000 parts"), "{error}");
+}
+
+#[test]
+fn regular_expressions_have_a_bound_together() {
+    let many: Vec<_> = (0..200).map(|number| format!("proc.name regex '{number}.{{900}}'")).collect();
+    let error = compile(&many.join(" or ")).unwrap_err();
+    assert_eq!(error.kind(), tercel_filter::ErrorKind::TooLarge, "{error}");
 }
 
 #[test]

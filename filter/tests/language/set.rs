@@ -99,3 +99,13 @@ proptest! {
         prop_assert_eq!(together, alone);
     }
 }
+
+#[test]
+fn the_deepest_conditions_are_put_together_in_no_time() {
+    let depth = 490;
+    let condition = format!("{}proc.name = bash{}", "not (proc.name = x or ".repeat(depth), ")".repeat(depth));
+    let filters: Vec<Filter> = (0..20).map(|_| compile(&condition).unwrap()).collect();
+    let run = move || FilterSet::new(&filters).matches(&record(), &mut Scratch::new()).count();
+    let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(run).unwrap();
+    assert_eq!(thread.join().unwrap(), 20);
+}

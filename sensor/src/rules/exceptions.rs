@@ -5,7 +5,7 @@
 
 mod expand;
 
-use tercel_filter::{Catalog, Filter, Scope};
+use tercel_filter::{Catalog, Extractor};
 
 use super::keys::{Keys, Reported, shape};
 use super::problem::{Code, Context, Problems, quoted};
@@ -310,9 +310,13 @@ fn takes_list(operator: &str) -> bool {
 
 fn check_fields(comparisons: &Comparisons, catalog: &dyn Catalog) -> Result<(), String> {
     for comparison in comparisons.all() {
-        let condition = format!("{} exists", &*comparison.field);
-        Filter::parse(&condition, &Scope::new(), catalog)
-            .map_err(|error| format!("{} is no field: {error}", quoted(&comparison.field)))?;
+        let field = &*comparison.field;
+        let (_, length) = Extractor::parse_prefix(field, catalog)
+            .map_err(|error| format!("{} is no field: {error}", quoted(field)))?;
+        // More than a field would become a part of the condition.
+        if length < field.len() {
+            return Err(format!("{} is no field: {} follows one", quoted(field), quoted(&field[length..])));
+        }
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ const REQUIRED_KEYS: [&str; 4] = ["condition", "output", "desc", "priority"];
 
 /// A rule as the files have it in the end.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "all but the last are keys of a rule, as the file has them")]
 pub(crate) struct RuleDefinition {
     pub(crate) context: Context,
     pub(crate) condition: Text,

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use tercel_filter::{Catalog, Error, ErrorKind, Expr, Filter, Kind, NODES_MAX, Node, Operand, Scope, Warning, parse};
+use tercel_filter::{
+    CONDITION_BYTES_MAX, Catalog, Error, ErrorKind, Expr, Filter, Kind, NODES_MAX, Node, Operand,
+    REGEX_BYTES_MAX as CONDITION_REGEX_BYTES_MAX, Scope, Warning, parse_up_to,
+};
 
 use super::Used;
 use super::macros::Order;
@@ -14,6 +17,12 @@ use crate::rules::problem::{Code, Context, Problems, quoted};
 use crate::rules::table::{Entry, Table};
 use crate::rules::text::Text;
 use crate::rules::{Exception, PARTS_MAX, Rule, exceptions};
+
+/// Bytes of a condition with its exceptions in their places.
+const EXPANDED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of all rules' regular expressions, compiled.
+const REGEX_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Event types above which a condition counts as matching too many.
 const EVENT_TYPES_MAX: usize = 100;
@@ -45,6 +54,7 @@ pub(super) struct Compiler<'a> {
     malformed: &'a HashSet<(&'static str, String)>,
     broken: HashSet<String>,
     sizes: Sizes<'a>,
+    regex_bytes: usize,
     used: Used,
     /// Problems within macros: each is told once, however many rules use the macro.
     told: HashSet<(Code, String, Range<usize>, String)>,
@@ -67,7 +77,7 @@ impl<'a> Compiler<'a> {
         });
         let sizes = Sizes::new(scope, sound);
         let (used, told) = (Used::default(), HashSet::new());
-        Self { scope, catalog, macros, malformed, broken: order.broken, sizes, used, told, problems }
+        Self { scope, catalog, macros, malformed, broken: order.broken, sizes, regex_bytes: 0, used, told, problems }
     }
 
     /// The rules that are neither wrong nor skipped, and what they name.
@@ -75,26 +85,46 @@ impl<'a> Compiler<'a> {
         let known = definitions.into_iter().filter(|entry| entry.body.has_known_source());
         let parsed: Vec<_> = known.filter_map(|entry| self.parsed(entry)).collect();
         let mut rules = Vec::with_capacity(parsed.len());
+        let parsed: Vec<_> = parsed.into_iter().filter_map(|rule| self.within_bound(rule)).collect();
         if self.are_within_bounds(&parsed) {
-            rules.extend(parsed.into_iter().filter_map(|rule| self.rule(rule)));
+            for rule in parsed {
+                rules.extend(self.rule(rule));
+                if self.regex_bytes > REGEX_BYTES_MAX {
+                    break;
+                }
+            }
         }
         (rules, self.used)
     }
 
     fn parsed(&mut self, Entry { name, body: definition, .. }: Entry<RuleDefinition>) -> Option<Parsed> {
         let is_output_good = self.check_output(&definition);
-        let written = self.parse(&definition, &definition.condition)?;
+        let written = self.parse(&definition, &definition.condition, CONDITION_BYTES_MAX)?;
         let text = exceptions::expand(&definition.condition, &definition.exceptions, self.problems).ok()?;
-        let expr = if *text == *definition.condition { written.clone() } else { self.parse(&definition, &text)? };
+        let expr = if *text == *definition.condition {
+            written.clone()
+        } else {
+            self.parse(&definition, &text, EXPANDED_BYTES_MAX)?
+        };
         self.used.add(&expr, self.scope);
         Some(Parsed { name, definition, written, expr, text, is_output_good })
+    }
+
+    /// The rule, where it alone is not too much.
+    fn within_bound(&mut self, rule: Parsed) -> Option<Parsed> {
+        if self.sizes.of(&rule.expr) <= NODES_MAX {
+            return Some(rule);
+        }
+        let message = format!("with its macros and lists the condition has more than {NODES_MAX} parts");
+        self.problems.report(Code::CompileCondition, &rule.definition.context, message);
+        None
     }
 
     /// Looked at before any condition is compiled, so that too much takes no time.
     fn are_within_bounds(&mut self, rules: &[Parsed]) -> bool {
         let mut parts = 0_usize;
         for rule in rules {
-            parts = parts.saturating_add(self.sizes.of(&rule.expr).min(NODES_MAX));
+            parts = parts.saturating_add(self.sizes.of(&rule.expr));
             if parts > PARTS_MAX {
                 let message = format!(
                     "up to here the conditions, with macros and lists in their places, have more than {PARTS_MAX} parts"
@@ -107,9 +137,20 @@ impl<'a> Compiler<'a> {
     }
 
     fn rule(&mut self, Parsed { name, definition, written, expr, text, is_output_good }: Parsed) -> Option<Rule> {
-        let filter = Filter::compile(&expr, self.scope, self.catalog)
-            .map_err(|error| self.error(&definition, &text, &error))
-            .ok()?;
+        let compiled = Filter::compile(&expr, self.scope, self.catalog);
+        self.regex_bytes = self.regex_bytes.saturating_add(match &compiled {
+            Ok(filter) => filter.regex_bytes(),
+            // It took the time that the largest condition takes.
+            Err(error) if error.kind() == ErrorKind::TooLarge => CONDITION_REGEX_BYTES_MAX,
+            Err(_) => 0,
+        });
+        let filter = compiled.map_err(|error| self.error(&definition, &text, &error)).ok();
+        if self.regex_bytes > REGEX_BYTES_MAX {
+            let message = format!("up to here the rules' regular expressions take more than {REGEX_BYTES_MAX} bytes");
+            self.problems.report(Code::Validate, &definition.context, message);
+            return None;
+        }
+        let filter = filter?;
         self.warn(&definition, &expr, &text, &filter);
         let exceptions = definition.exceptions.iter().map(|exception| Exception {
             name: exception.name.clone(),
@@ -154,8 +195,8 @@ impl<'a> Compiler<'a> {
         false
     }
 
-    fn parse(&mut self, rule: &RuleDefinition, text: &Text) -> Option<Expr> {
-        parse(text).map_err(|error| self.error(rule, text, &error)).ok()
+    fn parse(&mut self, rule: &RuleDefinition, text: &Text, bytes_max: usize) -> Option<Expr> {
+        parse_up_to(text, bytes_max).map_err(|error| self.error(rule, text, &error)).ok()
     }
 
     fn error(&mut self, rule: &RuleDefinition, text: &Text, error: &Error) {

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use tercel_filter::{Expr, Node, Operator, Scope};
+use tercel_filter::{Expr, Node, Operator, Scope, weight};
 
-/// What a regular expression counts: compiled, it may take a megabyte.
-const REGEX_PARTS: usize = 2_000;
+/// What a regular expression counts. What it takes when it is compiled has a bound of its own.
+const REGEX_PARTS: usize = 100;
 
 /// Sizes of macros and lists, each worked out once.
 pub(super) struct Sizes<'a> {
@@ -35,7 +35,8 @@ impl<'a> Sizes<'a> {
                 Node::Check(check) => {
                     let each = if check.operator == Operator::Regex { REGEX_PARTS } else { 1 };
                     let literals = check.right.literals().iter();
-                    let values = literals.map(|literal| if literal.quoted { 1 } else { self.list(&literal.text) });
+                    let values = literals
+                        .map(|literal| if literal.quoted { weight(&literal.text) } else { self.list(&literal.text) });
                     values.fold(1, |sum, values| sum.saturating_add(values.saturating_mul(each)))
                 }
             });
@@ -43,15 +44,16 @@ impl<'a> Sizes<'a> {
         size
     }
 
-    /// Of the list of this name; 1 where there is none and it is a value.
+    /// Of the list of this name; of the value itself where there is none.
     fn list(&mut self, name: &str) -> usize {
         if let Some(size) = self.lists.get(name) {
             return *size;
         }
         let Some(items) = self.scope.list(name) else {
-            return 1;
+            return weight(name);
         };
-        self.lists.insert(name.to_owned(), items.len());
-        items.len()
+        let size = items.into_iter().map(weight).sum();
+        self.lists.insert(name.to_owned(), size);
+        size
     }
 }

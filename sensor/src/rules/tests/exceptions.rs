@@ -113,6 +113,10 @@ fn mistakes_have_their_code_and_place() {
             ],
         ),
         (
+            "- {name: e, fields: ['proc.name exists or proc.pname', 'evt.num = 1 or fd.name']}",
+            &["a.yaml:8:5: error LOAD_ERR_VALIDATE: rule `r`: `proc.name exists or proc.pname` is no field: ` exists"],
+        ),
+        (
             "- {name: e, fields: nosuch.field}",
             &["a.yaml:8:5: error LOAD_ERR_VALIDATE: rule `r`: `nosuch.field` is no field"],
         ),
