@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use tercel_sensor::detect::Detector;
 use tercel_sensor::fields::SensorCatalog;
 use tercel_sensor::output::Template;
 use tercel_sensor::rules::{describe, describe_text, load_text};
@@ -24,6 +25,10 @@ fuzz_target!(|bytes: &[u8]| {
                 if let Err(error) = Template::compile(&rule.output) {
                     rule.output_problem(error.offset..error.offset, error.message).to_string();
                 }
+            }
+            // As they are put in force.
+            if let Ok(detector) = Detector::new(set) {
+                detector.event_types().count();
             }
         }
         Err(problems) => {
