@@ -3,11 +3,12 @@
 use super::{Trigger, connect_to, connect_to_socket, copied, copied_to, over, program, shell, write_over};
 
 /// Rules about events that are reported, which nothing here triggers, and why.
-pub(crate) const UNTRIGGERED: [(&str, &str); 4] = [
+pub(crate) const UNTRIGGERED: [(&str, &str); 5] = [
     ("Root shell without a known way to root", "it takes the session of another user"),
     ("Shell started by a web server", "it takes a parent of that name"),
+    ("Shell started by an application server", "it takes a parent of that name"),
     ("Shell started by a database", "it takes a parent of that name"),
-    ("Program run that the image did not bring", "it takes a container with layers"),
+    ("Program run that the image did not bring", "its field for a container's layers is not gathered yet"),
 ];
 
 pub(crate) const TRIGGERS: &[Trigger] = &[
@@ -19,7 +20,7 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
         shell(": 'sh -i >& /dev/tcp/127.0.0.2/9 0>&1'")
     }),
     // Nobody listens there; the rule leaves out 127.0.0.1 alone of this machine's own addresses.
-    Trigger::new("Shell connects to the network", "Critical", "bash", |_| {
+    Trigger::new("Shell connects to the network", "Warning", "bash", |_| {
         program("bash", &["-c", "exec 3<>/dev/tcp/127.0.0.2/9"])
     }),
     Trigger::new("Download piped into an interpreter", "Warning", "sh", |_| {
@@ -37,11 +38,15 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
         stage.redirect(">", "cgroup/release_agent").in_pod(&stage.pod)
     })
     .file("cgroup/release_agent"),
+    Trigger::new("Interpreter registered from a container", "Warning", "sh", |stage| {
+        stage.redirect(">", "binfmt_misc/register").in_pod(&stage.pod)
+    })
+    .file("binfmt_misc/register"),
     Trigger::new("Container runtime overwritten from a container", "Critical", "sh", |stage| {
         let runtime = stage.made_path("bin/runc");
         shell(&format!("exec 3<> {runtime}; : > /proc/self/fd/3")).in_pod(&stage.pod)
     }),
-    Trigger::new("Host entered from a container", "Critical", "nsenter", |stage| {
+    Trigger::new("Host entered from a container", "Warning", "nsenter", |stage| {
         stage.named("nsenter", &["-t", "1", "-m", "true"]).in_pod(&stage.pod)
     }),
     Trigger::new("File system debugger run in a container", "Critical", "debugfs", |stage| {
@@ -50,11 +55,11 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
     Trigger::new("Container started with the powers of its host", "Warning", "docker", |stage| {
         stage.named("docker", &["run", "--privileged", "x"])
     }),
-    Trigger::new("Container runtime controlled from a container", "Warning", "perl", |stage| {
+    Trigger::new("Container runtime controlled from a container", "Notice", "perl", |stage| {
         connect_to_socket(&stage.path("docker.sock")).in_pod(&stage.pod)
     })
     .file("docker.sock"),
-    Trigger::new("Disk opened in a container", "Warning", "sh", |stage| over("/dev", "/dev/sdx").in_pod(&stage.pod))
+    Trigger::new("Disk opened in a container", "Notice", "sh", |stage| over("/dev", "/dev/sdx").in_pod(&stage.pod))
         .file("/dev/sdx"),
     // Credential access.
     Trigger::new("Credential file read", "Warning", "cat", |_| program("cat", &["/etc/shadow"])).file("/etc/shadow"),
@@ -134,6 +139,9 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
     Trigger::new("Cloud storage client started", "Notice", "rclone", |stage| stage.named("rclone", &["version"])),
     // Impact.
     Trigger::new("Cryptocurrency miner started", "Critical", "xmrig", |stage| stage.named("xmrig", &[])),
+    Trigger::new("Program told to mine cryptocurrency", "Warning", "worker", |stage| {
+        stage.named("worker", &["-o", "stratum+tcp://127.0.0.1:9"])
+    }),
     Trigger::new("Disk overwritten", "Critical", "blkdiscard", |stage| {
         stage.named("blkdiscard", &["--help", "/dev/sd-there-is-none"])
     }),
@@ -154,7 +162,7 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
     Trigger::new("Cluster client runs commands from a container", "Warning", "kubectl", |stage| {
         stage.named("kubectl", &["exec", "x"]).in_pod(&stage.pod)
     }),
-    Trigger::new("SSH client started in a container", "Notice", "ssh", |stage| {
+    Trigger::new("SSH client started in a container", "Informational", "ssh", |stage| {
         stage.named("ssh", &["-V"]).in_pod(&stage.pod)
     }),
     Trigger::new("SSH agent used by another program", "Notice", "perl", |_| {
