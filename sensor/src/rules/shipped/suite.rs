@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::{folder, shipped};
 use crate::rule_test::{self, Suite};
-use crate::rules::{Rule, RuleSet};
+use crate::rules::{Priority, Rule, RuleSet};
 
 /// MITRE ATT&CK's tactics that happen on a machine, as tags.
 const TACTICS: [&str; 12] = [
@@ -80,6 +80,15 @@ fn of_the_rules_that_match_an_event_the_first_is_the_gravest() {
         let priorities: Vec<_> = outcome.matched.iter().map(|name| rule(&set, name).priority).collect();
         let gravest = priorities.iter().max();
         assert_eq!(priorities.first(), gravest, "{}: {:?}", outcome.test.name, outcome.matched);
+    }
+}
+
+/// What is left out by image is left out nowhere: the container's runtime is not asked.
+#[test]
+fn no_rule_that_needs_to_know_the_image_wakes_anybody() {
+    for rule in shipped().rules {
+        let needs_image = rule.expr.fields().iter().any(|field| field.starts_with("container.image"));
+        assert!(!needs_image || rule.priority <= Priority::Warning, "{}", rule.name);
     }
 }
 
