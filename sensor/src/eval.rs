@@ -1,8 +1,9 @@
 //! Conditions asked about recorded events: which of them hold for which?
 //!
 //! Events come as lines of JSON, `{"num":1,"fields":{"evt.type":"openat","proc.aname":["bash","sshd"]}}`; what the fields
-//! may be says [`crate::field_map`]. As in a running sensor, a condition is only asked about events of the types that it
-//! can be true for.
+//! may be says [`crate::field_map`]. What was recorded elsewhere may have fields that are unknown here, and values of
+//! another type: they are left out, and told. As in a running sensor, a condition is only asked about events of the
+//! types that it can be true for.
 
 mod events;
 
@@ -14,7 +15,7 @@ use crate::field_map::FieldMap;
 use crate::fields::event_type_field;
 
 pub(crate) use events::Events;
-pub use events::{Error, LINE_BYTES_MAX, Unknown};
+pub use events::{Error, LINE_BYTES_MAX, LeftOut, Unfit, Unknown};
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,14 +23,14 @@ pub struct Evaluation {
     /// By filter, the `num` of each event that it matches, in the order of the events.
     pub matches: Vec<Vec<i64>>,
     /// What of the events was left out.
-    pub unknown: Unknown,
+    pub left_out: LeftOut,
 }
 
 /// Asks every filter about every event. Memory is bounded but for the result. `file` names the input in errors.
 ///
 /// # Errors
 ///
-/// The first line that is no event, or has a value that its field cannot have.
+/// The first line that is no event.
 pub fn evaluate(input: impl BufRead, file: &str, filters: &[&Filter]) -> Result<Evaluation, Error> {
     let questions: Vec<_> = filters.iter().map(|filter| Question::new(filter)).collect();
     let mut matches = vec![Vec::new(); filters.len()];
@@ -42,7 +43,7 @@ pub fn evaluate(input: impl BufRead, file: &str, filters: &[&Filter]) -> Result<
             }
         }
     }
-    Ok(Evaluation { matches, unknown: events.into_unknown() })
+    Ok(Evaluation { matches, left_out: events.into_left_out() })
 }
 
 /// A filter with the types of the events that it is asked about.
@@ -108,8 +109,61 @@ mod tests {
     #[test]
     fn unknown_fields_are_left_out_and_counted() {
         let found = ask(EVENTS, &[]).unwrap();
-        let names: Vec<_> = found.unknown.names.iter().map(String::as_str).collect();
-        assert_eq!((found.unknown.values, names), (3, vec!["evt.type.was", "no.such", "proc.name[1]"]));
+        let unknown = found.left_out.unknown;
+        let names: Vec<_> = unknown.names.iter().map(String::as_str).collect();
+        assert_eq!((unknown.values, names), (3, vec!["evt.type.was", "no.such", "proc.name[1]"]));
+    }
+
+    #[test]
+    fn what_a_field_cannot_have_is_left_out_and_the_rest_is_asked_about() {
+        let event =
+            r#"{"num":1,"fields":{"proc.pid":"x","fd.num":true,"fd.sip":"zz","fd.sport":"https","proc.name":7}}"#;
+        let found = ask(&format!("\u{feff}{event}\n"), &["proc.name = 7", "fd.num exists", "not proc.pid exists"]);
+        let found = found.unwrap();
+        assert_eq!(found.matches, [vec![1], vec![], vec![1]]);
+        let unfit = found.left_out.unfit;
+        assert_eq!(unfit.keys().collect::<Vec<_>>(), ["fd.num", "fd.sip", "fd.sport", "proc.pid"]);
+    }
+
+    #[test]
+    fn values_that_their_field_cannot_have_are_missing_and_counted_by_field() {
+        let events = r#"{"num":1,"fields":{"fd.num":3.7,"proc.name":"cat"}}
+{"num":2,"fields":{"fd.num":true,"fd.sip":"zz","fd.sport":"https","evt.is_open_read":1,"fd.net":"10.0.0.0/8"}}
+{"num":3,"fields":{"fd.name":{},"proc.aname[1]":[],"proc.aname[2]":{},"proc.apid":[1,"x"],"evt.type":7}}
+"#;
+        let found = ask(events, &["proc.name = cat", "fd.num exists or fd.net exists", "evt.num > 0"]).unwrap();
+        assert_eq!(found.matches, [vec![1], vec![], vec![1, 2, 3]]);
+        let unfit = found.left_out.unfit;
+        let counts: Vec<_> = unfit.iter().map(|(field, unfit)| (&**field, unfit.values, unfit.line)).collect();
+        let expected = [
+            ("evt.is_open_read", 1, 2),
+            ("evt.type", 1, 3),
+            ("fd.name", 1, 3),
+            ("fd.net", 1, 2),
+            ("fd.num", 2, 1),
+            ("fd.sip", 1, 2),
+            ("fd.sport", 1, 2),
+            ("proc.aname", 2, 3),
+            ("proc.apid", 1, 3),
+        ];
+        assert_eq!(counts, expected);
+        assert_eq!(unfit["fd.num"].message, "field `fd.num`: expected a whole number, found 3.7");
+    }
+
+    #[test]
+    fn values_are_converted_where_they_can_be() {
+        let events = r#"{"num":1,"fields":{"evt.time":17,"proc.name":true,"fd.num":"3","evt.is_open_read":"true","fd.sip":"::1"}}"#;
+        let conditions = ["evt.time = 17", "proc.name = true", "fd.num = 3", "evt.is_open_read = true", "fd.sip = ::1"];
+        let found = ask(events, &conditions).unwrap();
+        assert_eq!((found.matches, found.left_out), (vec![vec![1]; conditions.len()], LeftOut::default()));
+    }
+
+    #[test]
+    fn a_mark_of_the_byte_order_is_skipped_at_the_beginning_only() {
+        let line = r#"{"num":1,"fields":{}}"#;
+        assert_eq!(ask(&format!("\u{feff}{line}"), &["evt.num = 1"]).unwrap().matches, [[1]]);
+        assert_eq!(ask(&format!("\u{feff}\n{line}"), &["evt.num = 1"]).unwrap().matches, [[1]]);
+        assert!(ask(&format!("{line}\n\u{feff}{line}"), &[]).is_err());
     }
 
     #[test]
@@ -122,7 +176,6 @@ mod tests {
         check("{\"num\":1}", "missing field `fields`");
         check("nonsense", "column 2: expected ident");
         check("[1]", "column");
-        check(r#"{"num":2,"fields":{"proc.pid":"x"}}"#, "field `proc.pid`: expected a whole number, found \"x\"");
         check(&"x".repeat(LINE_BYTES_MAX + 1), "longer than 1048576 bytes");
         check(&format!("{{\"num\":1,\"fields\":{{\"proc.name\":{}", "[".repeat(10_000)), "recursion limit");
     }

@@ -17,7 +17,8 @@ pub use append::{Append, Appendix, ExtraField, Matches, SUGGESTED};
 
 use crate::event::{Event, EventType};
 use crate::fields::time::TimeForm;
-use escape::{bounded_text, cut, push_escaped};
+pub(crate) use escape::push_escaped;
+use escape::{bounded_text, cut};
 use token::{Part, Token};
 
 /// Bytes of one field in an alert. A longer one is cut and says so.

@@ -1,6 +1,6 @@
 //! Lines of JSON → events.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read as _};
 
 use serde::Deserialize;
@@ -11,15 +11,36 @@ use crate::field_map::{self, FieldMap};
 /// Bytes of one event.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
+/// Some editors put it before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Names of unknown fields that are kept to be told.
 const UNKNOWN_NAMES_MAX: usize = 16;
 
-/// Values that were left out because the sensor knows no field of the name.
+/// What of the events was left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    pub unknown: Unknown,
+    /// By field, without its argument.
+    pub unfit: BTreeMap<String, Unfit>,
+}
+
+/// Values whose names the sensor knows no field of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unknown {
     pub values: u64,
     /// Some of the names.
     pub names: BTreeSet<String>,
+}
+
+/// Values that their field cannot have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    pub values: u64,
+    /// The line of the first of them, from 1.
+    pub line: u64,
+    /// What is wrong with the first of them.
+    pub message: String,
 }
 
 /// The events cannot be read.
@@ -45,24 +66,34 @@ pub(crate) struct Events<'a, R> {
     line: Vec<u8>,
     /// Of the line, from 1.
     number: u64,
-    unknown: Unknown,
+    left_out: LeftOut,
+    /// Whether a value that its field cannot have makes the line unreadable.
+    is_strict: bool,
 }
 
 impl<'a, R: BufRead> Events<'a, R> {
     /// `file` names the input in errors.
     pub(crate) fn new(input: R, file: &'a str) -> Self {
-        Self { input, file, line: Vec::new(), number: 0, unknown: Unknown::default() }
+        Self { input, file, line: Vec::new(), number: 0, left_out: LeftOut::default(), is_strict: false }
+    }
+
+    /// Refuses values that their fields cannot have, instead of leaving them out.
+    pub(crate) fn strict(self) -> Self {
+        Self { is_strict: true, ..self }
     }
 
     /// The next event with its number, not yet completed; `None` at the end.
     ///
     /// # Errors
     ///
-    /// The line is no event, or has a value that its field cannot have.
+    /// The line is no event.
     pub(crate) fn next(&mut self) -> Result<Option<(i64, FieldMap)>, Error> {
         while self.read_line().map_err(|source| Error::Read { file: self.file.to_owned(), source })? {
+            if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+                self.line.drain(..BYTE_ORDER_MARK.len());
+            }
             if !self.line.trim_ascii().is_empty() {
-                return parse(&self.line, &mut self.unknown).map(Some).map_err(|message| Error::Event {
+                return self.event().map(Some).map_err(|message| Error::Event {
                     file: self.file.to_owned(),
                     line: self.number,
                     message,
@@ -72,8 +103,31 @@ impl<'a, R: BufRead> Events<'a, R> {
         Ok(None)
     }
 
-    pub(crate) fn into_unknown(self) -> Unknown {
-        self.unknown
+    pub(crate) fn into_left_out(self) -> LeftOut {
+        self.left_out
+    }
+
+    /// The line's event.
+    fn event(&mut self) -> Result<(i64, FieldMap), String> {
+        let Line { num, fields } = parse(&self.line)?;
+        let mut event = FieldMap::default();
+        event.set("evt.num", &num.into()).map_err(|error| error.to_string())?;
+        for (name, value) in &fields {
+            match event.set(name, value) {
+                Err(field_map::Error::UnknownField(_) | field_map::Error::Argument { .. }) => {
+                    self.left_out.add_unknown(name);
+                    Ok(())
+                }
+                Err(field_map::Error::UnknownEventType { .. }) => event.set_foreign_type(),
+                Err(error @ field_map::Error::Value { .. }) if !self.is_strict => {
+                    self.left_out.add_unfit(name, self.number, &error);
+                    Ok(())
+                }
+                other => other,
+            }
+            .map_err(|error| error.to_string())?;
+        }
+        Ok((num, event))
     }
 
     /// `false`: the input is at its end. Of a line that is too long, one byte more than may be.
@@ -85,35 +139,33 @@ impl<'a, R: BufRead> Events<'a, R> {
     }
 }
 
-impl Unknown {
-    fn add(&mut self, name: &str) {
-        self.values += 1;
-        if self.names.len() < UNKNOWN_NAMES_MAX && !self.names.contains(name) {
-            self.names.insert(name.to_owned());
+impl LeftOut {
+    fn add_unknown(&mut self, name: &str) {
+        let Unknown { values, names } = &mut self.unknown;
+        *values += 1;
+        if names.len() < UNKNOWN_NAMES_MAX && !names.contains(name) {
+            names.insert(name.to_owned());
+        }
+    }
+
+    fn add_unfit(&mut self, name: &str, line: u64, error: &field_map::Error) {
+        let field = name.split('[').next().unwrap_or_default();
+        match self.unfit.get_mut(field) {
+            Some(known) => known.values += 1,
+            None => {
+                let first = Unfit { values: 1, line, message: error.to_string() };
+                self.unfit.insert(field.to_owned(), first);
+            }
         }
     }
 }
 
-fn parse(line: &[u8], unknown: &mut Unknown) -> Result<(i64, FieldMap), String> {
+fn parse(line: &[u8]) -> Result<Line, String> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     if line.len() > LINE_BYTES_MAX {
         return Err(format!("the line is longer than {LINE_BYTES_MAX} bytes"));
     }
-    let line: Line = serde_json::from_slice(line).map_err(|error| json_message(&error))?;
-    let mut event = FieldMap::default();
-    event.set("evt.num", &line.num.into()).map_err(|error| error.to_string())?;
-    for (name, value) in &line.fields {
-        let put = match event.set(name, value) {
-            Err(field_map::Error::UnknownField(_) | field_map::Error::Argument { .. }) => {
-                unknown.add(name);
-                Ok(())
-            }
-            Err(field_map::Error::UnknownEventType { .. }) => event.set_foreign_type(),
-            other => other,
-        };
-        put.map_err(|error| error.to_string())?;
-    }
-    Ok((line.num, event))
+    serde_json::from_slice(line).map_err(|error| json_message(&error))
 }
 
 /// Without serde's line, which is always the first.

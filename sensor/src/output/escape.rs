@@ -24,7 +24,7 @@ pub(super) fn cut(text: &mut String, bytes_max: usize) {
 }
 
 /// Control characters as JSON writes them, and those that turn the reading direction.
-pub(super) fn push_escaped(output: &mut String, text: &str) {
+pub(crate) fn push_escaped(output: &mut String, text: &str) {
     // Nearly every text is printable ASCII.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         output.push_str(text);

@@ -220,7 +220,7 @@ fn recorded(node: &Node) -> Result<FieldMap, Problem> {
     let file = mark.source().file().with_file_name(&**name);
     let input = File::open(&file).map_err(|error| refused(format!("cannot read {}: {error}", file.display())))?;
     let shown = file.display().to_string();
-    let mut events = Events::new(BufReader::new(input), &shown);
+    let mut events = Events::new(BufReader::new(input), &shown).strict();
     while let Some((found, event)) = events.next().map_err(|error| refused(format!("{error:#}")))? {
         if found == num {
             return Ok(event);

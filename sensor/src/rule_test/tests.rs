@@ -152,6 +152,15 @@ fn a_record_that_is_not_there_is_told() {
 }
 
 #[test]
+fn a_recorded_value_that_its_field_cannot_have_is_refused() {
+    let folder = folder("- test: t\n  record: { file: recorded.ndjson, num: 1 }\n  match: R\n");
+    fs::write(folder.path().join("tests/recorded.ndjson"), r#"{"num":1,"fields":{"fd.num":true}}"#).unwrap();
+    let problem = load(folder.path()).unwrap_err().remove(0);
+    let expected = "recorded.ndjson:1: field `fd.num`: expected a whole number, found true";
+    assert!(problem.message.ends_with(expected), "{problem}");
+}
+
+#[test]
 fn a_test_that_cannot_be_used_is_told_with_its_place() {
     refused("- test: t\n  fields: { evt.type: openat }\n", "1:9", "expects nothing");
     refused("- test: t\n  match: [R]\n  lik: x\n", "3:3", "unknown key `lik`, expected one of event, test, like");

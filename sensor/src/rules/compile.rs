@@ -31,7 +31,10 @@ pub(super) fn compile(definitions: Definitions, catalog: &dyn Catalog, problems:
         }
     }
     used.lists.extend(named_by_lists(&lists));
-    warn_unused(&lists, &macros, &used, problems);
+    // What a rule that is wrong would have used is not known.
+    if !problems.have_errors() {
+        warn_unused(&lists, &macros, &used, problems);
+    }
 
     RuleSet {
         rules,

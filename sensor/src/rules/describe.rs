@@ -9,7 +9,7 @@ use super::version::PLUGINS;
 use super::{List, Macro, Rule, RuleSet};
 use crate::event::{self, EventType};
 use crate::fields::{SensorCatalog, event_type_field};
-use crate::output::Template;
+use crate::output::{Template, push_escaped};
 
 /// The fields that Falco has by its plugin `container`; those of pods come with their containers.
 const CONTAINER_FIELDS: [&str; 3] = ["container.", "k8s.ns.", "k8s.pod."];
@@ -165,12 +165,16 @@ fn rule_text(rule: &Rule, set: &RuleSet) -> String {
     ];
     let rows = rows.iter().filter(|(_, value)| !value.is_empty());
     let rows: Vec<_> = rows.map(|(name, value)| format!("    {name}: {}\n", one_line(value))).collect();
-    let head = format!("{}: {}{off}\n  {}\n", rule.priority, rule.name, one_line(&rule.description));
+    let (name, description) = (one_line(&rule.name), one_line(&rule.description));
+    let head = format!("{}: {name}{off}\n  {description}\n", rule.priority);
     head + &rows.concat() + "\n"
 }
 
+/// Without line breaks, and without what a terminal would obey.
 fn one_line(text: &str) -> String {
-    join(text.split_whitespace())
+    let mut line = String::with_capacity(text.len());
+    push_escaped(&mut line, &join(text.split_whitespace()));
+    line
 }
 
 fn join<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String {

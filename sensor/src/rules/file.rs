@@ -2,7 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
 
 use super::place::Source;
 use super::problem::{Code, Problem, Problems};
@@ -10,6 +15,14 @@ use super::yaml::Budget;
 
 /// Bytes of one rule file. Upstream's largest is below 200 KiB; a list of 100,000 addresses has 2 MiB.
 pub(super) const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// How long a pipe may take to be written.
+const PIPE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between two looks at a pipe that has nothing to read.
+const PIPE_PAUSE: Duration = Duration::from_millis(10);
+
+const PIPE_CHUNK_BYTES: usize = 64 * 1024;
 
 /// Files of one rule set.
 const FILES_MAX: usize = 1_000;
@@ -46,7 +59,9 @@ pub(crate) fn yaml_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(path)? {
         let file = entry?.path();
         let is_yaml = file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if is_yaml && file.is_file() {
+        // A link to nothing is no file, and is told when it is read.
+        let is_file = fs::metadata(&file).map_or(true, |metadata| metadata.is_file());
+        if is_yaml && is_file {
             files.push(file);
         }
     }
@@ -60,13 +75,43 @@ pub(crate) fn yaml_files(path: &Path) -> io::Result<Vec<PathBuf>> {
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let too_large = || format!("the file is larger than {FILE_BYTES_MAX} bytes");
     let cannot = |error| format!("cannot read the file: {error}");
-    let file = File::open(path).map_err(cannot)?;
-    if file.metadata().map_err(cannot)?.len() > FILE_BYTES_MAX {
+    // A pipe without a writer would keep us for ever.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let descriptor = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| cannot(error.into()))?;
+    let file = File::from(descriptor);
+    let metadata = file.metadata().map_err(cannot)?;
+    if metadata.len() > FILE_BYTES_MAX {
         return Err(too_large());
     }
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if metadata.file_type().is_fifo() {
+        read_pipe(&file, &mut bytes).map_err(cannot)?;
+    } else {
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    }
     if bytes.len() as u64 > FILE_BYTES_MAX { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// Waits for what is written, but not for ever: `<(…)` of a shell is such a file, and one that nobody writes to.
+fn read_pipe(mut pipe: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let deadline = Instant::now() + PIPE_TIMEOUT;
+    let mut chunk = vec![0; PIPE_CHUNK_BYTES];
+    while bytes.len() as u64 <= FILE_BYTES_MAX {
+        match pipe.read(&mut chunk) {
+            // Before a writer opens it, a pipe is at its end too.
+            Ok(0) if !bytes.is_empty() => return Ok(()),
+            Ok(0) => thread::sleep(PIPE_PAUSE),
+            Ok(length) => bytes.extend_from_slice(&chunk[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PIPE_PAUSE),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if Instant::now() > deadline {
+            let message = format!("it is a pipe that nobody has written to its end within {PIPE_TIMEOUT:?}");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+    }
+    Ok(())
 }
 
 /// # Errors

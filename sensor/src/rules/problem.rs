@@ -255,6 +255,10 @@ impl Problems {
     }
 
     /// A problem with what the context stands for.
+    pub(super) fn have_errors(&self) -> bool {
+        self.list.iter().any(|problem| problem.severity() == Severity::Error)
+    }
+
     pub(super) fn report(&mut self, code: Code, context: &Context, message: impl Into<String>) {
         if self.has_room(&context.file, code.severity()) {
             self.list.push(context.problem(code, message.into()));

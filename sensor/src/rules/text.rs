@@ -30,46 +30,91 @@ impl Scalar {
         self.style == ScalarStyle::Plain && matches!(self.value.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 
-    /// Where bytes of the text stand in the file, and that line with a caret below. As near as YAML's folding and
-    /// escaping let one know: else where the scalar begins.
+    /// Where bytes of the text stand in the file, and that line with a caret below. Where they stand in no file as they
+    /// are: where the scalar begins.
     pub(super) fn locate(&self, bytes: Range<usize>) -> (Place, String) {
-        let length = self.value.get(bytes.clone()).map_or(1, str::len).max(1);
-        let Some(offset) = self.offset(bytes.start) else {
-            return self.mark.locate();
-        };
-        self.mark.locate_bytes(offset..offset + length)
+        match self.in_file(bytes) {
+            Some(bytes) => self.mark.locate_bytes(bytes),
+            None => self.mark.locate(),
+        }
     }
 
-    /// Byte offset in the file of byte `index` of the text: folding changes only white space, so the two agree in their
-    /// other characters. At the text's end: behind its last character.
-    fn offset(&self, index: usize) -> Option<usize> {
+    /// The bytes of the file that stand for these of the text: folding changes only white space, so the two agree in
+    /// their other characters once escapes are read. At the text's end: behind its last character.
+    fn in_file(&self, bytes: Range<usize>) -> Option<Range<usize>> {
         let visible = |text: &str| text.chars().filter(|character| !character.is_whitespace()).count();
-        let before = visible(self.value.get(..index)?);
+        let before = visible(self.value.get(..bytes.start)?);
         let at_end = visible(&self.value) == before;
-        let wanted = if at_end { before.checked_sub(1)? } else { before };
-        let (offset, found) = self.written()?.nth(wanted)?;
-        let same = self.value.chars().filter(|character| !character.is_whitespace()).nth(wanted) == Some(found);
-        same.then_some(if at_end { offset + found.len_utf8() } else { offset })
+        let first = if at_end { before.checked_sub(1)? } else { before };
+        let more = visible(self.value.get(bytes).unwrap_or_default()).saturating_sub(1);
+        let mut written = self.written()?.skip(first);
+        let (start, found) = written.next()?;
+        if self.value.chars().filter(|character| !character.is_whitespace()).nth(first) != Some(found) {
+            return None;
+        }
+        if at_end {
+            return Some(start.end..start.end);
+        }
+        let end = if more == 0 { start.end } else { written.nth(more - 1)?.0.end };
+        Some(start.start..end)
     }
 
-    /// The characters of the scalar as written, with their offsets, without white space. `None` where escapes stand
-    /// between text and file.
-    fn written(&self) -> Option<impl Iterator<Item = (usize, char)>> {
-        let start = self.mark.offset();
+    /// The characters of the text without white space, each with the bytes of the file that it is written as.
+    fn written(&self) -> Option<impl Iterator<Item = (Range<usize>, char)>> {
+        let (style, start) = (self.style, self.mark.offset());
         let written = &self.mark.source().text()[start..];
-        let skipped = match self.style {
+        let skipped = match style {
             ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => 1,
             // The header line of a block, where the mark is on it.
             ScalarStyle::Literal | ScalarStyle::Folded if written.starts_with(['|', '>']) => written.find('\n')?,
             _ => 0,
         };
-        let body = written.get(skipped..)?;
-        if self.style == ScalarStyle::DoubleQuoted && body[..body.find('"')?].contains('\\') {
-            return None;
-        }
-        let visible = body.char_indices().filter(|(_, character)| !character.is_whitespace());
-        Some(visible.map(move |(offset, character)| (start + skipped + offset, character)))
+        let mut rest = written.get(skipped..)?;
+        let mut offset = start + skipped;
+        let characters = std::iter::from_fn(move || {
+            let (character, length) = first_character(rest, style)?;
+            rest = rest.get(length..)?;
+            offset += length;
+            Some((offset - length..offset, character))
+        });
+        Some(characters.filter(|(_, character)| !character.is_whitespace()))
     }
+}
+
+/// The first character of a text that is written like this, and how many bytes it takes as written.
+fn first_character(written: &str, style: ScalarStyle) -> Option<(char, usize)> {
+    match style {
+        ScalarStyle::SingleQuoted if written.starts_with("''") => Some(('\'', 2)),
+        ScalarStyle::DoubleQuoted if written.starts_with('\\') => {
+            escaped(&written[1..]).map(|(character, length)| (character, length + 1))
+        }
+        _ => written.chars().next().map(|character| (character, character.len_utf8())),
+    }
+}
+
+/// The character that stands behind the backslash of a YAML text in double quotes, and how many bytes it takes.
+fn escaped(written: &str) -> Option<(char, usize)> {
+    let letter = written.chars().next()?;
+    let character = match letter {
+        'x' => return numbered(written, 2),
+        'u' => return numbered(written, 4),
+        'U' => return numbered(written, 8),
+        '0' => '\0',
+        'a' => '\u{7}',
+        'b' => '\u{8}',
+        'e' => '\u{1b}',
+        // White space of one kind or the other.
+        't' | 'n' | 'v' | 'f' | 'r' | 'N' | '_' | 'L' | 'P' => ' ',
+        // Itself: a quote, a backslash, a slash, a blank, or the end of a line that goes on.
+        other => other,
+    };
+    Some((character, letter.len_utf8()))
+}
+
+/// The character whose number stands behind a letter, in so many hexadecimal digits.
+fn numbered(written: &str, digits: usize) -> Option<(char, usize)> {
+    let number = u32::from_str_radix(written.get(1..=digits)?, 16).ok()?;
+    Some((char::from_u32(number)?, digits + 1))
 }
 
 impl Deref for Scalar {

@@ -107,10 +107,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "- list: l\n  items: [x, '\"open']\n- list: m\n  items: [l]\n",
-        &[
-            "a.yaml:2:14: error LOAD_ERR_VALIDATE: list `l`: this quoted string has no end",
-            "a.yaml:3:3: warning LOAD_UNUSED_LIST: list `m`",
-        ],
+        &["a.yaml:2:14: error LOAD_ERR_VALIDATE: list `l`: this quoted string has no end"],
     ),
     // Macros.
     (
@@ -129,18 +126,12 @@ const TABLE: &[(&str, &[&str])] = &[
             "a.yaml:1:3: warning LOAD_INVALID_MACRO_NAME: macro `1m`: ",
         ],
     ),
-    (
-        "- macro: m\n  condition: proc.name =\n",
-        &["a.yaml:1:3: warning LOAD_UNUSED_MACRO: ", "a.yaml:2:25: error LOAD_ERR_COMPILE_CONDITION: macro `m`: "],
-    ),
+    ("- macro: m\n  condition: proc.name =\n", &["a.yaml:2:25: error LOAD_ERR_COMPILE_CONDITION: macro `m`: "]),
     // Known only to rules, so an unused macro may name any field.
     ("- macro: m\n  condition: nosuch.field = 1\n", &["a.yaml:1:3: warning LOAD_UNUSED_MACRO: "]),
     (
         "- macro: m\n  condition: proc.name = x or nosuch\n",
-        &[
-            "a.yaml:1:3: warning LOAD_UNUSED_MACRO: ",
-            "a.yaml:2:31: error LOAD_ERR_VALIDATE: macro `m`: undefined macro `nosuch`",
-        ],
+        &["a.yaml:2:31: error LOAD_ERR_VALIDATE: macro `m`: undefined macro `nosuch`"],
     ),
     (
         "- macro: m\n  condition: (m)\n",
@@ -148,10 +139,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "- macro: a\n  condition: b\n- macro: b\n  condition: proc.name = x\n",
-        &[
-            "a.yaml:1:3: warning LOAD_UNUSED_MACRO: macro `a`",
-            "a.yaml:2:14: error LOAD_ERR_VALIDATE: macro `a`: macro `b` must be defined before",
-        ],
+        &["a.yaml:2:14: error LOAD_ERR_VALIDATE: macro `a`: macro `b` must be defined before"],
     ),
     (
         "- macro: a\n  condition: proc.name = x\n- macro: b\n  condition: a\n- macro: a\n  condition: b\n",
@@ -305,7 +293,6 @@ fn one_bad_rule_is_reported_with_all_others() {
             "a.yaml:1:3: error LOAD_ERR_YAML_VALIDATE: rule `r`: the key `condition` is missing",
             "a.yaml:1:3: error LOAD_ERR_YAML_VALIDATE: rule `r`: the key `output` is missing",
             "a.yaml:3:13: error LOAD_ERR_YAML_VALIDATE: rule `r`: unknown priority `loud`",
-            "a.yaml:4:3: warning LOAD_UNUSED_MACRO: macro `m`",
             "a.yaml:5:24: error LOAD_ERR_COMPILE_CONDITION: macro `m`: expected a value after `=`",
             "a.yaml:7:11: error LOAD_ERR_YAML_VALIDATE: list `l`: expected a text in `items`, found null",
             "b.yaml:1:1: error LOAD_ERR_YAML_VALIDATE: expected a sequence of items",

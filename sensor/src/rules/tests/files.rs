@@ -40,3 +40,24 @@ fn a_file_given_twice_is_read_twice_and_reported_once() {
     let report = check(&[path.clone(), path], &TestCatalog);
     assert_eq!((report.files.len(), report.counts.lists), (1, 1));
 }
+
+#[test]
+fn a_link_to_nothing_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), "- list: l\n  items: []\n").unwrap();
+    std::os::unix::fs::symlink("/nonexistent", folder.path().join("z.yaml")).unwrap();
+    let problems = load(&[folder.path().to_owned()], &TestCatalog).unwrap_err();
+    assert!(problems[0].to_string().contains("z.yaml: error LOAD_ERR_FILE_READ: cannot read"), "{}", problems[0]);
+}
+
+#[test]
+fn a_pipe_is_read_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let writer = path.clone();
+    let writing = std::thread::spawn(move || fs::write(writer, rule("proc.pid = 1", "")));
+    let set = load(&[path], &TestCatalog).unwrap_or_else(|problems| panic!("{}", problems[0]));
+    assert_eq!(set.rules.len(), 1);
+    writing.join().unwrap().unwrap();
+}

@@ -14,20 +14,20 @@ fn report(files: &[(&str, &str)]) -> Report {
 
 #[test]
 fn each_file_has_a_verdict_and_the_whole_a_count() {
-    let unused = "- macro: m\n  condition: proc.pid = 1\n";
-    let report = report(&[("good.yaml", &rule("proc.pid = 1", "")), ("odd.yaml", unused), ("bad.yaml", "x: y")]);
+    let odd = "- list: l\n  itmes: [x]\n  items: []\n";
+    let report = report(&[("good.yaml", &rule("proc.pid = 1", "")), ("odd.yaml", odd), ("bad.yaml", "x: y")]);
     assert!(!report.is_valid() && report.has_warnings());
     let expected = "\
 good.yaml: Ok
 odd.yaml: Ok, with warnings
-odd.yaml:1:3: warning LOAD_UNUSED_MACRO: macro `m`: no rule or macro uses this macro
-  - macro: m
+odd.yaml:2:3: warning LOAD_UNKNOWN_KEY: list `l`: unknown key `itmes`, known keys: list, items, append, override; ignored
+    itmes: [x]
     ^
 bad.yaml: Invalid
 bad.yaml:1:1: error LOAD_ERR_YAML_VALIDATE: expected a sequence of items (`- rule: …`), found a mapping
   x: y
   ^
-1 rules, 1 macros, 0 lists; 1 errors, 1 warnings
+1 rules, 0 macros, 1 lists; 1 errors, 1 warnings
 ";
     assert_eq!(report.to_string(), expected);
 }
@@ -62,6 +62,7 @@ fn the_json_is_falco_s_and_counts_from_0() {
         })
     );
     let warnings = &json["falco_load_results"][1]["warnings"];
-    assert_eq!((&warnings[0]["code"], &warnings[0]["codedesc"]), (&json!("LOAD_UNUSED_MACRO"), &json!("Unused macro")));
-    assert_eq!(warnings[1]["deprecated_field"], "evt.dir");
+    let named = (&json!("LOAD_DEPRECATED_ITEM"), &json!("Used deprecated item"));
+    assert_eq!((&warnings[0]["code"], &warnings[0]["codedesc"]), named);
+    assert_eq!(warnings[0]["deprecated_field"], "evt.dir");
 }
