@@ -150,13 +150,12 @@ impl LeftOut {
 
     fn add_unfit(&mut self, name: &str, line: u64, error: &field_map::Error) {
         let field = name.split('[').next().unwrap_or_default();
-        match self.unfit.get_mut(field) {
-            Some(known) => known.values += 1,
-            None => {
-                let first = Unfit { values: 1, line, message: error.to_string() };
-                self.unfit.insert(field.to_owned(), first);
-            }
+        if let Some(known) = self.unfit.get_mut(field) {
+            known.values += 1;
+            return;
         }
+        let first = Unfit { values: 1, line, message: error.to_string() };
+        self.unfit.insert(field.to_owned(), first);
     }
 }
 

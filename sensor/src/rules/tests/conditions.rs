@@ -125,3 +125,34 @@ fn anchors_and_repeated_values_are_yaml_s_own() {
         loaded(&["- list: l\n  items: &items [x, y]\n- list: k\n  items: *items\n", &rule("proc.name in (k, l)", "")]);
     assert_eq!(set.lists[1].items, ["x", "y"]);
 }
+
+/// The place of the one error in a rule with this condition, and what the carets stand under.
+#[track_caller]
+fn underlined(condition: &str) -> (usize, usize, String) {
+    let problems = load_files(&[&rule(condition, "")]).unwrap_err();
+    let place = problems[0].place();
+    let (line, carets) = problems[0].snippet.split_once('\n').unwrap();
+    let under = line.chars().zip(carets.chars()).filter(|(_, caret)| *caret == '^').map(|(character, _)| character);
+    (place.line, place.column, under.collect())
+}
+
+#[test]
+fn an_error_in_a_condition_with_escapes_is_found_in_the_file() {
+    let rows = [
+        (r#""proc.name = \"a\" and proc.nam = b""#, (6, 37, "proc.nam")),
+        (r#""proc.name = a and\n proc.nam = b""#, (6, 37, "proc.nam")),
+        (r#""proc.name =\x20a\u0020and\U00000020proc.nam = b""#, (6, 50, "proc.nam")),
+        (r#""proc.name = \x61 and proc\x2enam = b""#, (6, 36, r"proc\x2enam")),
+        (r#""proc.name = '\e\0\a\b' and\tproc.nam = b""#, (6, 43, "proc.nam")),
+        (r#""proc.name = '\\\/' \L and proc.nam = b""#, (6, 41, "proc.nam")),
+        ("\"proc.name = a \\\n    and proc.nam = b\"", (7, 9, "proc.nam")),
+        ("\"proc.name = ab\\\n    c and proc.nam = b\"", (7, 11, "proc.nam")),
+        ("'proc.name = ''a'' and proc.nam = b'", (6, 38, "proc.nam")),
+        ("'proc.name = ''a''\n    and proc.nam = b'", (7, 9, "proc.nam")),
+        (r"'proc.name = a\n and proc.nam = b'", (6, 35, "proc.nam")),
+        (r#"&anchor "proc.name = \"é\" and proc.nam = b""#, (6, 45, "proc.nam")),
+    ];
+    for (condition, (line, column, under)) in rows {
+        assert_eq!(underlined(condition), (line, column, under.to_owned()), "{condition}");
+    }
+}
