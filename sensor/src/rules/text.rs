@@ -61,8 +61,10 @@ impl Scalar {
 
     /// The characters of the text without white space, each with the bytes of the file that it is written as.
     fn written(&self) -> Option<impl Iterator<Item = (Range<usize>, char)>> {
-        let (style, start) = (self.style, self.mark.offset());
-        let written = &self.mark.source().text()[start..];
+        let style = self.style;
+        let text = self.mark.source().text();
+        let written = without_properties(&text[self.mark.offset()..]);
+        let start = text.len() - written.len();
         let skipped = match style {
             ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => 1,
             // The header line of a block, where the mark is on it.
@@ -79,6 +81,14 @@ impl Scalar {
         });
         Some(characters.filter(|(_, character)| !character.is_whitespace()))
     }
+}
+
+/// What is written behind the anchor and the tag of a value.
+fn without_properties(mut written: &str) -> &str {
+    while written.starts_with(['&', '!']) {
+        written = written.trim_start_matches(|character: char| !character.is_whitespace()).trim_start();
+    }
+    written
 }
 
 /// The first character of a text that is written like this, and how many bytes it takes as written.
