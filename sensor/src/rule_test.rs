@@ -29,7 +29,7 @@ use tercel_filter::Scratch;
 
 use crate::eval::Question;
 use crate::field_map::FieldMap;
-use crate::output::Template;
+use crate::output::{Template, push_escaped};
 use crate::rules::{Place, Rule, RuleSet};
 
 /// The tests of a folder, in the order of its files.
@@ -191,13 +191,16 @@ impl Test {
     }
 
     fn wrong_output(&self, matching: &[&Rule]) -> Option<Failure> {
-        let (expected, name) = (self.output.as_ref()?, self.matches.first()?);
+        let (written, name) = (self.output.as_ref()?, self.matches.first()?);
         let rule = matching.iter().find(|rule| rule.name == *name)?;
         let found = match Template::compile(&rule.output) {
             Ok(template) => template.text(&self.event),
             Err(error) => format!("(no output: {error})"),
         };
-        (found != *expected).then(|| Failure::Output { rule: name.clone(), expected: expected.clone(), found })
+        // As outputs are: a line break in it may be written as one, or as `\n`.
+        let mut expected = String::with_capacity(written.len());
+        push_escaped(&mut expected, written);
+        (found != expected).then(|| Failure::Output { rule: name.clone(), expected, found })
     }
 }
 

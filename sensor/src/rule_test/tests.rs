@@ -18,6 +18,13 @@ const RULES: &str = r#"
   condition: open_read and fd.name startswith /etc/
   output: o
   priority: NOTICE
+- rule: Lines
+  desc: d
+  condition: open_read and fd.name startswith /tmp
+  output: |
+    %proc.name read
+    %fd.name
+  priority: NOTICE
 - rule: Never on
   desc: d
   condition: open_read
@@ -122,6 +129,21 @@ fn an_output_that_differs_is_shown_beside_the_expected_one() {
   found:    cat read /etc/shadow (parent=bash user=<NA>)
                                          ^";
     check(test, &[expected]);
+}
+
+#[test]
+fn an_output_of_several_lines_is_compared_and_shown_as_it_is_printed() {
+    let test = |output: &str| {
+        let fields = "{ fd.name: /tmp/x }";
+        format!("\n- test: t\n  like: a file is read\n  fields: {fields}\n  match: [Lines]\n  output: {output}\n")
+    };
+    check(&test("|\n    cat read\n    /tmp/x"), &[]);
+    check(&test(r"cat read\n/tmp/x"), &[]);
+    let expected = r"`Lines` says something else
+  expected: cat read\n/tmp/y
+  found:    cat read\n/tmp/x
+                           ^";
+    check(&test("|\n    cat read\n    /tmp/y"), &[expected]);
 }
 
 #[test]
