@@ -19,8 +19,8 @@ fuzz_target!(|bytes: &[u8]| {
     let named: Vec<(&str, &[u8])> = ["first.yaml", "second.yaml"].into_iter().zip(files).collect();
     match load_text(&named, &SensorCatalog) {
         Ok(set) => {
-            describe(&set).to_string();
-            describe_text(&set);
+            describe(&set, &[]).to_string();
+            describe_text(&set, &[]);
             for rule in &set.rules {
                 if let Err(error) = Template::compile(&rule.output) {
                     rule.output_problem(error.offset..error.offset, error.message).to_string();

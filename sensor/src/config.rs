@@ -40,9 +40,9 @@ pub struct Settings {
     /// How many rules one event may match: `first` or `all`.
     #[serde(deserialize_with = "parsed")]
     pub rule_matching: Matching,
-    /// What is added to the outputs of rules, one after the other; absent: what Falco adds by default.
-    #[serde(default = "Append::by_default")]
-    pub append_output: Vec<Append>,
+    /// What is added to the outputs of rules, one after the other; absent: [`Append::by_default`].
+    #[serde(default)]
+    pub append_output: Option<Vec<Append>>,
     #[serde(deserialize_with = "parsed")]
     pub output: Output,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
@@ -107,7 +107,7 @@ impl Settings {
         let settings: Self = build(file, environment, overrides)
             .and_then(Config::try_deserialize)
             .map_err(|error| Error::Settings { file: file.map(Path::to_owned), message: error.to_string() })?;
-        for (number, append) in (1..).zip(&settings.append_output) {
+        for (number, append) in (1..).zip(settings.append_output.iter().flatten()) {
             append.check().map_err(|error| Error::Append { number, message: error.message })?;
         }
         Ok(settings)
@@ -265,8 +265,8 @@ rules = [{ disable = { rule = "net*" } }, { enable = { tag = "network" } }]
     #[test]
     fn what_is_appended_to_outputs_replaces_the_default() {
         let appended = |file: &str| load(file, &[], &Overrides::default()).map(|settings| settings.append_output);
-        assert_eq!(appended("").unwrap(), Append::by_default());
-        assert_eq!(appended("append_output = []").unwrap(), []);
+        assert_eq!(appended("").unwrap(), None);
+        assert_eq!(appended("append_output = []").unwrap(), Some(Vec::new()));
         let file = r#"
 [[append_output]]
 match = { source = "syscall", tags = ["network"], rule = "Some rule" }
@@ -275,7 +275,7 @@ extra_fields = ["proc.vpid", { Where = "%container.id/%proc.vpid" }]
 [[append_output]]
 suggested_output = true
 "#;
-        let found = appended(file).unwrap();
+        let found = appended(file).unwrap().unwrap();
         assert_eq!((found[0].matches.rule.as_str(), found[0].extra_output.as_str()), ("Some rule", "on %evt.hostname"));
         let text = [("Where".to_owned(), "%container.id/%proc.vpid".to_owned())].into();
         assert_eq!(found[0].extra_fields, [ExtraField::Field("proc.vpid".to_owned()), ExtraField::Text(text)]);

@@ -21,6 +21,7 @@ use crate::event::interest;
 use crate::fields::SensorCatalog;
 use crate::kernel::{self, Kernel};
 use crate::metrics::{self, Metrics};
+use crate::output::Append;
 use crate::ring::Ring;
 use crate::rules::{self, Problem, RuleSet, Selector};
 use crate::watch::Watcher;
@@ -80,7 +81,8 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     let started = Instant::now();
     let set = load_rules(settings)?;
     set.warnings.iter().for_each(|warning| warn!("{warning}"));
-    let detector = Detector::appending(set, &settings.append_output).map_err(Error::Rules)?;
+    let appends = settings.append_output.clone().unwrap_or_else(Append::by_default);
+    let detector = Detector::appending(set, &appends).map_err(Error::Rules)?;
     let detector = detector.matching(settings.rule_matching);
     tell_unreported(&detector);
     let emitter = Emitter::new(&settings.output, settings.token()?)?;

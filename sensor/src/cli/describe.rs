@@ -17,7 +17,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let set = run::load_rules(&arguments.rules.settings()?)?;
-    let text = if arguments.json { format!("{}\n", rules::describe(&set)) } else { rules::describe_text(&set) };
+    let settings = arguments.rules.settings()?;
+    let set = run::load_rules(&settings)?;
+    let appends = settings.append_output.unwrap_or_default();
+    let text = if arguments.json {
+        format!("{}\n", rules::describe(&set, &appends))
+    } else {
+        rules::describe_text(&set, &appends)
+    };
     print(&text, ExitCode::SUCCESS)
 }

@@ -9,13 +9,14 @@ use super::version::PLUGINS;
 use super::{List, Macro, Rule, RuleSet};
 use crate::event::{self, EventType};
 use crate::fields::{SensorCatalog, event_type_field};
-use crate::output::{Template, push_escaped};
+use crate::output::{Append, Appendix, Template, push_escaped};
 
 /// The fields that Falco has by its plugin `container`; those of pods come with their containers.
 const CONTAINER_FIELDS: [&str; 3] = ["container.", "k8s.ns.", "k8s.pod."];
 
-/// Every rule, macro and list in Falco's shape. What Falco lists in any order is sorted.
-pub fn describe(set: &RuleSet) -> Value {
+/// Every rule, macro and list in Falco's shape, outputs with what is appended to them. What Falco lists in any order is
+/// sorted.
+pub fn describe(set: &RuleSet, appends: &[Append]) -> Value {
     let plugins = set.required_plugin_versions.iter().map(|requirement| {
         let plugin =
             |(name, version): &(String, super::Version)| json!({ "name": name, "version": version.to_string() });
@@ -27,15 +28,16 @@ pub fn describe(set: &RuleSet) -> Value {
     json!({
         "required_engine_version": set.required_engine_version.to_string(),
         "required_plugin_versions": plugins.collect::<Vec<_>>(),
-        "rules": set.rules.iter().map(|rule| rule_json(rule, set)).collect::<Vec<_>>(),
+        "rules": set.rules.iter().map(|rule| rule_json(rule, set, appends)).collect::<Vec<_>>(),
         "macros": set.macros.iter().map(|found| macro_json(found, set)).collect::<Vec<_>>(),
         "lists": set.lists.iter().map(|list| list_json(list, set)).collect::<Vec<_>>(),
     })
 }
 
-fn rule_json(rule: &Rule, set: &RuleSet) -> Value {
+fn rule_json(rule: &Rule, set: &RuleSet, appends: &[Append]) -> Value {
     let compiled = Compiled::new(&rule.expr, set);
-    let output_fields = output_fields(rule);
+    let appendix = Append::for_rule(appends, &rule.name, &rule.source, &rule.tags);
+    let output_fields = output_fields(rule, &appendix);
     json!({
         "info": {
             "name": rule.name,
@@ -49,7 +51,7 @@ fn rule_json(rule: &Rule, set: &RuleSet) -> Value {
         },
         "details": {
             "condition_compiled": compiled.condition,
-            "output_compiled": compiled_output(rule),
+            "output_compiled": compiled_output(rule, &appendix),
             "macros": rule.written.macros(),
             "lists": set.scope.lists_used(&rule.written),
             "condition_operators": compiled.operators,
@@ -110,13 +112,17 @@ impl Compiled {
     }
 }
 
-fn compiled_output(rule: &Rule) -> String {
-    rule.output.trim().replace("%container.info", "")
+fn compiled_output(rule: &Rule, appendix: &Appendix) -> String {
+    let own = rule.output.trim().replace("%container.info", "");
+    let texts = [own, appendix.text()];
+    let texts: Vec<_> = texts.into_iter().filter(|text| !text.is_empty()).collect();
+    texts.join(" ")
 }
 
 /// The fields that the output names, in its order.
-fn output_fields(rule: &Rule) -> Vec<String> {
-    Template::compile(&rule.output).map(|template| template.fields().map(str::to_owned).collect()).unwrap_or_default()
+fn output_fields(rule: &Rule, appendix: &Appendix) -> Vec<String> {
+    let template = Template::compile_with(&rule.output, appendix);
+    template.map(|template| template.fields().map(str::to_owned).collect()).unwrap_or_default()
 }
 
 fn exception_fields(rule: &Rule) -> BTreeSet<&String> {
@@ -141,13 +147,14 @@ fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> BTreeSet<&'a String> {
     names.collect()
 }
 
-/// The rules for people, in the order in which they are tried.
-pub fn describe_text(set: &RuleSet) -> String {
-    set.rules.iter().map(|rule| rule_text(rule, set)).collect()
+/// The rules for people, in the order in which they are tried, outputs with what is appended to them.
+pub fn describe_text(set: &RuleSet, appends: &[Append]) -> String {
+    set.rules.iter().map(|rule| rule_text(rule, set, appends)).collect()
 }
 
-fn rule_text(rule: &Rule, set: &RuleSet) -> String {
+fn rule_text(rule: &Rule, set: &RuleSet, appends: &[Append]) -> String {
     let compiled = Compiled::new(&rule.expr, set);
+    let appendix = Append::for_rule(appends, &rule.name, &rule.source, &rule.tags);
     let off = if rule.enabled { "" } else { " (disabled)" };
     let events = rule.filter.possible_enum_values(event_type_field());
     let events = if events.is_all() { "all".to_owned() } else { event_names(&events).join(" ") };
@@ -155,7 +162,7 @@ fn rule_text(rule: &Rule, set: &RuleSet) -> String {
         ("at", rule.place.to_string()),
         ("tags", join(&rule.tags)),
         ("condition", compiled.condition),
-        ("output", compiled_output(rule)),
+        ("output", compiled_output(rule, &appendix)),
         ("macros", join(rule.written.macros())),
         ("lists", join(set.scope.lists_used(&rule.written))),
         ("operators", join(&compiled.operators)),

@@ -66,6 +66,31 @@ fn the_settings_say_which_rules_are_in_force() {
 }
 
 #[test]
+fn what_the_settings_append_stands_in_the_compiled_output() {
+    let folder = Folder::new();
+    let rules = folder.file("rules.yaml", RULES);
+    let outputs = |arguments: &[&str]| -> Vec<Value> {
+        let description = described(&[&["rules", "--json"], arguments, &[&rules]].concat());
+        let rules = description["rules"].as_array().unwrap();
+        rules.iter().map(|rule| json!([rule["details"]["output_compiled"], rule["details"]["output_fields"]])).collect()
+    };
+    let own = [json!(["read %fd.name", ["fd.name"]]), json!(["o", []])];
+    assert_eq!(outputs(&[]), own);
+    let silent = folder.file("silent.toml", "priority = \"info\"");
+    assert_eq!(outputs(&["--config", &silent]), own);
+
+    let settings = "[[append_output]]\nmatch.tags = [\"T1003\"]\nextra_output = \"by %proc.name\"\nextra_fields = [\"proc.pid\"]\n";
+    let config = folder.file("sensor.toml", settings);
+    let expected = [json!(["read %fd.name by %proc.name", ["fd.name", "proc.name"]]), own[1].clone()];
+    assert_eq!(outputs(&["--config", &config]), expected);
+    let output = sensor(&["rules", "--config", &config, &rules]);
+    assert!(stdout(&output).contains("    output: read %fd.name by %proc.name\n"), "{}", stdout(&output));
+
+    let suggested = folder.file("suggested.toml", "append_output = [{ suggested_output = true }]");
+    assert!(outputs(&["--config", &suggested])[1][0].as_str().unwrap().starts_with("o container_id=%container.id "));
+}
+
+#[test]
 fn rules_that_do_not_load_are_not_described() {
     let folder = Folder::new();
     let rules = folder.file("rules.yaml", &RULES.replace("fd.name = ", "fd.nmae = "));

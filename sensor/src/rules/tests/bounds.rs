@@ -282,7 +282,7 @@ proptest! {
     fn no_bytes_make_it_panic(one in rule_file(), two in rule_file()) {
         let texts: [(&str, &[u8]); 2] = [("a.yaml", &one), ("b.yaml", &two)];
         match load_text(&texts, &TestCatalog) {
-            Ok(set) => { super::super::describe(&set); }
+            Ok(set) => { super::super::describe(&set, &[]); }
             Err(problems) => problems.iter().for_each(|problem| { let _text = problem.to_string(); }),
         }
     }

@@ -37,7 +37,7 @@ fn set() -> RuleSet {
 
 #[test]
 fn a_rule_is_described_with_all_that_it_is_made_of() {
-    let json = crate::rules::describe(&set());
+    let json = crate::rules::describe(&set(), &[]);
     assert_eq!(json["required_engine_version"], "0.57.0");
     assert_eq!(
         json["required_plugin_versions"],
@@ -77,7 +77,7 @@ fn a_rule_is_described_with_all_that_it_is_made_of() {
 
 #[test]
 fn macros_and_lists_are_described_too() {
-    let json = crate::rules::describe(&set());
+    let json = crate::rules::describe(&set(), &[]);
     assert_eq!(
         json["macros"][1]["info"],
         json!({"name": "spawned_shell", "condition": "spawned and proc.name in (shells)"})
@@ -100,7 +100,7 @@ fn macros_and_lists_are_described_too() {
 
 #[test]
 fn the_text_is_for_people() {
-    let text = describe_text(&set());
+    let text = describe_text(&set(), &[]);
     let expected = "\
 Warning: shell
   a shell
