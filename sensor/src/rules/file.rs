@@ -2,12 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::place::Source;
 use super::problem::{Code, Problem, Problems};
@@ -16,13 +16,8 @@ use super::yaml::Budget;
 /// Bytes of one rule file. Upstream's largest is below 200 KiB; a list of 100,000 addresses has 2 MiB.
 pub(super) const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// How long a pipe may take to be written.
-const PIPE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Between two looks at a pipe that has nothing to read.
-const PIPE_PAUSE: Duration = Duration::from_millis(10);
-
-const PIPE_CHUNK_BYTES: usize = 64 * 1024;
+/// How long a pipe, or a terminal, may take to be written.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Files of one rule set.
 const FILES_MAX: usize = 1_000;
@@ -83,35 +78,45 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     if metadata.len() > FILE_BYTES_MAX {
         return Err(too_large());
     }
-    let mut bytes = Vec::new();
-    if metadata.file_type().is_fifo() {
-        read_pipe(&file, &mut bytes).map_err(cannot)?;
+    let bytes = if metadata.is_file() {
+        let mut bytes = Vec::new();
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map(|_| bytes)
     } else {
-        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    }
+        read_stream(&file, STREAM_TIMEOUT)
+    };
+    let bytes = bytes.map_err(cannot)?;
     if bytes.len() as u64 > FILE_BYTES_MAX { Err(too_large()) } else { Ok(bytes) }
 }
 
 /// Waits for what is written, but not for ever: `<(…)` of a shell is such a file, and one that nobody writes to.
-fn read_pipe(mut pipe: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let deadline = Instant::now() + PIPE_TIMEOUT;
-    let mut chunk = vec![0; PIPE_CHUNK_BYTES];
-    while bytes.len() as u64 <= FILE_BYTES_MAX {
-        match pipe.read(&mut chunk) {
-            // Before a writer opens it, a pipe is at its end too.
-            Ok(0) if !bytes.is_empty() => return Ok(()),
-            Ok(0) => thread::sleep(PIPE_PAUSE),
-            Ok(length) => bytes.extend_from_slice(&chunk[..length]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PIPE_PAUSE),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        if Instant::now() > deadline {
-            let message = format!("it is a pipe that nobody has written to its end within {PIPE_TIMEOUT:?}");
-            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+fn read_stream(file: &File, timeout: Duration) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + timeout;
+    let mut stream = file.take(FILE_BYTES_MAX + 1);
+    let mut bytes = Vec::new();
+    while wait(file, deadline)? {
+        // Keeps what it read before there is nothing more for now.
+        match stream.read_to_end(&mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result.map(|_| bytes),
         }
     }
-    Ok(())
+    let message = format!("nobody writes it to its end within {timeout:?}");
+    Err(io::Error::new(io::ErrorKind::TimedOut, message))
+}
+
+/// Whether there is something to read, or the end, before it is too late.
+fn wait(file: &File, deadline: Instant) -> io::Result<bool> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&left)) {
+            Err(Errno::INTR) => {}
+            result => return Ok(result? > 0),
+        }
+    }
 }
 
 /// # Errors
@@ -133,4 +138,49 @@ pub(super) fn source(path: &Path, bytes: Vec<u8>, budget: &mut Budget) -> Result
 /// Why the file cannot be read, in one sentence.
 pub(crate) fn read(path: &Path, budget: &mut Budget) -> Result<Source, String> {
     source(path, bytes(path)?, budget)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    /// What is read of a pipe whose writer does this, within a time that is short where nobody writes.
+    fn read_pipe(timeout: Duration, write: impl FnOnce(File) + Send + 'static) -> io::Result<Vec<u8>> {
+        let (reader, writer) = io::pipe()?;
+        rustix::fs::fcntl_setfl(&reader, OFlags::NONBLOCK)?;
+        let writing = std::thread::spawn(move || write(OwnedFd::from(writer).into()));
+        let result = read_stream(&OwnedFd::from(reader).into(), timeout);
+        writing.join().unwrap();
+        result
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_however_slowly_it_is_written() {
+        let long = Duration::from_mins(1);
+        let parts = |mut pipe: File| {
+            for part in ["- list: l", "\n", "  items: []\n"] {
+                pipe.write_all(part.as_bytes()).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        assert_eq!(read_pipe(long, parts).unwrap(), b"- list: l\n  items: []\n");
+        assert_eq!(read_pipe(long, drop).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_writes_or_closes_is_given_up() {
+        let silent = |_: File| std::thread::sleep(Duration::from_millis(300));
+        let error = read_pipe(Duration::from_millis(50), silent).unwrap_err();
+        assert_eq!(error.to_string(), "nobody writes it to its end within 50ms");
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+        let error = read_stream(&file.into(), Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
 }
