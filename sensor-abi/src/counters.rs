@@ -1,22 +1,27 @@
 //! What the kernel side counts, per CPU: nothing is lost without a number.
 
 use crate::RecordKind;
+use crate::record::Program;
 
 /// One CPU's counters; user space adds them up.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counters {
-    /// Indexed by [`RecordKind`]; entry 0 stays empty.
+    /// Indexed by [`RecordKind`]; entry 0 stays empty. Each kind belongs to one program, which alone counts it.
     pub kinds: [KindCounters; RecordKind::COUNT],
-    /// Strings that could not be read from the caller's memory, and stand empty in their record.
-    pub read_faults: u64,
-    /// System calls through the 32-bit or the x32 entry, which are not decoded.
+    /// Strings that could not be read from the caller's memory, and stand empty in their record. By program.
+    pub read_faults: [u64; Program::COUNT],
+    /// The last sequence number given out on this CPU. By program.
+    pub sequence: [u64; Program::COUNT],
+    /// System calls through the x32 entry, which are not decoded.
+    pub x32_calls: u64,
+    /// System calls through the 32-bit entry that were reported.
     pub compat_calls: u64,
-    /// The last sequence number given out on this CPU.
-    pub sequence: u64,
+    /// Opens that no rule could match, and that were therefore not reported.
+    pub filtered_opens: u64,
 }
 
-/// seen = sent + `dropped_full` + `dropped_nested` + `dropped_long`.
+/// seen = sent + `dropped_full` + `dropped_long`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KindCounters {
@@ -25,8 +30,6 @@ pub struct KindCounters {
     pub sent: u64,
     /// The ring buffer was full.
     pub dropped_full: u64,
-    /// The scratch buffer was in use by a program that this one interrupted.
-    pub dropped_nested: u64,
     /// The record was longer than the scratch buffer.
     pub dropped_long: u64,
 }
@@ -43,12 +46,13 @@ impl Counters {
             kind.seen = next();
             kind.sent = next();
             kind.dropped_full = next();
-            kind.dropped_nested = next();
             kind.dropped_long = next();
         }
-        counters.read_faults = next();
+        counters.read_faults.fill_with(&mut next);
+        counters.sequence.fill_with(&mut next);
+        counters.x32_calls = next();
         counters.compat_calls = next();
-        counters.sequence = next();
+        counters.filtered_opens = next();
         counters
     }
 
@@ -58,13 +62,16 @@ impl Counters {
             sum.seen += kind.seen;
             sum.sent += kind.sent;
             sum.dropped_full += kind.dropped_full;
-            sum.dropped_nested += kind.dropped_nested;
             sum.dropped_long += kind.dropped_long;
         }
-        self.read_faults += other.read_faults;
+        for (sum, faults) in self.read_faults.iter_mut().zip(other.read_faults) {
+            *sum += faults;
+        }
+        self.x32_calls += other.x32_calls;
         self.compat_calls += other.compat_calls;
+        self.filtered_opens += other.filtered_opens;
     }
 }
 
 // As many words as `from_words` takes.
-const _: () = assert!(Counters::WORDS == RecordKind::COUNT * 5 + 3);
+const _: () = assert!(Counters::WORDS == RecordKind::COUNT * 4 + 2 * Program::COUNT + 3);

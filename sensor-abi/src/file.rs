@@ -1,28 +1,106 @@
-//! Records about files.
+//! What a record says of descriptors.
 
-/// The arguments of an [`Open`](crate::RecordKind::Open) record. Strings: the path as the caller wrote it, read when the
-/// call returned; then, where the call succeeded, the kernel's own absolute path of the opened file (empty otherwise, and
-/// where there is none, as for an anonymous inode).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenArguments {
-    /// Descriptor of the directory that a relative path starts from; `AT_FDCWD` (-100) is the working directory.
-    pub dirfd: i32,
-    /// `O_*` as the caller passed them.
-    pub flags: u32,
-    /// Permission bits for a file that is created.
+/// Whether a file lies in an overlay file system, and in which of its layers.
+pub const LAYER_NONE: u32 = 0;
+pub const LAYER_LOWER: u32 = 1;
+pub const LAYER_UPPER: u32 = 2;
+
+/// What the kernel has behind a descriptor.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DescriptorFacts {
+    pub inode: u64,
+    /// `s_magic` of its file system.
+    pub file_system: u64,
+    /// `i_mode`: type and permissions.
     pub mode: u32,
+    /// The kernel's own encoding: major number in bits 20 and up, minor number below.
+    pub device: u32,
+    /// One of the `LAYER_`s.
+    pub layer: u32,
+    /// `f_flags`.
+    pub flags: u32,
+    /// `AF_*` of a socket; 0 where it is none.
+    pub family: u16,
+    /// `SOCK_*`.
+    pub socket_type: u16,
+    /// `IPPROTO_*`.
+    pub protocol: u16,
+    /// `TCP_*` state: 1 is established, 10 is listening.
+    pub state: u16,
+    pub local_port: u16,
+    pub remote_port: u16,
+    pub reserved: u32,
+    /// An IPv4 address fills the first four bytes.
+    pub local: [u8; 16],
+    pub remote: [u8; 16],
 }
 
-impl OpenArguments {
-    pub const STRING_NAME: usize = 0;
-    pub const STRING_KERNEL_PATH: usize = 1;
+impl DescriptorFacts {
+    pub const BYTES: usize = size_of::<Self>();
+    pub const ZERO: Self = Self {
+        inode: 0,
+        file_system: 0,
+        mode: 0,
+        device: 0,
+        layer: 0,
+        flags: 0,
+        family: 0,
+        socket_type: 0,
+        protocol: 0,
+        state: 0,
+        local_port: 0,
+        remote_port: 0,
+        reserved: 0,
+        local: [0; 16],
+        remote: [0; 16],
+    };
 
-    #[inline(always)]
-    pub const fn to_words(self) -> [u64; 4] {
-        [self.dirfd as u32 as u64, self.flags as u64, self.mode as u64, 0]
-    }
-
-    pub const fn from_words(words: [u64; 4]) -> Self {
-        Self { dirfd: words[0] as u32 as i32, flags: words[1] as u32, mode: words[2] as u32 }
+    /// `None` where the bytes are not those of one.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut words = Fields(bytes);
+        let facts = Self {
+            inode: words.u64()?,
+            file_system: words.u64()?,
+            mode: words.u32()?,
+            device: words.u32()?,
+            layer: words.u32()?,
+            flags: words.u32()?,
+            family: words.u16()?,
+            socket_type: words.u16()?,
+            protocol: words.u16()?,
+            state: words.u16()?,
+            local_port: words.u16()?,
+            remote_port: words.u16()?,
+            reserved: words.u32()?,
+            local: words.array()?,
+            remote: words.array()?,
+        };
+        words.0.is_empty().then_some(facts)
     }
 }
+
+/// Members of a structure in the order of its declaration, without padding.
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+
+impl Fields<'_> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (bytes, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*bytes)
+    }
+
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_ne_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_ne_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_ne_bytes)
+    }
+}
+
+const _: () = assert!(DescriptorFacts::BYTES == 80);

@@ -2,8 +2,9 @@
 //! the counters, and what user space injects at load time.
 //!
 //! A record is a [`RecordHeader`], then `strings` times a `u16` length and that many bytes, padded to an even length.
-//! Numbers are in the machine's byte order: both sides run on one machine. What the four arguments and the strings mean
-//! is said beside each record kind, in [`file`], [`process`] and [`network`].
+//! Numbers are in the machine's byte order: both sides run on one machine. What the arguments and the strings mean
+//! is said in [`process`] for the lives of processes; for system calls user space says itself, with a
+//! [`CallSpec`], what it wants of each.
 
 #![no_std]
 #![allow(
@@ -17,27 +18,24 @@
     reason = "the kernel programs are one function each: a BPF-to-BPF call would cost verifier states"
 )]
 
+pub mod call;
+pub mod control;
 pub mod counters;
 pub mod file;
 pub mod load;
-pub mod network;
 pub mod process;
 pub mod record;
-pub mod syscall;
 
+pub use call::{CallSpec, Capture, What};
+pub use control::{Control, InterestBitmap, SYSCALLS_MAX};
 pub use counters::{Counters, KindCounters};
 pub use load::{Offsets, Settings};
-pub use record::{RecordHeader, RecordKind, STRING_BYTES_MAX};
+pub use record::{Program, RecordHeader, RecordKind, STRING_BYTES_MAX};
 
 /// Changes with every change of a layout in this crate, together with [`load::SETTINGS_SYMBOL`], by which the sensor
 /// recognises an object of its own version.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
-/// System calls that the interest bitmap has room for; x86-64 and arm64 stay below 512.
-pub const SYSCALLS_MAX: usize = 512;
-
-/// One bit for each system call that user space wants to hear of: bit `nr % 64` of word `nr / 64`.
-pub type InterestBitmap = [u64; SYSCALLS_MAX / 64];
-
-/// Bytes of the ring buffer that carries the records: at 256 bytes for an open, some 32,000 of them.
+/// Bytes of the ring buffer that carries the records where nothing else is asked for: at 256 bytes for an open, some
+/// 32,000 of them.
 pub const RING_BYTES: u32 = 8 << 20;

@@ -6,7 +6,7 @@ use tercel_sensor_abi::{Offsets, Settings};
 static OFFSETS: Offsets = Offsets::ZERO;
 
 #[unsafe(no_mangle)]
-static SETTINGS_V1: Settings = Settings { task_is_btf: 0, own_tgid: 0 };
+static SETTINGS_V2: Settings = Settings { task_is_btf: 0, has_task_registers: 0 };
 
 #[inline(always)]
 pub fn offsets() -> &'static Offsets {
@@ -15,7 +15,7 @@ pub fn offsets() -> &'static Offsets {
 
 #[inline(always)]
 pub fn settings() -> &'static Settings {
-    &SETTINGS_V1
+    &SETTINGS_V2
 }
 
 /// One offset. Volatile, or LLVM would fold the zeros that stand there at build time.

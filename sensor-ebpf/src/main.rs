@@ -2,8 +2,8 @@
 //!
 //! Five entry points, each a few lines that name the hook and call into its family: the exit of every system call (two
 //! forms, of which user space attaches one), exec, fork and exit of processes. What happens to a call, in order: is it
-//! in the interest bitmap, is it the sensor's own, is it a 32-bit call; then the family fills a record in per-CPU
-//! scratch memory and sends it.
+//! in the interest bitmap, is it a 32-bit call under another number, is its process muted, can a rule match such an open;
+//! then what its `CallSpec` asks for is put into a record in scratch memory, and sent.
 //!
 //! There are no BPF-to-BPF calls and no tail calls: everything is inlined into the entry points. What the verifier
 //! accepts on kernels from 5.10 on decides the style: see `record.rs` and `memory.rs`.
@@ -18,9 +18,10 @@
 mod memory;
 #[macro_use]
 mod load;
-mod file;
+mod capture;
+mod descriptor;
 mod maps;
-mod network;
+mod open;
 mod path;
 mod process;
 mod record;
@@ -52,9 +53,9 @@ pub fn sys_exit_classic(context: TracePointContext) -> u32 {
 /// `void sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`: after the point of no
 /// return, in the new program's memory.
 #[btf_tracepoint(function = "sched_process_exec")]
-pub fn process_exec(_context: BtfTracePointContext) -> i32 {
-    // SAFETY: runs in the task that called exec.
-    unsafe { process::exec() }
+pub fn process_exec(context: BtfTracePointContext) -> i32 {
+    // SAFETY: runs in the task that called exec; the second argument is a number.
+    unsafe { process::exec(context.arg::<u64>(1) as u32) }
     0
 }
 

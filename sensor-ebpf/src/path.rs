@@ -13,15 +13,52 @@ const STEPS_MAX: u32 = 128;
 /// The path is written from the end of this many bytes towards the start.
 const PATH_BYTES_MAX: u64 = 4096;
 
-impl RecordWriter {
-    /// Appends the path of a `struct file`.
+/// A directory entry below a mount: where a path ends.
+#[derive(Clone, Copy)]
+pub struct Place {
+    mount: u64,
+    dentry: u64,
+}
+
+impl Place {
+    /// Its path is empty.
+    pub const NOWHERE: Self = Self { mount: 0, dentry: 0 };
+
+    /// `file` is a `struct file`; 0 is nowhere.
     #[inline(always)]
-    pub unsafe fn file_path(&mut self, file: u64) {
+    pub unsafe fn of_file(file: u64) -> Self {
+        // SAFETY: the helper takes any address; a null pointer reads as 0.
+        unsafe {
+            if file == 0 {
+                return Self::NOWHERE;
+            }
+            Self { mount: read(file, offset!(file_path_mnt)), dentry: read(file, offset!(file_path_dentry)) }
+        }
+    }
+
+    #[inline(always)]
+    pub unsafe fn working_directory(task: u64) -> Self {
+        // SAFETY: as `of_file`.
+        unsafe {
+            let fs = read::<u64>(task, offset!(task_fs));
+            if fs == 0 {
+                return Self::NOWHERE;
+            }
+            Self { mount: read(fs, offset!(fs_pwd_mnt)), dentry: read(fs, offset!(fs_pwd_dentry)) }
+        }
+    }
+}
+
+impl RecordWriter {
+    /// Appends the path of a place.
+    #[inline(always)]
+    pub unsafe fn place(&mut self, place: Place) {
         // SAFETY: the helper takes any address.
         unsafe {
-            let mount = read::<u64>(file, offset!(file_path_mnt));
-            let dentry = read::<u64>(file, offset!(file_path_dentry));
-            self.walk_to_root(mount, dentry);
+            if place.mount == 0 || place.dentry == 0 {
+                return self.empty_string();
+            }
+            self.walk_to_root(place.mount, place.dentry);
             self.append_path();
         }
     }
@@ -37,7 +74,7 @@ impl RecordWriter {
             let mut step = 0;
             loop {
                 if step == STEPS_MAX {
-                    self.mark_path_cut();
+                    self.cut_path();
                     break;
                 }
                 step += 1;
@@ -59,7 +96,7 @@ impl RecordWriter {
                     root = read::<u64>(above, offset!(mount_mnt) + offset!(vfsmount_root));
                 } else {
                     if !self.prepend(name, hash_and_length >> 32) {
-                        self.mark_path_cut();
+                        self.cut_path();
                         break;
                     }
                     dentry = parent;
@@ -88,6 +125,16 @@ impl RecordWriter {
         }
     }
 
+    /// A path that lost its head does not begin with a slash, and its record says that there is one.
+    #[inline(always)]
+    unsafe fn cut_path(&mut self) {
+        // SAFETY: the scratch.
+        unsafe {
+            self.mark_path_cut();
+            self.drop_slash();
+        }
+    }
+
     #[inline(always)]
     unsafe fn drop_slash(&mut self) {
         // SAFETY: the claimed scratch.
@@ -102,7 +149,12 @@ impl RecordWriter {
     unsafe fn append_path(&mut self) {
         // SAFETY: source and length are masked to the path buffer; the destination has room for a whole write.
         unsafe {
-            let start = read_volatile(addr_of!((*self.scratch).path_start));
+            let mut start = read_volatile(addr_of!((*self.scratch).path_start));
+            // The root itself has no component.
+            if start == PATH_BYTES_MAX {
+                start = PATH_BYTES_MAX - 1;
+                *((addr_of_mut!((*self.scratch).path) as u64 + PATH_BYTES_MAX - 1) as *mut u8) = b'/';
+            }
             let length = masked!(PATH_BYTES_MAX - start, "0xfff");
             let from = addr_of!((*self.scratch).path) as u64 + masked!(start, "0x1fff");
             bpf_probe_read_kernel(self.string_bytes(), length as u32, from as *const _);

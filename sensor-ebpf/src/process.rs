@@ -1,43 +1,52 @@
 //! exec, fork, exit.
 
-use tercel_sensor_abi::RecordKind;
-use tercel_sensor_abi::process::{CGROUP_LEVELS_MAX, ExecArguments, ExitArguments, ForkArguments};
-use tercel_sensor_abi::syscall::x86_64::EXECVE;
+use core::ptr::{addr_of, read_volatile};
 
+use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_task_pt_regs};
+use tercel_sensor_abi::process::{CGROUP_LEVELS_MAX, ExecArguments, ExitArguments, ForkArguments, ProcessFacts};
+use tercel_sensor_abi::{Control, Program, RecordKind};
+
+use crate::descriptor;
+use crate::maps::CONTROL;
 use crate::memory::{load, read};
+use crate::path::Place;
 use crate::record::RecordWriter;
-use crate::syscall::Call;
+use crate::syscall::{registers, strike_muted};
 use crate::task;
 
 /// The header's `syscall` of records that do not come from one.
 const NO_SYSCALL: u32 = u32::MAX;
 
+/// `clone` and `clone3` of x86-64, whose flags are asked of the registers.
+const CLONE: u64 = 56;
+const CLONE3: u64 = 435;
+
+/// `RLIMIT_NOFILE`, and `struct rlimit` {u64 current, u64 max}.
+const LIMIT_OF_DESCRIPTORS: u32 = 7;
+const LIMIT_BYTES: u32 = 16;
+
+const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
+
 /// The current task runs a new program.
 #[inline(always)]
-pub unsafe fn exec() {
+pub unsafe fn exec(old_tid: u32) {
     // SAFETY: kernel memory is read through helpers; the arguments lie in the new program's own memory.
     unsafe {
         let task = task::current();
-        let Some(mut record) = RecordWriter::begin(RecordKind::Exec, NO_SYSCALL, 0) else { return };
+        let Some(mut record) = RecordWriter::begin(RecordKind::Exec as u64, Program::Exec) else { return };
+        record.fill_header(task, NO_SYSCALL, 0);
         let memory = read::<u64>(task, offset!(task_mm));
-        let start = read::<u64>(memory, offset!(mm_arg_start));
-        let argv_bytes = read::<u64>(memory, offset!(mm_arg_end)).wrapping_sub(start);
-        let arguments = ExecArguments { tty: task::tty(task), sid: task::session(task), argv_bytes };
-        record.arguments(arguments.to_words());
-        record.file_path(read(memory, offset!(mm_exe_file)));
-        record.user_bytes(start, argv_bytes);
+        let argv = read::<u64>(memory, offset!(mm_arg_start));
+        let argv_bytes = read::<u64>(memory, offset!(mm_arg_end)).wrapping_sub(argv);
+        let environment = read::<u64>(memory, offset!(mm_env_start));
+        let environment_bytes = read::<u64>(memory, offset!(mm_env_end)).wrapping_sub(environment);
+        record.arguments(ExecArguments { argv_bytes, environment_bytes, old_tid }.to_words());
+        record.place(Place::of_file(read(memory, offset!(mm_exe_file))));
+        record.user_bytes(argv, argv_bytes);
+        record.user_bytes(environment, if wants_environment() { environment_bytes } else { 0 });
+        record.place(Place::working_directory(task));
+        facts(&mut record, task);
         cgroup(&mut record, task);
-        record.send();
-    }
-}
-
-/// An execve or execveat came back.
-#[inline(always)]
-pub unsafe fn exec_failed(call: &Call) {
-    // SAFETY: as `exec`.
-    unsafe {
-        let Some(mut record) = RecordWriter::begin(RecordKind::ExecFailed, call.number, call.result) else { return };
-        record.user_string(if call.number == EXECVE { call.arguments[0] } else { call.arguments[1] });
         record.send();
     }
 }
@@ -51,9 +60,14 @@ pub unsafe fn fork(child: u64) {
         if tgid != tid {
             return;
         }
-        let Some(mut record) = RecordWriter::begin(RecordKind::Fork, NO_SYSCALL, 0) else { return };
+        let task = task::current();
+        let Some(mut record) = RecordWriter::begin(RecordKind::Fork as u64, Program::Fork) else { return };
+        record.fill_header(task, NO_SYSCALL, 0);
+        let (syscall, flags) = how_it_was_made(task);
         let child_start_ns = load(child, offset!(task_start));
-        record.arguments(ForkArguments { child_tgid: tgid, child_start_ns }.to_words());
+        record.arguments(ForkArguments { child_tgid: tgid, child_start_ns, syscall, flags }.to_words());
+        facts(&mut record, child);
+        record.place(Place::working_directory(task));
         record.send();
     }
 }
@@ -66,10 +80,92 @@ pub unsafe fn exit(task: u64) {
         if task::has_living_threads(task) {
             return;
         }
-        let Some(mut record) = RecordWriter::begin(RecordKind::Exit, NO_SYSCALL, 0) else { return };
+        strike_muted(task::ids(task).0);
+        let Some(mut record) = RecordWriter::begin(RecordKind::Exit as u64, Program::Exit) else { return };
+        record.fill_header(task, NO_SYSCALL, 0);
         record.arguments(ExitArguments { status: load(task, offset!(task_exit_code)) }.to_words());
         record.send();
     }
+}
+
+/// Appends [`ProcessFacts`].
+#[inline(always)]
+pub unsafe fn facts(record: &mut RecordWriter, task: u64) {
+    // SAFETY: the helper takes any address; the string has room for the structure.
+    unsafe {
+        let facts = record.string_bytes().cast::<ProcessFacts>();
+        *facts = ProcessFacts::ZERO;
+        let signal = read::<u64>(task, offset!(task_signal));
+        (*facts).tty = task::tty(signal);
+        (*facts).minor_faults = read::<u64>(task, offset!(task_minor_faults));
+        (*facts).major_faults = read::<u64>(task, offset!(task_major_faults));
+        (*facts).descriptors_max = read::<u64>(signal, offset!(signal_limits) + LIMIT_OF_DESCRIPTORS * LIMIT_BYTES);
+        let thread = read::<u64>(task, offset!(task_thread_pid));
+        let leader = read::<u64>(read(task, offset!(task_group_leader)), offset!(task_thread_pid));
+        let group = task::group(signal);
+        (*facts).sid = task::number_of(task::session(signal), 0);
+        (*facts).pgid = task::number_of(group, 0);
+        let level = read::<u32>(thread, offset!(pid_level));
+        (*facts).vtid = task::number_of(thread, level);
+        (*facts).vpid = task::number_of(leader, level);
+        // The group's leader may live in a namespace above, where the process cannot see it.
+        if read::<u32>(group, offset!(pid_level)) >= level {
+            (*facts).vpgid = task::number_of(group, level);
+        }
+        let namespace = task::namespace_of(thread, level);
+        (*facts).pid_namespace = read::<u32>(namespace, offset!(pid_namespace_inode));
+        let first = read::<u64>(namespace, offset!(pid_namespace_reaper));
+        (*facts).pid_namespace_start_ns = read::<u64>(first, offset!(task_start));
+        let memory = read::<u64>(task, offset!(task_mm));
+        let program = read::<u64>(memory, offset!(mm_exe_file));
+        if memory != 0 && program != 0 {
+            let inode = read::<u64>(program, offset!(file_inode));
+            (*facts).exe_inode = read::<u64>(inode, offset!(inode_number));
+            (*facts).exe_mode = read::<u16>(inode, offset!(inode_mode)) as u32;
+            (*facts).exe_uid = read::<u32>(inode, offset!(inode_uid));
+            (*facts).exe_gid = read::<u32>(inode, offset!(inode_gid));
+            (*facts).exe_layer = descriptor::layer(inode);
+            (*facts).exe_ctime_ns = read::<u64>(inode, offset!(inode_ctime_s)).wrapping_mul(NANOSECONDS_PER_SECOND)
+                + read::<u32>(inode, offset!(inode_ctime_ns)) as u64;
+            (*facts).exe_mtime_ns = read::<u64>(inode, offset!(inode_mtime_s)).wrapping_mul(NANOSECONDS_PER_SECOND)
+                + read::<u32>(inode, offset!(inode_mtime_ns)) as u64;
+        }
+        record.end_string_here(ProcessFacts::BYTES as u64);
+    }
+}
+
+/// Number and flags of the call that the parent is in.
+#[inline(always)]
+unsafe fn how_it_was_made(task: u64) -> (u32, u64) {
+    // SAFETY: the helper returns a BTF pointer where the kernel has it; else the branch is dead.
+    unsafe {
+        if setting!(has_task_registers) == 0 {
+            return (NO_SYSCALL, 0);
+        }
+        let registers = bpf_task_pt_regs(task as *mut _) as u64;
+        let number = load::<u64>(registers, registers::ORIG_AX);
+        if task::in_compat_call(task) {
+            return (NO_SYSCALL, 0);
+        }
+        let first = load::<u64>(registers, registers::DI);
+        let flags = match number {
+            CLONE => first,
+            CLONE3 => {
+                let mut flags = 0_u64;
+                bpf_probe_read_user((&raw mut flags).cast(), 8, first as *const _);
+                flags
+            }
+            _ => 0,
+        };
+        (number as u32, flags)
+    }
+}
+
+#[inline(always)]
+unsafe fn wants_environment() -> bool {
+    let Some(control) = CONTROL.get_ptr(0) else { return false };
+    // SAFETY: the map's value.
+    unsafe { read_volatile(addr_of!((*control).flags)) & Control::ENVIRONMENT != 0 }
 }
 
 /// Appends the names of the cgroup v2 directories, leaf first; the root has none.

@@ -15,19 +15,38 @@ macro_rules! member {
     };
 }
 
-/// `S_IFMT` and `S_IFSOCK` of `<linux/stat.h>`.
-const FILE_TYPE_MASK: u16 = 0o170_000;
-const FILE_TYPE_SOCKET: u16 = 0o140_000;
-
-/// `PIDTYPE_SID` of `<linux/pid_types.h>`, since 4.19.
+/// `PIDTYPE_PGID` and `PIDTYPE_SID` of `<linux/pid_types.h>`, since 4.19.
+const PIDTYPE_PGID: u32 = 2;
 const PIDTYPE_SID: u32 = 3;
+
+/// Bytes of a `struct upid` {int, pointer}, of which a `struct pid` holds one for each namespace.
+const UPID_BYTES: u32 = 16;
+
+/// Levels of pid namespaces: `MAX_PID_NS_LEVEL`.
+const LEVELS_MAX: u32 = 32;
+
+/// A set of capabilities, which is an array of two words on older kernels and one of 64 bits on newer ones.
+macro_rules! capabilities {
+    ($pointer:expr, $member:ident) => {
+        if setting!(task_is_btf) != 0 {
+            $crate::memory::load::<u32>($pointer, offset!($member)) as u64
+                | ($crate::memory::load::<u32>($pointer, offset!($member) + 4) as u64) << 32
+        } else {
+            $crate::memory::read::<u64>($pointer, offset!($member))
+        }
+    };
+}
 
 /// The fields of a record's header that come out of the task structure.
 pub struct Identity {
     pub ppid: u32,
     pub start_ns: u64,
     pub euid: u32,
+    pub egid: u32,
     pub loginuid: u32,
+    pub cap_inheritable: u64,
+    pub cap_permitted: u64,
+    pub cap_effective: u64,
 }
 
 /// `task_struct` of the current task.
@@ -50,6 +69,10 @@ pub unsafe fn identity(task: u64) -> Identity {
             ppid: member!(u32, parent, task_tgid),
             start_ns: member!(u64, leader, task_start),
             euid: member!(u32, credentials, cred_euid),
+            egid: member!(u32, credentials, cred_egid),
+            cap_inheritable: capabilities!(credentials, cred_cap_inheritable),
+            cap_permitted: capabilities!(credentials, cred_cap_permitted),
+            cap_effective: capabilities!(credentials, cred_cap_effective),
             loginuid: if offset!(task_loginuid) == tercel_sensor_abi::Offsets::MISSING {
                 u32::MAX
             } else {
@@ -67,12 +90,11 @@ pub unsafe fn in_compat_call(task: u64) -> bool {
     unsafe { member!(u32, task, task_status) & TS_COMPAT != 0 }
 }
 
-/// Device number of the controlling terminal, encoded as `/proc/<pid>/stat` shows it; 0 is none.
+/// Device number of the controlling terminal of a `signal_struct`, encoded as `/proc/<pid>/stat` shows it; 0 is none.
 #[inline(always)]
-pub unsafe fn tty(task: u64) -> u32 {
+pub unsafe fn tty(signal: u64) -> u32 {
     // SAFETY: the helper takes any address; a null pointer reads as 0.
     unsafe {
-        let signal = read::<u64>(task, offset!(task_signal));
         let tty = read::<u64>(signal, offset!(signal_tty));
         if tty == 0 {
             return 0;
@@ -84,15 +106,32 @@ pub unsafe fn tty(task: u64) -> u32 {
     }
 }
 
-/// Process id of the session's leader, as the first pid namespace numbers it.
+/// `struct pid` of the session's leader.
 #[inline(always)]
-pub unsafe fn session(task: u64) -> u32 {
+pub unsafe fn session(signal: u64) -> u64 {
     // SAFETY: as `tty`.
-    unsafe {
-        let signal = read::<u64>(task, offset!(task_signal));
-        let pid = read::<u64>(signal, offset!(signal_pids) + PIDTYPE_SID * 8);
-        read::<u32>(pid, offset!(pid_numbers) + offset!(upid_nr))
-    }
+    unsafe { read::<u64>(signal, offset!(signal_pids) + PIDTYPE_SID * 8) }
+}
+
+/// `struct pid` of the process group's leader.
+#[inline(always)]
+pub unsafe fn group(signal: u64) -> u64 {
+    // SAFETY: as `tty`.
+    unsafe { read::<u64>(signal, offset!(signal_pids) + PIDTYPE_PGID * 8) }
+}
+
+/// The number that a `struct pid` has in the namespace of this level; 0 is the first.
+#[inline(always)]
+pub unsafe fn number_of(pid: u64, level: u32) -> u32 {
+    // SAFETY: as `tty`.
+    unsafe { read::<u32>(pid, offset!(pid_numbers) + level % LEVELS_MAX * UPID_BYTES + offset!(upid_nr)) }
+}
+
+/// `struct pid_namespace` of this level.
+#[inline(always)]
+pub unsafe fn namespace_of(pid: u64, level: u32) -> u64 {
+    // SAFETY: as `tty`.
+    unsafe { read::<u64>(pid, offset!(pid_numbers) + level % LEVELS_MAX * UPID_BYTES + offset!(upid_namespace)) }
 }
 
 /// Whether other threads of the process still live: `signal->live`, which the kernel has already counted down.
@@ -116,20 +155,6 @@ pub unsafe fn file(task: u64, fd: u64) -> u64 {
             return 0;
         }
         read::<u64>(read::<u64>(table, offset!(fdt_fd)) + fd * 8, 0)
-    }
-}
-
-/// `struct sock` behind a descriptor of the task; 0 where the descriptor is no socket.
-#[inline(always)]
-pub unsafe fn socket(task: u64, fd: u64) -> u64 {
-    // SAFETY: as `tty`.
-    unsafe {
-        let file = file(task, fd);
-        let inode = read::<u64>(file, offset!(file_inode));
-        if file == 0 || read::<u16>(inode, offset!(inode_mode)) & FILE_TYPE_MASK != FILE_TYPE_SOCKET {
-            return 0;
-        }
-        read::<u64>(read::<u64>(file, offset!(file_private_data)), offset!(socket_sk))
     }
 }
 

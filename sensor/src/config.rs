@@ -5,6 +5,7 @@ use std::env;
 use std::fmt::Display;
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -18,6 +19,9 @@ use crate::output::Append;
 use crate::rules::Selection;
 
 const PREFIX: &str = "TERCEL_SENSOR";
+
+/// Bytes that the ring may have: one record must fit, and a quarter of an hour of silence need not.
+const RING_BYTES: RangeInclusive<u32> = 64 << 10..=256 << 20;
 
 /// The token's variable. It is no setting, so that it cannot stand in a file by mistake.
 const TOKEN_VARIABLE: &str = "TERCEL_SENSOR_TOKEN";
@@ -56,6 +60,8 @@ pub struct Settings {
     /// Names of users and groups: in a pod, the node's files.
     pub passwd_file: PathBuf,
     pub group_file: PathBuf,
+    /// Bytes of the ring buffer between kernel and sensor: a power of two.
+    pub ring_bytes: u32,
     /// What is logged: a level, or directives such as `info,tercel_sensor=debug`.
     pub log: String,
 }
@@ -79,6 +85,11 @@ pub enum Error {
     Settings { file: Option<PathBuf>, message: String },
     #[error("setting `append_output`, entry {number}: {message}")]
     Append { number: usize, message: String },
+    #[error(
+        "setting `ring_bytes`: {0} is no power of two from {min} to {max}; 8388608 is what it is without the setting",
+        min = RING_BYTES.start(), max = RING_BYTES.end()
+    )]
+    RingBytes(u32),
     #[error("cannot read the token file {}", path.display())]
     TokenFile { path: PathBuf, source: std::io::Error },
     #[error("log `{directives}`; use a level, or directives such as `info,tercel_sensor=debug`")]
@@ -109,6 +120,9 @@ impl Settings {
             .map_err(|error| Error::Settings { file: file.map(Path::to_owned), message: error.to_string() })?;
         for (number, append) in (1..).zip(settings.append_output.iter().flatten()) {
             append.check().map_err(|error| Error::Append { number, message: error.message })?;
+        }
+        if !settings.ring_bytes.is_power_of_two() || !RING_BYTES.contains(&settings.ring_bytes) {
+            return Err(Error::RingBytes(settings.ring_bytes));
         }
         Ok(settings)
     }
@@ -148,6 +162,7 @@ fn build(
         .set_default("metrics", "127.0.0.1:2803")?
         .set_default("passwd_file", "/etc/passwd")?
         .set_default("group_file", "/etc/group")?
+        .set_default("ring_bytes", tercel_sensor_abi::RING_BYTES)?
         .set_default("log", "info")?;
     if let Some(file) = file {
         builder = builder.add_source(File::from(file).format(FileFormat::Toml));

@@ -187,7 +187,7 @@ fn cgroup_row() -> Row {
 }
 
 fn load_row() -> Row {
-    match kernel::load() {
+    match kernel::load(tercel_sensor_abi::RING_BYTES) {
         Ok(loaded) => {
             let hooks = loaded.hooks().join(", ");
             loaded.detach();

@@ -1,9 +1,10 @@
 //! What the sensor remembers, so that a record of the kernel becomes an event with a history: processes and their
-//! ancestors, users, containers.
+//! ancestors, sockets, users, containers.
 
 pub mod container;
 pub mod process;
 pub(crate) mod procfs;
+pub mod socket;
 pub mod user;
 
 use std::path::Path;
@@ -11,12 +12,14 @@ use std::path::Path;
 use crate::ring::Record;
 use container::Containers;
 use process::Processes;
+use socket::Sockets;
 use user::Users;
 
 /// Everything that events look things up in.
 #[derive(Debug)]
 pub struct State {
     pub processes: Processes,
+    pub sockets: Sockets,
     pub users: Users,
     /// The machine's name as alerts have it; empty where nobody set it.
     pub hostname: String,
@@ -28,6 +31,7 @@ impl State {
     pub fn new(passwd: &Path, group: &Path) -> Self {
         Self {
             processes: Processes::default(),
+            sockets: Sockets::default(),
             users: Users::new(passwd, group),
             hostname: String::new(),
             containers: Containers::new(),
@@ -48,6 +52,7 @@ impl State {
     /// Takes in what a record says. After it the record's process is known.
     pub fn apply(&mut self, record: &Record<'_>) {
         self.processes.apply(record, &self.containers);
+        self.sockets.apply(record);
     }
 
     /// Housekeeping, about once a second. `now_ns`: `CLOCK_BOOTTIME`.

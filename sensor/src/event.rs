@@ -1,28 +1,34 @@
 //! One event: a record together with what the sensor knows about its process.
 
+pub(crate) mod call;
+mod descriptor;
 mod errno;
 mod file;
 mod names;
 mod parameter;
-mod socket;
+mod path;
+pub(crate) mod socket;
 mod texts;
 
 use std::cell::Cell;
 
-use tercel_sensor_abi::network::ConnectArguments;
 use tercel_sensor_abi::process::ForkArguments;
-use tercel_sensor_abi::{InterestBitmap, RecordKind};
+use tercel_sensor_abi::{RecordKind, What};
 
+pub use call::{compat_numbers, interest, specs};
+pub(crate) use descriptor::Descriptor;
 pub(crate) use errno::result_name;
 pub(crate) use file::OpenedFile;
 pub use names::NAMES;
-pub(crate) use socket::{Connection, Endpoint};
+pub(crate) use socket::{Connection, Endpoint, Role};
 pub(crate) use texts::Text;
 
+use crate::capability;
 use crate::enrich::State;
-use crate::enrich::process::{self, Process};
+use crate::enrich::process::{self, Process, kernel_path};
 use crate::enrich::procfs;
 use crate::ring::Record;
+use call::{Call, Subject};
 
 /// What happened, by name: an index into [`NAMES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,28 +36,49 @@ pub struct EventType(pub u16);
 
 impl EventType {
     pub const EXECVE: Self = Self::named("execve");
-    pub const EXECVEAT: Self = Self::named("execveat");
-    /// A new process, whichever system call made it.
+    /// A new process, where the kernel does not say which system call made it.
     pub const CLONE: Self = Self::named("clone");
+    pub const CLONE3: Self = Self::named("clone3");
+    pub const FORK: Self = Self::named("fork");
+    pub const VFORK: Self = Self::named("vfork");
     pub const PROCEXIT: Self = Self::named("procexit");
     pub const OPEN: Self = Self::named("open");
     pub const OPENAT: Self = Self::named("openat");
     pub const OPENAT2: Self = Self::named("openat2");
+    pub const OPEN_BY_HANDLE_AT: Self = Self::named("open_by_handle_at");
     pub const CREAT: Self = Self::named("creat");
     pub const CONNECT: Self = Self::named("connect");
+    pub const ACCEPT: Self = Self::named("accept");
+    pub const ACCEPT4: Self = Self::named("accept4");
+    pub const BIND: Self = Self::named("bind");
+    pub const LISTEN: Self = Self::named("listen");
+    pub const SENDTO: Self = Self::named("sendto");
+    pub const SENDMSG: Self = Self::named("sendmsg");
+    pub const SENDMMSG: Self = Self::named("sendmmsg");
+    pub const RECVFROM: Self = Self::named("recvfrom");
+    pub const RECVMSG: Self = Self::named("recvmsg");
+    pub const RECVMMSG: Self = Self::named("recvmmsg");
+    pub const CHDIR: Self = Self::named("chdir");
+    pub const FCHDIR: Self = Self::named("fchdir");
+    pub const CHROOT: Self = Self::named("chroot");
+    pub const PIVOT_ROOT: Self = Self::named("pivot_root");
+    pub const SETSID: Self = Self::named("setsid");
+    pub const SETPGID: Self = Self::named("setpgid");
 
-    /// Those that the kernel side reports.
-    pub const REPORTED: [Self; 9] = [
-        Self::EXECVE,
-        Self::EXECVEAT,
-        Self::CLONE,
-        Self::PROCEXIT,
-        Self::OPEN,
-        Self::OPENAT,
-        Self::OPENAT2,
-        Self::CREAT,
-        Self::CONNECT,
-    ];
+    /// New processes, which the scheduler tells of, whichever call made them.
+    const NEW_PROCESS: [Self; 4] = [Self::CLONE, Self::CLONE3, Self::FORK, Self::VFORK];
+
+    /// Those that the sensor's own tables are kept by, whatever the rules ask for: rare ones.
+    pub const OF_STATE: [Self; 6] =
+        [Self::CHDIR, Self::FCHDIR, Self::CHROOT, Self::PIVOT_ROOT, Self::SETSID, Self::SETPGID];
+
+    /// Those that open a file.
+    pub const OPENS: [Self; 5] = [Self::OPEN, Self::OPENAT, Self::OPENAT2, Self::CREAT, Self::OPEN_BY_HANDLE_AT];
+
+    /// Whether the sensor reports events of this type.
+    pub fn is_reported(self) -> bool {
+        self == Self::PROCEXIT || call::number_of(self).is_some()
+    }
 
     /// Every name there is, in order.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -68,28 +95,27 @@ impl EventType {
     }
 
     /// The system call that must be watched for this event. `None`: the scheduler reports it, or nobody does.
-    pub const fn syscall(self) -> Option<u32> {
-        let mut index = 0;
-        while index < SYSCALLS.len() {
-            if SYSCALLS[index].0.0 == self.0 {
-                return Some(SYSCALLS[index].1);
+    pub fn syscall(self) -> Option<u32> {
+        if Self::NEW_PROCESS.contains(&self) { None } else { call::number_of(self) }
+    }
+
+    /// The type of a record, and what is known of its call; `None` for a system call that nobody asked for.
+    fn of_call(record: &Record<'_>) -> Option<(Self, Option<&'static Call>)> {
+        match record.kind {
+            RecordKind::Exec => Some((Self::EXECVE, None)),
+            RecordKind::Exit => Some((Self::PROCEXIT, None)),
+            RecordKind::Fork => {
+                let number = ForkArguments::from_words(record.header.arguments).syscall;
+                let made_by = call::of_number(number).map(|(event_type, _)| event_type);
+                Some((made_by.filter(|made_by| Self::NEW_PROCESS.contains(made_by)).unwrap_or(Self::CLONE), None))
             }
-            index += 1;
+            _ => call::of_number(record.header.syscall),
         }
-        None
     }
 
     /// The type of a record; `None` for a system call that nobody asked for.
     pub fn of(record: &Record<'_>) -> Option<Self> {
-        match record.kind {
-            RecordKind::Exec => Some(Self::EXECVE),
-            RecordKind::Fork => Some(Self::CLONE),
-            RecordKind::Exit => Some(Self::PROCEXIT),
-            RecordKind::ExecFailed | RecordKind::Open | RecordKind::Connect => {
-                let number = record.header.syscall;
-                SYSCALLS.iter().find(|(_, syscall)| *syscall == number).map(|(event_type, _)| *event_type)
-            }
-        }
+        Self::of_call(record).map(|(event_type, _)| event_type)
     }
 
     /// For constants only: a name that is not in the list does not compile.
@@ -105,39 +131,6 @@ impl EventType {
         panic!("no event has this name");
     }
 }
-
-/// The interest bitmap that makes the kernel side report these types.
-pub fn interest(types: impl IntoIterator<Item = EventType>) -> InterestBitmap {
-    let mut bitmap = InterestBitmap::default();
-    for number in types.into_iter().filter_map(EventType::syscall) {
-        bitmap[number as usize / 64] |= 1 << (number % 64);
-    }
-    bitmap
-}
-
-#[cfg(target_arch = "x86_64")]
-const SYSCALLS: &[(EventType, u32)] = {
-    use tercel_sensor_abi::syscall::x86_64;
-    &[
-        (EventType::OPENAT, x86_64::OPENAT),
-        (EventType::OPEN, x86_64::OPEN),
-        (EventType::CONNECT, x86_64::CONNECT),
-        (EventType::OPENAT2, x86_64::OPENAT2),
-        (EventType::CREAT, x86_64::CREAT),
-        (EventType::EXECVE, x86_64::EXECVE),
-        (EventType::EXECVEAT, x86_64::EXECVEAT),
-    ]
-};
-
-/// arm64 has neither open nor creat.
-#[cfg(target_arch = "aarch64")]
-const SYSCALLS: &[(EventType, u32)] = &[
-    (EventType::OPENAT, 56),
-    (EventType::CONNECT, 203),
-    (EventType::OPENAT2, 437),
-    (EventType::EXECVE, 221),
-    (EventType::EXECVEAT, 281),
-];
 
 const fn equal(left: &[u8], right: &[u8]) -> bool {
     if left.len() != right.len() {
@@ -171,6 +164,9 @@ pub struct Event<'a> {
     pub record: Record<'a>,
     pub process: &'a Process,
     pub state: &'a State,
+    pub(crate) call: Option<&'static Call>,
+    /// What is behind the descriptor that it is about.
+    descriptor: Option<Descriptor<'a>>,
     pub(crate) object: Object<'a>,
     texts: texts::Texts<'a>,
 }
@@ -185,15 +181,22 @@ pub(crate) enum Object<'a> {
 impl<'a> Event<'a> {
     /// `None` where the record's process is not in the table, or nobody asked for such a record. `time_ns`: nanoseconds since 1970.
     pub fn new(number: u64, time_ns: i64, record: Record<'a>, state: &'a State, scratch: &'a Scratch) -> Option<Self> {
-        let event_type = EventType::of(&record)?;
+        let (event_type, call) = EventType::of_call(&record)?;
         let process = state.processes.get(record.header.tgid)?;
-        let object = match record.kind {
-            RecordKind::Open => Object::File(OpenedFile::new(&record, process, state, scratch)),
-            RecordKind::Connect => Object::Socket(Connection::new(&record, scratch)),
-            RecordKind::Exec | RecordKind::ExecFailed | RecordKind::Fork | RecordKind::Exit => Object::None,
+        let descriptor = call.and_then(|call| Descriptor::of(&record, call));
+        let object = match (call, record.kind) {
+            (Some(call), RecordKind::Open) => {
+                let path = descriptor.as_ref().map(|found| kernel_path(&record, found.name)).unwrap_or_default();
+                Object::File(OpenedFile::new(event_type, &record, call, path, scratch))
+            }
+            (Some(call), _) => match Connection::of(event_type, &record, call, descriptor.as_ref(), state, scratch) {
+                Some(connection) => Object::Socket(connection),
+                None => Object::None,
+            },
+            (None, _) => Object::None,
         };
         let texts = texts::Texts::new(scratch);
-        Some(Self { number, time_ns, event_type, record, process, state, object, texts })
+        Some(Self { number, time_ns, event_type, record, process, state, call, descriptor, object, texts })
     }
 
     /// What the call returned; a new process's number for a fork; `None` for the end of a process.
@@ -203,6 +206,72 @@ impl<'a> Event<'a> {
             RecordKind::Fork => Some(ForkArguments::from_words(self.record.header.arguments).child_tgid.into()),
             _ => Some(self.record.header.result),
         }
+    }
+
+    /// One of the call's arguments as it was passed.
+    pub(crate) fn argument(&self, place: usize) -> u64 {
+        self.record.header.arguments.get(place).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn argument_u32(&self, place: usize) -> u32 {
+        self.record.header.argument_u32(place)
+    }
+
+    pub(crate) fn argument_i32(&self, place: usize) -> i32 {
+        self.argument_u32(place).cast_signed()
+    }
+
+    fn captured(&self, kinds: &[What], nth: usize) -> Option<&'a [u8]> {
+        self.call?.string_of(kinds, nth).map(|string| self.record.string(string))
+    }
+
+    /// The `nth` path that the call was given, as the caller wrote it.
+    pub(crate) fn raw_path(&self, nth: usize) -> Option<&'a [u8]> {
+        self.captured(&[What::Path], nth)
+    }
+
+    /// The same, absolute; links are not followed.
+    pub(crate) fn path(&self, nth: usize) -> Option<&[u8]> {
+        let string = self.call?.string_of(&[What::Path], nth)?;
+        let raw = self.record.string(string);
+        if path::is_plain(raw) {
+            return Some(raw);
+        }
+        if let (Some(file), 0) = (self.file(), nth) {
+            return Some(file.name());
+        }
+        let text = if nth == 0 { Text::FirstPath } else { Text::SecondPath };
+        Some(self.text(text, |buffer| path::write_resolved(buffer, raw, self.record.string(string + 1))))
+    }
+
+    /// The `nth` text that the call was given and that is no path.
+    pub(crate) fn captured_text(&self, nth: usize) -> Option<&'a [u8]> {
+        self.captured(&[What::Text], nth)
+    }
+
+    /// What was sent or received, its beginning; `None` where nobody asked for it.
+    pub(crate) fn data(&self) -> Option<&'a [u8]> {
+        self.captured(&[What::Data, What::MessageData], 0).filter(|data| !data.is_empty())
+    }
+
+    /// The two descriptors that the call made.
+    pub(crate) fn pair(&self) -> Option<[i32; 2]> {
+        let (first, second) = self.captured(&[What::Pair], 0)?.split_first_chunk::<4>()?;
+        Some([i32::from_ne_bytes(*first), i32::from_ne_bytes(*second.first_chunk()?)])
+    }
+
+    /// How the program came to be what it is, in Falco's bits.
+    pub(crate) fn exec_bits(&self) -> u32 {
+        let header = &self.record.header;
+        let is_writable = self.process.is_exe_writable_by(
+            header.euid,
+            header.egid,
+            header.cap_effective & capability::DAC_OVERRIDE != 0,
+        );
+        u32::from(is_writable)
+            | u32::from(self.process.is_exe_upper_layer()) << 1
+            | u32::from(self.process.is_exe_from_memory()) << 2
+            | u32::from(self.process.is_exe_lower_layer()) << 3
     }
 
     /// The name of the thread that did it.
@@ -220,9 +289,12 @@ impl<'a> Event<'a> {
         self.texts.parameter(place, write)
     }
 
-    /// The environment of the process, each variable ended by a NUL: asked of /proc, at most 4 KiB of it and within the
-    /// budget for such questions. `None` where /proc does not tell.
+    /// The environment that the process was started with, each variable ended by a NUL: from its exec, else asked of
+    /// /proc, at most 4 KiB of it and within the budget for such questions. `None` where neither tells.
     pub(crate) fn environment(&self) -> Option<&[u8]> {
+        if let Some(environment) = self.process.environment() {
+            return Some(environment);
+        }
         let environment = self.text(Text::Environment, |buffer| {
             if self.state.processes.spend_lookup() {
                 procfs::append_environment(self.process.tgid, buffer);
@@ -237,6 +309,17 @@ impl<'a> Event<'a> {
         let of_session =
             || self.state.processes.ancestors(self.process).take_while(|ancestor| ancestor.sid == sid).last();
         self.state.processes.get(sid).or_else(of_session).unwrap_or(self.process)
+    }
+
+    /// The leader of the process group; `None` where it is not known any more.
+    pub(crate) fn group_leader(&self) -> Option<&Process> {
+        self.state.processes.get(self.process.pgid).filter(|_| self.process.pgid != 0)
+    }
+
+    /// When the first process of its pid namespace started: nanoseconds since 1970.
+    pub(crate) fn namespace_start_ns(&self) -> Option<i64> {
+        let start_ns = Some(self.process.pid_namespace_start_ns).filter(|start_ns| *start_ns != 0)?;
+        Some(self.time_ns.saturating_sub_unsigned(self.record.header.time_ns.saturating_sub(start_ns)))
     }
 
     /// When a process started: nanoseconds since 1970.
@@ -258,14 +341,44 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The descriptor that the event made or used; -1 for an open that failed.
-    pub fn descriptor(&self) -> Option<i64> {
-        let header = &self.record.header;
-        match self.record.kind {
-            RecordKind::Open => Some(header.result.max(-1)),
-            RecordKind::Connect => Some(ConnectArguments::from_words(header.arguments).fd.into()),
-            _ => None,
+    /// What is behind the descriptor that the event is about; `None` where there is none, or it is closed.
+    pub(crate) fn descriptor_facts(&self) -> Option<&Descriptor<'a>> {
+        self.descriptor.as_ref()
+    }
+
+    /// Falco's word for the type of the descriptor, and its letter.
+    pub(crate) fn descriptor_kind(&self) -> Option<(&'static str, &'static str)> {
+        match (&self.object, &self.descriptor) {
+            (Object::File(file), _) if !file.succeeded() => None,
+            (Object::File(file), _) if file.is_directory() => Some(("directory", "d")),
+            (Object::File(_), None) => Some(("file", "f")),
+            (Object::Socket(connection), None) => connection.kind(),
+            (_, Some(found)) => found.kind(),
+            (Object::None, None) => None,
         }
+    }
+
+    /// `fd.name`.
+    pub(crate) fn descriptor_name(&self) -> Option<&[u8]> {
+        match &self.object {
+            Object::File(file) => Some(file.name()),
+            Object::Socket(connection) => Some(connection.name()),
+            Object::None => self.descriptor.as_ref().map(|found| found.name),
+        }
+    }
+
+    /// The descriptor that the event made or used, or the error instead of it; `None` where it is not about one.
+    pub(crate) fn raw_descriptor(&self) -> Option<i64> {
+        match self.call?.subject {
+            Subject::None => None,
+            Subject::Result => Some(self.record.header.result),
+            Subject::Argument(place) => Some(self.argument_i32(place.into()).into()),
+        }
+    }
+
+    /// The same; -1 for one that was not made.
+    pub fn descriptor(&self) -> Option<i64> {
+        self.raw_descriptor().map(|number| number.max(-1))
     }
 }
 

@@ -6,11 +6,13 @@ mod privilege;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
-use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
+use aya::maps::lpm_trie::Key;
+use aya::maps::{Array, LpmTrie, MapData, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, ProgramError, TracePoint};
 use aya::{Ebpf, EbpfLoader};
+use tercel_sensor_abi::control::{PREFIX_BYTES_MAX, SOCKET_CALLS_MAX};
 use tercel_sensor_abi::load::{OFFSETS_SYMBOL, SETTINGS_SYMBOL};
-use tercel_sensor_abi::{Counters, InterestBitmap, Offsets, Settings};
+use tercel_sensor_abi::{CallSpec, Control, Counters, Offsets, Program, SYSCALLS_MAX, Settings};
 
 use crate::ring::Ring;
 
@@ -28,6 +30,9 @@ pub const KERNEL_MIN: (u32, u32) = (5, 10);
 /// `bpf_get_current_task_btf` is there.
 const KERNEL_TASK_BTF: (u32, u32) = (5, 11);
 
+/// `bpf_task_pt_regs` is there.
+const KERNEL_TASK_REGISTERS: (u32, u32) = (5, 15);
+
 /// From here on BTF tracepoints on system calls are preemptible, and the kernel silently skips calls.
 const KERNEL_PREEMPTIBLE_TRACEPOINTS: (u32, u32) = (7, 0);
 
@@ -38,10 +43,16 @@ const SCHEDULER_PROGRAMS: [(&str, &str); 3] = [
     ("process_exit", "sched_process_exit"),
 ];
 
+/// Bytes of a [`CallSpec`].
+const SPEC_BYTES: usize = size_of::<CallSpec>();
+
 /// The loaded programs; dropping it detaches them.
 pub struct Kernel {
     ebpf: Ebpf,
-    interest: Array<MapData, InterestBitmap>,
+    control: Array<MapData, [u32; Control::WORDS]>,
+    specs: Array<MapData, [u8; SPEC_BYTES]>,
+    compat: Array<MapData, u32>,
+    prefixes: LpmTrie<MapData, [u8; PREFIX_BYTES_MAX], u8>,
     counters: PerCpuArray<MapData, [u64; Counters::WORDS]>,
     ring: Option<Ring>,
     hooks: Vec<String>,
@@ -62,6 +73,8 @@ pub enum Error {
     NoBtf(#[source] std::io::Error),
     #[error("{BTF_PATH} is not the BTF of a kernel")]
     BadBtf(#[source] btf::BtfError),
+    #[error("cannot read the number of CPUs from /sys/devices/system/cpu/possible")]
+    Cpus(#[source] std::io::Error),
     #[error("this kernel has no {0}, which Tercel reads")]
     MissingMember(&'static str),
     #[error(
@@ -82,13 +95,14 @@ pub enum Error {
     Map { map: &'static str, source: aya::maps::MapError },
 }
 
-/// Loads and attaches everything. Nothing is reported until [`Kernel::set_interest`], but the lives of processes are.
-pub fn load() -> Result<Kernel, Error> {
+/// Loads and attaches everything. Nothing is reported until [`Kernel::set_control`], but the lives of processes are.
+/// `ring_bytes`: a power of two, at least a page.
+pub fn load(ring_bytes: u32) -> Result<Kernel, Error> {
     let version = kernel_version();
     check_preconditions(version)?;
     let offsets = read_offsets()?;
     let btf = aya::Btf::from_sys_fs().map_err(|error| Error::Object(Box::new(error.into())))?;
-    let mut ebpf = load_object(&btf, version, &offsets)?;
+    let mut ebpf = load_object(&btf, version, &offsets, ring_bytes)?;
     let mut programs = Programs { ebpf: &mut ebpf, btf: &btf, hooks: Vec::new(), infos: Vec::new() };
     for (program, tracepoint) in SCHEDULER_PROGRAMS {
         programs.attach_btf(program, tracepoint)?;
@@ -99,16 +113,48 @@ pub fn load() -> Result<Kernel, Error> {
         programs.attach_classic("sys_exit_classic", "raw_syscalls", "sys_exit")?;
     }
     let Programs { hooks, infos, .. } = programs;
-    let interest = take_map(&mut ebpf, "INTEREST")?.try_into().map_err(map_error("INTEREST"))?;
+    let control = take_map(&mut ebpf, "CONTROL")?.try_into().map_err(map_error("CONTROL"))?;
+    let specs = take_map(&mut ebpf, "SPECS")?.try_into().map_err(map_error("SPECS"))?;
+    let compat = take_map(&mut ebpf, "COMPAT")?.try_into().map_err(map_error("COMPAT"))?;
+    let prefixes = take_map(&mut ebpf, "PREFIXES")?.try_into().map_err(map_error("PREFIXES"))?;
     let counters = take_map(&mut ebpf, "COUNTERS")?.try_into().map_err(map_error("COUNTERS"))?;
     let ring: RingBuf<MapData> = take_map(&mut ebpf, "RECORDS")?.try_into().map_err(map_error("RECORDS"))?;
-    Ok(Kernel { ebpf, interest, counters, ring: Some(Ring::new(ring)), hooks, program_infos: infos })
+    let ring = Some(Ring::new(ring));
+    Ok(Kernel { ebpf, control, specs, compat, prefixes, counters, ring, hooks, program_infos: infos })
 }
 
 impl Kernel {
-    /// Which system calls are reported, from now on.
-    pub fn set_interest(&mut self, interest: &InterestBitmap) -> Result<(), Error> {
-        self.interest.set(0, interest, 0).map_err(map_error("INTEREST"))
+    /// What is taken of each call, by its number. To be said before [`Self::set_control`].
+    pub fn set_calls(&mut self, specs: &[(u32, CallSpec)]) -> Result<(), Error> {
+        for (number, spec) in specs {
+            self.specs.set(*number, spec_bytes(spec), 0).map_err(map_error("SPECS"))?;
+        }
+        Ok(())
+    }
+
+    /// Which number of the 64-bit table stands for each place of the 32-bit one and of `socketcall`.
+    pub fn set_compat(&mut self, numbers: &[u32; SYSCALLS_MAX + SOCKET_CALLS_MAX]) -> Result<(), Error> {
+        for (place, number) in (0..).zip(numbers) {
+            self.compat.set(place, number, 0).map_err(map_error("COMPAT"))?;
+        }
+        Ok(())
+    }
+
+    /// Beginnings of paths with the opens that they are of interest to.
+    pub fn set_prefixes(&mut self, prefixes: &[(Box<[u8]>, u8)]) -> Result<(), Error> {
+        for (prefix, opens) in prefixes {
+            let mut bytes = [0; PREFIX_BYTES_MAX];
+            let length = prefix.len().min(PREFIX_BYTES_MAX);
+            bytes[..length].copy_from_slice(&prefix[..length]);
+            let bits = u32::try_from(length * 8).unwrap_or(0);
+            self.prefixes.insert(&Key::new(bits, bytes), opens, 0).map_err(map_error("PREFIXES"))?;
+        }
+        Ok(())
+    }
+
+    /// What is reported, from now on.
+    pub fn set_control(&mut self, control: &Control) -> Result<(), Error> {
+        self.control.set(0, control.to_words(), 0).map_err(map_error("CONTROL"))
     }
 
     /// The records; there is one ring, and it is given away once.
@@ -212,17 +258,39 @@ fn resolve_offsets(btf: &btf::Btf) -> Offsets {
     Offsets::resolve(|structure, paths| paths.iter().find_map(|path| btf.offset(structure, path)))
 }
 
-fn load_object(btf: &aya::Btf, version: (u32, u32), offsets: &Offsets) -> Result<Ebpf, Error> {
+/// Field by field: there is no padding in it.
+fn spec_bytes(spec: &CallSpec) -> [u8; SPEC_BYTES] {
+    let [kind_low, kind_high] = spec.kind.to_ne_bytes();
+    let mut bytes = [0; SPEC_BYTES];
+    bytes[..4].copy_from_slice(&[kind_low, kind_high, spec.open_flags, spec.flags]);
+    for (bytes, capture) in bytes[4..].chunks_exact_mut(4).zip(&spec.captures) {
+        bytes.copy_from_slice(&[capture.what, capture.argument, capture.with, capture.reserved]);
+    }
+    bytes
+}
+
+fn load_object(btf: &aya::Btf, version: (u32, u32), offsets: &Offsets, ring_bytes: u32) -> Result<Ebpf, Error> {
     let mut offset_words = Vec::new();
     offsets.for_each(|_, offset| offset_words.push(offset));
-    let settings = Settings { task_is_btf: u32::from(version >= KERNEL_TASK_BTF), own_tgid: std::process::id() };
-    let setting_words = [settings.task_is_btf, settings.own_tgid];
+    let settings = Settings {
+        task_is_btf: u32::from(version >= KERNEL_TASK_BTF),
+        has_task_registers: u32::from(version >= KERNEL_TASK_REGISTERS),
+    };
+    let setting_words = [settings.task_is_btf, settings.has_task_registers];
+    let scratches = u32::try_from(possible_cpus()? * Program::COUNT).unwrap_or(u32::MAX);
     EbpfLoader::new()
         .btf(Some(btf))
         .override_global(OFFSETS_SYMBOL, offset_words.as_slice(), true)
         .override_global(SETTINGS_SYMBOL, setting_words.as_slice(), true)
+        .map_max_entries("RECORDS", ring_bytes)
+        .map_max_entries("SCRATCH", scratches)
         .load(OBJECT)
         .map_err(|error| Error::Object(Box::new(error)))
+}
+
+/// One more than the highest number of a CPU.
+fn possible_cpus() -> Result<usize, Error> {
+    aya::util::nr_cpus().map_err(|(_, error)| Error::Cpus(error))
 }
 
 struct Programs<'a> {

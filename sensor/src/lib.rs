@@ -17,6 +17,7 @@
 //! [`watch`] is the one thread that does 1 to 5, [`run`] starts and stops it, [`config`] says how, [`metrics`] counts, and
 //! [`doctor`] tells what a machine lacks.
 
+mod capability;
 mod clock;
 pub mod config;
 pub mod detect;

@@ -26,7 +26,7 @@ const KERNEL_SEEN: Description =
 const DROPPED: Description = (
     "tercel_sensor_dropped_total",
     &["kind", "reason"],
-    "Events that the kernel side could not report: the ring was full, its scratch buffer in use (nested), the record too long.",
+    "Events that the kernel side could not report: the ring was full, or the record too long.",
 );
 const LOST: Description =
     ("tercel_sensor_lost_total", &[], "Gaps in the records' sequence numbers: events that never reached the sensor.");
@@ -34,7 +34,17 @@ const MALFORMED: Description = ("tercel_sensor_malformed_total", &[], "Records t
 const READ_FAULTS: Description =
     ("tercel_sensor_read_faults_total", &[], "Strings that the kernel side could not read from the caller's memory.");
 const COMPAT_CALLS: Description =
-    ("tercel_sensor_compat_calls_total", &[], "System calls through the 32-bit entry, which are not decoded.");
+    ("tercel_sensor_compat_calls_total", &[], "System calls through the 32-bit entry that were reported.");
+const X32_CALLS: Description =
+    ("tercel_sensor_x32_calls_total", &[], "System calls through the x32 entry, which are not decoded.");
+const FILTERED_OPENS: Description = (
+    "tercel_sensor_filtered_opens_total",
+    &[],
+    "Opens that the kernel side did not report because no rule could match them.",
+);
+const SOCKETS: Description = ("tercel_sensor_sockets", &[], "Sockets that are remembered.");
+const SOCKET_EVICTIONS: Description =
+    ("tercel_sensor_socket_evictions_total", &[], "Sockets that were forgotten because the table was full.");
 const RECURSION_MISSES: Description = (
     "tercel_sensor_recursion_misses_total",
     &[],
@@ -72,7 +82,7 @@ const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; t
 type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 21] = [
+pub const ALL: [Description; 25] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -80,6 +90,10 @@ pub const ALL: [Description; 21] = [
     MALFORMED,
     READ_FAULTS,
     COMPAT_CALLS,
+    X32_CALLS,
+    FILTERED_OPENS,
+    SOCKETS,
+    SOCKET_EVICTIONS,
     RECURSION_MISSES,
     FILTER_OVERFLOWS,
     ALERTS,
@@ -110,6 +124,10 @@ pub struct Metrics {
     malformed: IntCounter,
     read_faults: IntCounter,
     compat_calls: IntCounter,
+    x32_calls: IntCounter,
+    filtered_opens: IntCounter,
+    sockets: IntGauge,
+    socket_evictions: IntCounter,
     recursion_misses: IntCounter,
     filter_overflows: IntCounter,
     alerts: IntCounterVec,
@@ -150,6 +168,10 @@ impl Metrics {
             malformed: register.counter(MALFORMED)?,
             read_faults: register.counter(READ_FAULTS)?,
             compat_calls: register.counter(COMPAT_CALLS)?,
+            x32_calls: register.counter(X32_CALLS)?,
+            filtered_opens: register.counter(FILTERED_OPENS)?,
+            sockets: register.gauge(SOCKETS)?,
+            socket_evictions: register.counter(SOCKET_EVICTIONS)?,
             recursion_misses: register.counter(RECURSION_MISSES)?,
             filter_overflows: register.counter(FILTER_OVERFLOWS)?,
             alerts: register.counters(ALERTS)?,
@@ -194,16 +216,14 @@ impl Metrics {
         for kind in RecordKind::ALL {
             let counted = &counters.kinds[kind as usize];
             raise(&self.kernel_seen.with_label_values(&[kind.name()]), counted.seen);
-            let reasons = [
-                ("ring_full", counted.dropped_full),
-                ("nested", counted.dropped_nested),
-                ("too_long", counted.dropped_long),
-            ];
+            let reasons = [("ring_full", counted.dropped_full), ("too_long", counted.dropped_long)];
             for (reason, dropped) in reasons {
                 raise(&self.dropped.with_label_values(&[kind.name(), reason]), dropped);
             }
         }
-        raise(&self.read_faults, counters.read_faults);
+        raise(&self.read_faults, counters.read_faults.iter().sum());
+        raise(&self.filtered_opens, counters.filtered_opens);
+        raise(&self.x32_calls, counters.x32_calls);
         raise(&self.compat_calls, counters.compat_calls);
         raise(&self.recursion_misses, recursion_misses);
     }
@@ -227,6 +247,11 @@ impl Metrics {
         for (result, count) in lookups {
             raise(&self.lookups.with_label_values(&[result]), count);
         }
+    }
+
+    pub fn set_sockets(&self, known: usize, evicted: u64) {
+        self.sockets.set(known.try_into().unwrap_or(i64::MAX));
+        raise(&self.socket_evictions, evicted);
     }
 
     /// The text that Prometheus reads.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use tercel_sensor_abi::Control;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -17,7 +18,7 @@ use crate::config::{self, Settings};
 use crate::detect::Detector;
 use crate::emit::{self, Emitter};
 use crate::enrich::State;
-use crate::event::interest;
+use crate::event::{self, EventType};
 use crate::fields::SensorCatalog;
 use crate::kernel::{self, Kernel};
 use crate::metrics::{self, Metrics};
@@ -91,9 +92,11 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     metrics.rules.set(detector.len().try_into().unwrap_or(i64::MAX));
 
     info!(rules = detector.len(), "loading the kernel programs");
-    let mut kernel = kernel::load()?;
+    let mut kernel = kernel::load(settings.ring_bytes)?;
     let ring = kernel.take_ring().ok_or(Error::Watcher)?;
-    kernel.set_interest(&interest(detector.event_types()))?;
+    kernel.set_calls(&event::specs())?;
+    kernel.set_compat(&event::compat_numbers())?;
+    kernel.set_control(&control(&detector))?;
     // Capabilities belong to threads: before any is started. What is kept lets /proc be read; the programs are loaded.
     kernel::drop_privileges().map_err(|error| Error::Privileges(error.into()))?;
 
@@ -122,6 +125,20 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     // A write that hangs (standard output to a stopped reader) must not keep the process.
     runtime.shutdown_background();
     result
+}
+
+/// What the kernel side is to report for these rules.
+fn control(detector: &Detector) -> Control {
+    let types = detector.event_types().chain(EventType::OF_STATE);
+    let (interest, interest_compat) = event::interest(types);
+    Control {
+        interest,
+        interest_compat,
+        muted: [std::process::id(), 0, 0, 0],
+        flags: Control::ENVIRONMENT | Control::KERNEL_PATH | Control::DATA,
+        opens_any_path: Control::OPENS_ALL,
+        ..Control::default()
+    }
 }
 
 /// Once, so that nobody takes their silence for peace.

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use tercel_sensor_abi::file::OpenArguments;
-use tercel_sensor_abi::network::ConnectArguments;
-use tercel_sensor_abi::process::{ExecArguments, ForkArguments};
+use tercel_sensor_abi::file::DescriptorFacts;
+use tercel_sensor_abi::process::{ForkArguments, ProcessFacts};
 use tercel_sensor_abi::{RecordHeader, RecordKind};
 
 use crate::enrich::State;
@@ -42,29 +41,114 @@ impl Builder {
 
     /// An openat of a name, by `cat`. A negative result is an error; the kernel's path is the name where it is absolute.
     pub(crate) fn open(name: &str, result: i64) -> Self {
-        let arguments = OpenArguments { dirfd: -100, flags: 0, mode: 0 };
         let kernel_path = if result >= 0 && name.starts_with('/') { name } else { "" };
-        let mut open = Self::new(RecordKind::Open).syscall(EventType::OPENAT).arguments(arguments.to_words());
+        Self::opens(EventType::OPENAT, 0, 0, result, name, kernel_path)
+    }
+
+    /// Any call that opens a file by name, from the working directory.
+    pub(crate) fn opens(
+        event_type: EventType,
+        flags: u32,
+        mode: u32,
+        result: i64,
+        name: &str,
+        kernel_path: &str,
+    ) -> Self {
+        let (flags, mode) = (u64::from(flags), u64::from(mode));
+        let words = match event_type {
+            EventType::OPEN => [0, flags, mode, 0, 0, 0],
+            EventType::CREAT => [0, mode, 0, 0, 0, 0],
+            _ => [(-100_i64).cast_unsigned(), 0, flags, mode, 0, 0],
+        };
+        let mut open = Self::new(RecordKind::Open).syscall(event_type).arguments(words);
         open.header.result = result;
-        open.string(name.as_bytes()).string(kernel_path.as_bytes())
+        let mut open = open.path(name, "");
+        if result < 0 {
+            open = open.string(b"").string(b"");
+        } else {
+            open = open.facts(&DescriptorFacts { mode: 0o100_644, inode: 7, ..DescriptorFacts::ZERO });
+            open = open.string(kernel_path.as_bytes());
+        }
+        if event_type == EventType::OPENAT2 {
+            open = open.string(&[flags.to_ne_bytes(), mode.to_ne_bytes(), [0; 8]].concat());
+        }
+        open
+    }
+
+    /// A path, and the directory that it starts from.
+    pub(crate) fn path(self, path: &str, base: &str) -> Self {
+        self.string(path.as_bytes()).string(base.as_bytes())
+    }
+
+    /// The directory that the record's first path starts from.
+    pub(crate) fn base(mut self, base: &str) -> Self {
+        self.strings[1] = base.as_bytes().to_vec();
+        self
+    }
+
+    pub(crate) fn facts(self, facts: &DescriptorFacts) -> Self {
+        self.string(&descriptor_bytes(facts))
     }
 
     pub(crate) fn exec(tgid: u32, ppid: u32, comm: &str, exe_path: &str, arguments: &[&str]) -> Self {
-        let words = ExecArguments { tty: 34_816, sid: SHELL, argv_bytes: 0 }.to_words();
+        let facts = ProcessFacts { tty: 34_816, sid: SHELL, ..ProcessFacts::ZERO };
+        Self::exec_with(tgid, ppid, comm, exe_path, arguments, "", &facts)
+    }
+
+    /// In the directory `/work`, with an environment whose variables are ended by a NUL each.
+    pub(crate) fn exec_with(
+        tgid: u32,
+        ppid: u32,
+        comm: &str,
+        exe_path: &str,
+        arguments: &[&str],
+        environment: &str,
+        facts: &ProcessFacts,
+    ) -> Self {
         let joined: String = arguments.iter().flat_map(|argument| [argument, "\0"]).collect();
-        let exec = Self::new(RecordKind::Exec).process(tgid, ppid).comm(comm).arguments(words);
-        exec.string(exe_path.as_bytes()).string(joined.as_bytes())
+        let exec = Self::new(RecordKind::Exec).process(tgid, ppid).comm(comm).string(exe_path.as_bytes());
+        exec.string(joined.as_bytes()).string(environment.as_bytes()).string(b"/work").string(&process_bytes(facts))
+    }
+
+    /// Any call, by `cat`; its strings are to be added.
+    pub(crate) fn call(kind: RecordKind, name: &str, arguments: [u64; 6], result: i64) -> Self {
+        Self::new(kind).syscall(EventType::find(name).unwrap()).arguments(arguments).result(result)
+    }
+
+    pub(crate) fn capabilities(mut self, bits: u64) -> Self {
+        (self.header.cap_effective, self.header.cap_permitted) = (bits, bits | 1);
+        self
     }
 
     pub(crate) fn fork(parent: u32, grandparent: u32, child: u32) -> Self {
-        let words = ForkArguments { child_tgid: child, child_start_ns: start_ns(child) }.to_words();
-        Self::new(RecordKind::Fork).process(parent, grandparent).arguments(words)
+        let arguments =
+            ForkArguments { child_tgid: child, child_start_ns: start_ns(child), syscall: u32::MAX, flags: 0 };
+        Self::new(RecordKind::Fork).process(parent, grandparent).arguments(arguments.to_words())
     }
 
-    pub(crate) fn connect(arguments: ConnectArguments, result: i64, address: &[u8], socket: &[u8]) -> Self {
-        let mut connect = Self::new(RecordKind::Connect).syscall(EventType::CONNECT).arguments(arguments.to_words());
+    /// An IPv4 socket, from 10.0.0.1:4000 to the other end.
+    pub(crate) fn socket(protocol: u16, remote: [u8; 4], remote_port: u16) -> DescriptorFacts {
+        let mut facts = DescriptorFacts {
+            mode: 0o140_777,
+            inode: 9,
+            family: 2,
+            socket_type: 1,
+            protocol,
+            state: 1,
+            local_port: 4_000,
+            remote_port,
+            ..DescriptorFacts::ZERO
+        };
+        facts.local[..4].copy_from_slice(&[10, 0, 0, 1]);
+        facts.remote[..4].copy_from_slice(&remote);
+        facts
+    }
+
+    /// A connect of descriptor 5.
+    pub(crate) fn connect(facts: &DescriptorFacts, result: i64, address: &[u8]) -> Self {
+        let mut connect = Self::new(RecordKind::Network).syscall(EventType::CONNECT).arguments([5, 0, 0, 0, 0, 0]);
         connect.header.result = result;
-        connect.string(address).string(socket)
+        connect.string(address).facts(facts).string(b"")
     }
 
     pub(crate) fn process(mut self, tgid: u32, ppid: u32) -> Self {
@@ -102,8 +186,8 @@ impl Builder {
 
     /// Of a fork.
     pub(crate) fn child_started(mut self, start_ns: u64) -> Self {
-        let child_tgid = ForkArguments::from_words(self.header.arguments).child_tgid;
-        self.header.arguments = ForkArguments { child_tgid, child_start_ns: start_ns }.to_words();
+        let arguments = ForkArguments::from_words(self.header.arguments);
+        self.header.arguments = ForkArguments { child_start_ns: start_ns, ..arguments }.to_words();
         self
     }
 
@@ -118,7 +202,7 @@ impl Builder {
         self
     }
 
-    pub(crate) fn arguments(mut self, words: [u64; 4]) -> Self {
+    pub(crate) fn arguments(mut self, words: [u64; 6]) -> Self {
         self.header.arguments = words;
         self
     }
@@ -180,13 +264,59 @@ fn header_bytes(header: &RecordHeader) -> Vec<u8> {
     bytes.extend(header.cpu.to_ne_bytes());
     bytes.extend(header.syscall.to_ne_bytes());
     bytes.extend(header.result.to_ne_bytes());
-    let ids =
-        [header.tgid, header.tid, header.ppid, header.loginuid, header.uid, header.gid, header.euid, header.flags];
+    let ids = [header.tgid, header.tid, header.ppid, header.loginuid, header.uid, header.gid, header.euid, header.egid];
     bytes.extend(ids.iter().flat_map(|id| id.to_ne_bytes()));
-    bytes.extend(header.start_ns.to_ne_bytes());
-    bytes.extend(header.cgroup_id.to_ne_bytes());
+    bytes.extend([header.flags, header.program].iter().flat_map(|word| word.to_ne_bytes()));
+    let wide = [header.start_ns, header.cgroup_id, header.cap_inheritable, header.cap_permitted, header.cap_effective];
+    bytes.extend(wide.iter().flat_map(|word| word.to_ne_bytes()));
     bytes.extend(header.comm);
     header.arguments.iter().for_each(|word| bytes.extend(word.to_ne_bytes()));
     assert_eq!(bytes.len(), size_of::<RecordHeader>());
+    bytes
+}
+
+/// Field by field, in the order of the ABI.
+fn descriptor_bytes(facts: &DescriptorFacts) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(DescriptorFacts::BYTES);
+    bytes.extend([facts.inode, facts.file_system].iter().flat_map(|word| word.to_ne_bytes()));
+    bytes.extend([facts.mode, facts.device, facts.layer, facts.flags].iter().flat_map(|word| word.to_ne_bytes()));
+    let shorts = [facts.family, facts.socket_type, facts.protocol, facts.state, facts.local_port, facts.remote_port];
+    bytes.extend(shorts.iter().flat_map(|word| word.to_ne_bytes()));
+    bytes.extend(facts.reserved.to_ne_bytes());
+    bytes.extend(facts.local);
+    bytes.extend(facts.remote);
+    assert_eq!(bytes.len(), DescriptorFacts::BYTES);
+    bytes
+}
+
+/// The same.
+fn process_bytes(facts: &ProcessFacts) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(ProcessFacts::BYTES);
+    let wide = [
+        facts.exe_inode,
+        facts.exe_ctime_ns,
+        facts.exe_mtime_ns,
+        facts.pid_namespace_start_ns,
+        facts.descriptors_max,
+        facts.minor_faults,
+        facts.major_faults,
+    ];
+    bytes.extend(wide.iter().flat_map(|word| word.to_ne_bytes()));
+    let words = [
+        facts.exe_mode,
+        facts.exe_uid,
+        facts.exe_gid,
+        facts.exe_layer,
+        facts.tty,
+        facts.sid,
+        facts.pgid,
+        facts.vpid,
+        facts.vtid,
+        facts.vpgid,
+        facts.pid_namespace,
+        facts.reserved,
+    ];
+    bytes.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
+    assert_eq!(bytes.len(), ProcessFacts::BYTES);
     bytes
 }

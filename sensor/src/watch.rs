@@ -104,6 +104,7 @@ impl Watcher {
         self.metrics.set_ring(ring.lost(), ring.malformed());
         self.metrics.set_filter_overflows(self.filter_scratch.overflows());
         self.metrics.set_processes(self.state.processes.len(), self.state.processes.counts());
+        self.metrics.set_sockets(self.state.sockets.len(), self.state.sockets.evicted());
     }
 }
 
@@ -167,10 +168,7 @@ mod tests {
 
     #[test]
     fn a_link_to_the_file_does_not_help() {
-        let link = Builder::new(tercel_sensor_abi::RecordKind::Open)
-            .syscall(crate::event::EventType::OPENAT)
-            .string(b"/tmp/innocent")
-            .string(b"/etc/shadow");
+        let link = Builder::opens(crate::event::EventType::OPENAT, 0, 0, 3, "/tmp/innocent", "/etc/shadow");
         assert_eq!(watch(&[link])[0].field("fd.name").unwrap(), "/tmp/innocent");
     }
 }

@@ -81,6 +81,20 @@ impl Containers {
         }
     }
 
+    /// The container of a cgroup v2 directory that was seen before.
+    pub fn of_cgroup(&self, cgroup_id: u64) -> Lookup {
+        self.by_cgroup.get(&cgroup_id).map_or(Lookup::Unknown, Lookup::Known)
+    }
+
+    /// The container of a process that is in this cgroup v2 directory now, from /proc; remembered where /proc tells.
+    pub fn of_process_in(&self, tgid: u32, cgroup_id: u64) -> Lookup {
+        let found = Self::of_process(tgid);
+        if let Lookup::Known(container) = &found {
+            self.by_cgroup.insert(cgroup_id, container.clone());
+        }
+        found
+    }
+
     /// `Unknown` where the record may not hold all directories, and those that it holds name no container.
     fn remember<'a>(&self, cgroup_id: u64, directories: impl Iterator<Item = &'a [u8]>) -> Lookup {
         let directories: Vec<_> = directories.map(String::from_utf8_lossy).collect();

@@ -9,12 +9,13 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tercel_sensor_abi::file::OpenArguments;
-use tercel_sensor_abi::process::{ExecArguments, ForkArguments};
-use tercel_sensor_abi::{RecordHeader, RecordKind};
+use tercel_sensor_abi::file::{LAYER_LOWER, LAYER_UPPER};
+use tercel_sensor_abi::process::{ExecArguments, ForkArguments, ProcessFacts};
+use tercel_sensor_abi::{RecordHeader, RecordKind, What};
 
 use super::container::{Container, Containers, Lookup};
 use super::procfs;
+use crate::event::{EventType, call};
 use crate::ring::Record;
 
 /// Processes that are remembered, those that ended included: at some 700 bytes, as is usual, about 23 MiB.
@@ -58,6 +59,37 @@ pub struct Image {
     argument_bytes: Box<[u16]>,
     exe: Box<[u8]>,
     exe_path: Box<[u8]>,
+    /// Each variable ended by a NUL; empty where it was not asked for.
+    environment: Box<[u8]>,
+    file: ProgramFile,
+}
+
+/// The file that a program was started from, at its start. All zero: unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProgramFile {
+    pub inode: u64,
+    /// Nanoseconds since 1970.
+    pub ctime_ns: u64,
+    pub mtime_ns: u64,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// One of the `LAYER_`s.
+    pub(super) layer: u32,
+}
+
+impl ProgramFile {
+    fn of(facts: &ProcessFacts) -> Self {
+        Self {
+            inode: facts.exe_inode,
+            ctime_ns: facts.exe_ctime_ns,
+            mtime_ns: facts.exe_mtime_ns,
+            mode: facts.exe_mode,
+            uid: facts.exe_uid,
+            gid: facts.exe_gid,
+            layer: facts.exe_layer,
+        }
+    }
 }
 
 impl Image {
@@ -82,6 +114,8 @@ impl Image {
             argument_bytes: argument_bytes.into(),
             exe: exe.into(),
             exe_path: exe_path.into(),
+            environment: Box::default(),
+            file: ProgramFile::default(),
         }
     }
 
@@ -103,15 +137,37 @@ pub struct Process {
     pub start_ns: u64,
     /// Session leader.
     pub sid: u32,
+    /// Leader of the process group.
+    pub pgid: u32,
+    /// Process and group leader as the process's own pid namespace numbers them; 0 where that is unknown.
+    pub vpid: u32,
+    pub vpgid: u32,
+    /// Inode number of that namespace, and when its first process started (`CLOCK_BOOTTIME` nanoseconds); 0 where unknown.
+    pub pid_namespace: u32,
+    pub pid_namespace_start_ns: u64,
     /// Device number of the controlling terminal; 0 is none.
     pub tty: u32,
     /// `None`: it runs on the host.
     pub container: Option<Arc<Container>>,
+    /// Descriptors that it may have open, and page faults of its main thread, at its start.
+    limits: Limits,
+    /// Inode number of the cgroup v2 directory that `container` was found by.
+    cgroup_id: u64,
     image: Arc<Image>,
     cwd: Option<Arc<[u8]>>,
     exited_ns: Option<u64>,
     seen_ns: u64,
 }
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Limits {
+    descriptors_max: u64,
+    minor_faults: u64,
+    major_faults: u64,
+}
+
+/// How the kernel names a program in memory; at the start, /proc shows the name with a slash.
+const MEMORY_FILE: [&[u8]; 2] = [b"memfd:", b"/memfd:"];
 
 impl Process {
     /// The name that the kernel knows it by, at most 15 bytes.
@@ -155,9 +211,81 @@ impl Process {
         self.cwd.as_deref()
     }
 
+    /// The environment that it was started with, each variable ended by a NUL; `None` where it was not asked for then.
+    pub fn environment(&self) -> Option<&[u8]> {
+        Some(&*self.image.environment).filter(|environment| !environment.is_empty())
+    }
+
+    /// `None` where it is not known, as for kernel threads.
+    pub fn program_file(&self) -> Option<&ProgramFile> {
+        Some(&self.image.file).filter(|file| file.inode != 0)
+    }
+
+    pub fn is_exe_from_memory(&self) -> bool {
+        MEMORY_FILE.iter().any(|start| self.exe_path().starts_with(start))
+    }
+
+    pub fn is_exe_upper_layer(&self) -> bool {
+        self.image.file.layer == LAYER_UPPER
+    }
+
+    pub fn is_exe_lower_layer(&self) -> bool {
+        self.image.file.layer == LAYER_LOWER
+    }
+
+    /// Whether somebody with these rights may write to the program's file, by its permissions.
+    pub fn is_exe_writable_by(&self, euid: u32, egid: u32, overrides: bool) -> bool {
+        let file = &self.image.file;
+        let bit = match () {
+            () if file.uid == euid => 0o200,
+            () if file.gid == egid => 0o020,
+            () => 0o002,
+        };
+        file.inode != 0 && (overrides || file.mode & bit != 0)
+    }
+
+    pub(crate) fn exe_inode(&self) -> u64 {
+        self.image.file.inode
+    }
+
+    pub(crate) fn exe_ctime_ns(&self) -> u64 {
+        self.image.file.ctime_ns
+    }
+
+    pub(crate) fn exe_mtime_ns(&self) -> u64 {
+        self.image.file.mtime_ns
+    }
+
+    pub(crate) fn descriptors_max(&self) -> i64 {
+        self.limits.descriptors_max.try_into().unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn minor_faults(&self) -> i64 {
+        self.limits.minor_faults.cast_signed()
+    }
+
+    pub(crate) fn major_faults(&self) -> i64 {
+        self.limits.major_faults.cast_signed()
+    }
+
+    fn set_facts(&mut self, facts: &ProcessFacts) {
+        self.sid = facts.sid;
+        self.pgid = facts.pgid;
+        self.tty = facts.tty;
+        self.vpid = facts.vpid;
+        self.vpgid = facts.vpgid;
+        self.pid_namespace = facts.pid_namespace;
+        self.pid_namespace_start_ns = facts.pid_namespace_start_ns;
+        self.limits = Limits {
+            descriptors_max: facts.descriptors_max,
+            minor_faults: facts.minor_faults,
+            major_faults: facts.major_faults,
+        };
+    }
+
     fn text_bytes(&self) -> usize {
-        let Image { cmdline, argument_bytes, exe, exe_path, .. } = &*self.image;
-        let texts = cmdline.len() + size_of_val(&**argument_bytes) + exe.len() + exe_path.len();
+        let Image { cmdline, argument_bytes, exe, exe_path, environment, .. } = &*self.image;
+        let texts = cmdline.len() + size_of_val(&**argument_bytes) + exe.len() + exe_path.len() + environment.len();
         texts + self.cwd.as_ref().map_or(0, |cwd| cwd.len())
     }
 
@@ -237,8 +365,11 @@ impl Processes {
     pub(super) fn apply(&mut self, record: &Record<'_>, containers: &Containers) {
         let header = &record.header;
         self.ensure_known(header);
-        let parent_cwd = match record.kind {
-            RecordKind::Exec => self.get(header.ppid).and_then(|parent| parent.cwd.clone()),
+        if record.kind != RecordKind::Exec {
+            self.follow_cgroup(header, containers);
+        }
+        let parent_container = match record.kind {
+            RecordKind::Exec => self.get(header.ppid).and_then(|parent| parent.container.clone()),
             _ => None,
         };
         let Some(process) = self.by_tgid.get_mut(&header.tgid) else { return };
@@ -246,16 +377,33 @@ impl Processes {
         process.seen_ns = header.time_ns;
         process.ppid = header.ppid;
         match record.kind {
-            RecordKind::Exec => exec(process, record, parent_cwd, containers),
+            RecordKind::Exec => exec(process, record, parent_container, containers),
             RecordKind::Fork => {
-                let child = fork(process, header.time_ns, ForkArguments::from_words(header.arguments));
+                let child = fork(process, record);
                 return self.insert(child);
             }
             RecordKind::Exit => process.exited_ns = Some(header.time_ns),
-            RecordKind::ExecFailed | RecordKind::Open | RecordKind::Connect => rename(process, header),
+            _ => returned(process, record),
         }
         self.text_bytes = self.text_bytes + process.text_bytes() - before;
         self.keep_within_bounds();
+    }
+
+    /// A process that was moved to another cgroup may be in another container from now on.
+    fn follow_cgroup(&mut self, header: &RecordHeader, containers: &Containers) {
+        let stays = |process: &Process| process.cgroup_id == header.cgroup_id || header.cgroup_id == 0;
+        if self.get(header.tgid).is_none_or(stays) {
+            return;
+        }
+        let found = match containers.of_cgroup(header.cgroup_id) {
+            Lookup::Unknown if self.spend_lookup() => containers.of_process_in(header.tgid, header.cgroup_id),
+            found => found,
+        };
+        let Some(process) = self.by_tgid.get_mut(&header.tgid) else { return };
+        process.cgroup_id = header.cgroup_id;
+        if let Lookup::Known(container) = found {
+            process.container = container;
+        }
     }
 
     /// Forgets those that ended a while ago and have no descendants; fills the look-up budget.
@@ -365,17 +513,22 @@ fn read_process(tgid: u32) -> Option<Process> {
         Lookup::Known(container) => container,
         Lookup::Unknown => None,
     };
+    let numbers = procfs::read_namespace_numbers(tgid).unwrap_or_default();
+    let mut image = Image::new(&stat.comm, &arguments, &exe_path);
+    image.file = if exe_path.is_empty() { None } else { procfs::read_program_file(tgid) }.unwrap_or_default();
     Some(Process {
         tgid,
         ppid: stat.ppid,
         start_ns: stat.start_ns,
         sid: stat.sid,
+        pgid: stat.pgid,
+        vpid: numbers.pid,
+        vpgid: numbers.pgid,
         tty: stat.tty,
         container,
-        image: Arc::new(Image::new(&stat.comm, &arguments, &exe_path)),
+        image: Arc::new(image),
         cwd: procfs::read_cwd(tgid).map(Into::into),
-        exited_ns: None,
-        seen_ns: 0,
+        ..Process::default()
     })
 }
 
@@ -389,26 +542,26 @@ fn from_header(header: &RecordHeader) -> Process {
     }
 }
 
-/// `parent_cwd` is the best guess where the process itself is already gone: a shell waits where it started its children.
-fn exec(process: &mut Process, record: &Record<'_>, parent_cwd: Option<Arc<[u8]>>, containers: &Containers) {
+/// `parent_container` is the best guess where the process itself is already gone. The parent of a container's first
+/// process is the runtime, on the host, and says nothing.
+fn exec(process: &mut Process, record: &Record<'_>, parent_container: Option<Arc<Container>>, containers: &Containers) {
     let header = &record.header;
     let arguments = ExecArguments::from_words(header.arguments);
-    process.sid = arguments.sid;
-    process.tty = arguments.tty;
-    process.image = Arc::new(Image::new(comm(header), &argv(record, arguments), &kernel_path(record)));
+    let exe_path = kernel_path(record, record.string(ExecArguments::STRING_EXE_PATH));
+    let mut image = Image::new(comm(header), &argv(record, arguments), &exe_path);
+    image.environment = record.string(ExecArguments::STRING_ENVIRONMENT).into();
+    if let Some(facts) = ProcessFacts::from_bytes(record.string(ExecArguments::STRING_FACTS)) {
+        process.set_facts(&facts);
+        image.file = ProgramFile::of(&facts);
+    }
+    process.image = Arc::new(image);
+    set_cwd(process, record, ExecArguments::STRING_WORKING_DIRECTORY);
     let directories = record.strings().skip(ExecArguments::STRING_CGROUP);
+    process.cgroup_id = header.cgroup_id;
     match containers.of_record(header.tgid, header.cgroup_id, directories) {
         Lookup::Known(container) => process.container = container,
-        // Gone already: most likely it was where its parent is, else what it inherited holds. The parent of a container's
-        // first process is the runtime, on the host, and says nothing.
-        Lookup::Unknown => {
-            if let Lookup::Known(Some(container)) = Containers::of_process(header.ppid) {
-                process.container = Some(container);
-            }
-        }
+        Lookup::Unknown => process.container = parent_container.or(process.container.take()),
     }
-    let own = procfs::read_cwd(header.tgid).map(Into::into);
-    process.cwd = own.or_else(|| procfs::read_cwd(header.ppid).map(Into::into)).or(parent_cwd).or(process.cwd.take());
 }
 
 /// The arguments of an exec record, with a mark where they go on.
@@ -420,26 +573,61 @@ fn argv<'a>(record: &Record<'a>, arguments: ExecArguments) -> Cow<'a, [u8]> {
     Cow::Owned([argv, CUT_MARK.as_bytes()].concat())
 }
 
-/// The kernel's path in an exec or open record.
-pub(crate) fn kernel_path<'a>(record: &Record<'a>) -> Cow<'a, [u8]> {
-    let path = match record.kind {
-        RecordKind::Open => record.string(OpenArguments::STRING_KERNEL_PATH),
-        _ => record.string(ExecArguments::STRING_EXE_PATH),
-    };
-    if record.header.flags & RecordHeader::PATH_CUT == 0 {
-        return Cow::Borrowed(path);
-    }
-    Cow::Owned([CUT_PATH, path].concat())
+/// A path of the kernel in a record, with a mark where it lost its head.
+pub(crate) fn kernel_path<'a>(record: &Record<'a>, path: &'a [u8]) -> Cow<'a, [u8]> {
+    let is_cut = record.header.flags & RecordHeader::PATH_CUT != 0
+        && !path.is_empty()
+        && !path.starts_with(b"/")
+        && !path.starts_with(MEMORY_FILE[0]);
+    if is_cut { Cow::Owned([CUT_PATH, b"/", path].concat()) } else { Cow::Borrowed(path) }
 }
 
-fn fork(parent: &Process, now_ns: u64, arguments: ForkArguments) -> Process {
-    Process {
+/// The working directory in a record, to which the slash at its end is added. An empty one changes nothing.
+fn set_cwd(process: &mut Process, record: &Record<'_>, string: usize) {
+    let path = kernel_path(record, record.string(string));
+    let is_same = |cwd: &[u8]| cwd.strip_suffix(b"/").is_some_and(|cwd| cwd == &*path) || *cwd == *path;
+    if path.is_empty() || process.cwd.as_deref().is_some_and(is_same) {
+        return;
+    }
+    let slash: &[u8] = if path.ends_with(b"/") { b"" } else { b"/" };
+    process.cwd = Some([&path, slash].concat().into());
+}
+
+fn fork(parent: &mut Process, record: &Record<'_>) -> Process {
+    let arguments = ForkArguments::from_words(record.header.arguments);
+    let before = parent.cwd.clone();
+    set_cwd(parent, record, ForkArguments::STRING_WORKING_DIRECTORY);
+    let mut child = Process {
         tgid: arguments.child_tgid,
         ppid: parent.tgid,
         start_ns: arguments.child_start_ns,
         exited_ns: None,
-        seen_ns: now_ns,
+        seen_ns: record.header.time_ns,
         ..parent.clone()
+    };
+    parent.cwd = before;
+    if let Some(facts) = ProcessFacts::from_bytes(record.string(ForkArguments::STRING_FACTS)) {
+        child.set_facts(&facts);
+    }
+    child
+}
+
+/// A system call came back: what it changed of its process.
+fn returned(process: &mut Process, record: &Record<'_>) {
+    rename(process, &record.header);
+    if record.header.result < 0 {
+        return;
+    }
+    let Some((event_type, Some(call))) = call::of_number(record.header.syscall) else { return };
+    if !EventType::OF_STATE.contains(&event_type) {
+        return;
+    }
+    if let Some(string) = call.string_of(&[What::WorkingDirectory], 0) {
+        set_cwd(process, record, string);
+    }
+    let facts = call.string_of(&[What::Process], 0).map(|string| record.string(string));
+    if let Some(facts) = facts.and_then(ProcessFacts::from_bytes) {
+        process.set_facts(&facts);
     }
 }
 

@@ -3,6 +3,11 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+
+use tercel_sensor_abi::file::LAYER_NONE;
+
+use super::process::ProgramFile;
 
 /// Bytes read from one file below /proc: as many arguments as an exec record carries.
 const FILE_BYTES_MAX: u64 = 4_095;
@@ -18,10 +23,18 @@ pub(super) const NANOSECONDS_PER_TICK: u64 = 10_000_000;
 pub(super) struct Stat {
     pub(super) comm: Vec<u8>,
     pub(super) ppid: u32,
+    pub(super) pgid: u32,
     pub(super) sid: u32,
     pub(super) tty: u32,
     /// `CLOCK_BOOTTIME`, rounded down to a tick.
     pub(super) start_ns: u64,
+}
+
+/// What a process's own pid namespace numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct NamespaceNumbers {
+    pub(super) pid: u32,
+    pub(super) pgid: u32,
 }
 
 /// Every process there is.
@@ -33,6 +46,32 @@ pub(super) fn pids() -> impl Iterator<Item = u32> {
 /// `None`: there is no such process (any more).
 pub(super) fn read_stat(pid: u32) -> Option<Stat> {
     parse_stat(&read(pid, "stat", FILE_BYTES_MAX)?)
+}
+
+/// The last of the numbers in `NSpid` and `NSpgid`: those of the innermost namespace.
+pub(super) fn read_namespace_numbers(pid: u32) -> Option<NamespaceNumbers> {
+    let status = read(pid, "status", FILE_BYTES_MAX)?;
+    let text = String::from_utf8_lossy(&status);
+    let last = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_ascii_whitespace().next_back()?.parse().ok()
+    };
+    Some(NamespaceNumbers { pid: last("NSpid")?, pgid: last("NSpgid")? })
+}
+
+/// The file that a process was started from.
+pub(super) fn read_program_file(pid: u32) -> Option<ProgramFile> {
+    let file = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    let nanoseconds = |seconds: i64, rest: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest).cast_unsigned();
+    Some(ProgramFile {
+        inode: file.ino(),
+        ctime_ns: nanoseconds(file.ctime(), file.ctime_nsec()),
+        mtime_ns: nanoseconds(file.mtime(), file.mtime_nsec()),
+        mode: file.mode(),
+        uid: file.uid(),
+        gid: file.gid(),
+        layer: LAYER_NONE,
+    })
 }
 
 /// The arguments, each ended by a NUL; empty for a kernel thread.
@@ -68,11 +107,6 @@ pub(crate) fn read_cwd(pid: u32) -> Option<Vec<u8>> {
     Some(path)
 }
 
-/// What an open descriptor leads to: a path, or a name such as `socket:[4711]`.
-pub(crate) fn read_descriptor(pid: u32, fd: i32) -> Option<Vec<u8>> {
-    read_link(pid, &format!("fd/{fd}"))
-}
-
 pub(super) fn read_cgroups(pid: u32) -> Option<String> {
     read(pid, "cgroup", CGROUP_BYTES_MAX).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -98,6 +132,7 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     Some(Stat {
         comm,
         ppid: member(4)?.parse().ok()?,
+        pgid: member(5)?.parse().ok()?,
         sid: member(6)?.parse().ok()?,
         tty: member(7)?.parse::<i32>().ok()?.cast_unsigned(),
         start_ns: member(22)?.parse::<u64>().ok()? * NANOSECONDS_PER_TICK,
@@ -111,7 +146,8 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_and_blanks_does_not_shift_the_members() {
         let line = b"7 (a) b (c) S 1 7 5 34816 7 4194560 1 2 3 4 5 6 7 8 20 0 1 0 1234 9 9 9\n";
-        let expected = Stat { comm: b"a) b (c".to_vec(), ppid: 1, sid: 5, tty: 34816, start_ns: 12_340_000_000 };
+        let expected =
+            Stat { comm: b"a) b (c".to_vec(), ppid: 1, pgid: 7, sid: 5, tty: 34816, start_ns: 12_340_000_000 };
         assert_eq!(parse_stat(line), Some(expected));
     }
 

@@ -3,18 +3,14 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use tercel_sensor_abi::file::OpenArguments;
+use tercel_sensor_abi::What;
 
-use super::{Scratch, result_name};
-use crate::enrich::State;
-use crate::enrich::process::{Process, kernel_path};
-use crate::enrich::procfs;
+use super::call::Call;
+use super::{EventType, Scratch, path, result_name};
 use crate::ring::Record;
 
-const AT_FDCWD: i32 = -100;
-
-/// Stands in front of a relative name whose directory is not to be found out, as in Falco.
-const UNKNOWN_DIRECTORY: &[u8] = b"<UNKNOWN>";
+/// `O_CREAT | O_WRONLY | O_TRUNC`: what creat stands for.
+const CREAT_FLAGS: u32 = 0o1101;
 
 const O_ACCMODE: u32 = 0o3;
 const O_WRONLY: u32 = 0o1;
@@ -55,30 +51,68 @@ const FLAGS: [(u32, &str, u32); 10] = [
 ];
 const FLAGS_BEHIND: [(u32, &str, u32); 2] = [(0o2_000_000, "O_CLOEXEC", 1 << 12), (O_TMPFILE, "O_TMPFILE", 1 << 13)];
 
+/// How a file was to be opened, whichever call it was.
+#[derive(Debug, Clone, Copy, Default)]
+struct How {
+    /// `O_*` as the caller passed them.
+    flags: u32,
+    /// Permission bits for a file that is created.
+    mode: u32,
+    /// `RESOLVE_*`, of openat2.
+    resolve: u32,
+}
+
+impl How {
+    fn of(event_type: EventType, record: &Record<'_>, call: &Call) -> Self {
+        let number = |place| record.header.argument_u32(place);
+        match event_type {
+            EventType::OPEN => Self { flags: number(1), mode: number(2), resolve: 0 },
+            EventType::CREAT => Self { flags: CREAT_FLAGS, mode: number(1), resolve: 0 },
+            EventType::OPENAT => Self { flags: number(2), mode: number(3), resolve: 0 },
+            EventType::OPENAT2 => {
+                let how = call.string_of(&[What::OpenHow], 0).map_or(&[][..], |string| record.string(string));
+                let word =
+                    |place: usize| how.get(place * 8..)?.first_chunk::<4>().map(|word| u32::from_ne_bytes(*word));
+                let word = |place| word(place).unwrap_or_default();
+                Self { flags: word(0), mode: word(1), resolve: word(2) }
+            }
+            _ => Self { flags: number(2), ..Self::default() },
+        }
+    }
+}
+
 /// The file of one open.
 pub(crate) struct OpenedFile<'a> {
-    arguments: OpenArguments,
+    how: How,
     result: i64,
     /// As the caller wrote it.
     raw_name: &'a [u8],
-    /// The kernel's own path; empty where the call failed.
+    /// The kernel's path of the directory that a relative name starts from.
+    base: &'a [u8],
+    /// The kernel's own; empty where the call failed, or nobody asks for it.
     kernel_path: Cow<'a, [u8]>,
-    process: &'a Process,
-    state: &'a State,
+    has_name: bool,
     scratch: &'a Scratch,
     name: OnceCell<Cow<'a, [u8]>>,
     flags: OnceCell<Vec<u8>>,
 }
 
 impl<'a> OpenedFile<'a> {
-    pub(super) fn new(record: &Record<'a>, process: &'a Process, state: &'a State, scratch: &'a Scratch) -> Self {
+    pub(super) fn new(
+        event_type: EventType,
+        record: &Record<'a>,
+        call: &Call,
+        kernel_path: Cow<'a, [u8]>,
+        scratch: &'a Scratch,
+    ) -> Self {
+        let name = call.string_of(&[What::Path], 0);
         Self {
-            arguments: OpenArguments::from_words(record.header.arguments),
+            how: How::of(event_type, record, call),
             result: record.header.result,
-            raw_name: record.string(OpenArguments::STRING_NAME),
-            kernel_path: kernel_path(record),
-            process,
-            state,
+            raw_name: name.map_or(&[], |string| record.string(string)),
+            base: name.map_or(&[], |string| record.string(string + 1)),
+            kernel_path,
+            has_name: name.is_some(),
             scratch,
             name: OnceCell::new(),
             flags: OnceCell::new(),
@@ -96,7 +130,7 @@ impl<'a> OpenedFile<'a> {
 
     /// Absolute, without `//`, `.` and `..`; symbolic links are not followed.
     pub(crate) fn name(&self) -> &[u8] {
-        self.name.get_or_init(|| self.resolve())
+        self.name.get_or_init(|| self.absolute_name())
     }
 
     /// `O_…|O_…`, in Falco's order.
@@ -104,39 +138,39 @@ impl<'a> OpenedFile<'a> {
         self.flags.get_or_init(|| {
             let mut text = self.scratch.flags.take();
             text.clear();
-            write_flags(&mut text, self.arguments.flags);
+            write_flags(&mut text, self.how.flags);
             text
         })
     }
 
     /// In Falco's numbering, which is the same everywhere.
     pub(crate) fn falco_flags(&self) -> u32 {
-        let flags = self.arguments.flags;
+        let flags = self.how.flags;
         let of = |(bits, _, falco): &(u32, &str, u32)| if flags & bits == *bits { *falco } else { 0 };
         let (_, access) = access_mode(flags);
         FLAGS.iter().chain(&FLAGS_BEHIND).map(of).fold(access, |all, bit| all | bit)
     }
 
-    /// Where a relative name starts from.
-    pub(crate) fn directory_fd(&self) -> i32 {
-        self.arguments.dirfd
+    /// `RESOLVE_*`, of openat2.
+    pub(crate) fn resolve(&self) -> u32 {
+        self.how.resolve
     }
 
     /// Permission bits of a file that is made; 0 where none is.
     pub(crate) fn mode(&self, is_creat: bool) -> u32 {
-        if is_creat || self.may_create() { self.arguments.mode } else { 0 }
+        if is_creat || self.may_create() { self.how.mode } else { 0 }
     }
 
     pub(crate) fn is_directory(&self) -> bool {
-        self.arguments.flags & O_DIRECTORY != 0 && !self.is_temporary()
+        self.how.flags & O_DIRECTORY != 0 && !self.is_temporary()
     }
 
     pub(crate) fn reads(&self) -> bool {
-        matches!(self.arguments.flags & O_ACCMODE, 0 | O_RDWR)
+        matches!(self.how.flags & O_ACCMODE, 0 | O_RDWR)
     }
 
     pub(crate) fn writes(&self) -> bool {
-        matches!(self.arguments.flags & O_ACCMODE, O_WRONLY | O_RDWR)
+        matches!(self.how.flags & O_ACCMODE, O_WRONLY | O_RDWR)
     }
 
     /// A file that may be executed is made, or would have been.
@@ -150,50 +184,29 @@ impl<'a> OpenedFile<'a> {
     }
 
     fn may_create(&self) -> bool {
-        self.arguments.flags & O_CREAT != 0 || self.is_temporary()
+        self.how.flags & O_CREAT != 0 || self.is_temporary()
     }
 
     fn is_temporary(&self) -> bool {
-        self.arguments.flags & O_TMPFILE == O_TMPFILE
+        self.how.flags & O_TMPFILE == O_TMPFILE
     }
 
     pub(crate) fn succeeded(&self) -> bool {
         result_name(self.result) == "SUCCESS"
     }
 
-    fn resolve(&self) -> Cow<'a, [u8]> {
-        if is_plain(self.raw_name) {
-            return Cow::Borrowed(self.raw_name);
+    /// open_by_handle_at has no name but the kernel's.
+    fn absolute_name(&self) -> Cow<'a, [u8]> {
+        if !self.has_name {
+            return self.kernel_path.clone();
         }
-        if let Cow::Borrowed(kernel_path) = self.kernel_path
-            && let Some(path) = path_that_ends_with(kernel_path, self.raw_name)
-        {
-            return Cow::Borrowed(path);
+        if path::is_plain(self.raw_name) {
+            return Cow::Borrowed(self.raw_name);
         }
         let mut buffer = self.scratch.name.take();
         buffer.clear();
-        if !self.raw_name.starts_with(b"/") {
-            self.write_directory(&mut buffer);
-        }
-        buffer.extend_from_slice(self.raw_name);
-        normalise(&mut buffer);
+        path::write_resolved(&mut buffer, self.raw_name, self.base);
         Cow::Owned(buffer)
-    }
-
-    /// The directory that a relative name starts from. The working directory changes without a record: it is looked up,
-    /// within the budget, and the one remembered stands in for it.
-    fn write_directory(&self, buffer: &mut Vec<u8>) {
-        let fresh = self.state.processes.spend_lookup().then(|| match self.arguments.dirfd {
-            AT_FDCWD => procfs::read_cwd(self.process.tgid),
-            fd => procfs::read_descriptor(self.process.tgid, fd).filter(|path| path.starts_with(b"/")),
-        });
-        let remembered = self.process.cwd().filter(|_| self.arguments.dirfd == AT_FDCWD);
-        match (fresh.flatten(), remembered) {
-            (Some(path), _) => buffer.extend_from_slice(&path),
-            (None, Some(path)) => buffer.extend_from_slice(path),
-            (None, None) => buffer.extend_from_slice(UNKNOWN_DIRECTORY),
-        }
-        buffer.push(b'/');
     }
 }
 
@@ -205,61 +218,6 @@ impl Drop for OpenedFile<'_> {
         if let Some(buffer) = self.flags.take() {
             self.scratch.flags.set(buffer);
         }
-    }
-}
-
-/// Absolute and normal already.
-fn is_plain(path: &[u8]) -> bool {
-    path == b"/"
-        || path
-            .strip_prefix(b"/")
-            .is_some_and(|rest| rest.split(|byte| *byte == b'/').all(|part| !matches!(part, b"" | b"." | b"..")))
-}
-
-/// A relative name that goes only downwards from its directory, seen from the kernel's path of what was opened: where
-/// the one ends with the other no link was in between, so that the kernel's path *is* directory and name, without asking
-/// for a directory that may have changed since.
-fn path_that_ends_with<'a>(kernel_path: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let name = name.strip_prefix(b"./").unwrap_or(name);
-    let is_downward =
-        !name.is_empty() && name.split(|byte| *byte == b'/').all(|part| !matches!(part, b"" | b"." | b".."));
-    let directory = kernel_path.strip_suffix(name)?;
-    (is_downward && directory.starts_with(b"/") && directory.ends_with(b"/")).then_some(kernel_path)
-}
-
-/// Removes `//`, `.` and `..` in place, as text: nothing is looked up. What does not start with a slash (an unknown
-/// directory) keeps its first part.
-fn normalise(path: &mut Vec<u8>) {
-    let is_absolute = path.starts_with(b"/");
-    let mut parts = 0_usize;
-    let mut end = 0;
-    let mut next = 0;
-    while next < path.len() {
-        let length = path[next..].iter().position(|byte| *byte == b'/').unwrap_or(path.len() - next);
-        match &path[next..next + length] {
-            b"" | b"." => {}
-            b".." => {
-                // The root's parent is the root; an unknown directory's is as unknown.
-                if parts > usize::from(!is_absolute) {
-                    parts -= 1;
-                    end = path[..end].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-                }
-            }
-            _ => {
-                parts += 1;
-                if end > 0 || is_absolute {
-                    path[end] = b'/';
-                    end += 1;
-                }
-                path.copy_within(next..next + length, end);
-                end += length;
-            }
-        }
-        next += length + 1;
-    }
-    path.truncate(end);
-    if path.is_empty() {
-        path.push(b'/');
     }
 }
 
@@ -293,44 +251,6 @@ fn push_flag(text: &mut Vec<u8>, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_normalised_as_text() {
-        let table = [
-            ("/etc/shadow", "/etc/shadow"),
-            ("//etc///shadow/", "/etc/shadow"),
-            ("/etc/./shadow", "/etc/shadow"),
-            ("/etc/../../../root/x/..", "/root"),
-            ("/..", "/"),
-            ("/", "/"),
-            ("/a/b/c/../../d", "/a/d"),
-            ("/home/u//../../etc/passwd", "/etc/passwd"),
-            ("/...", "/..."),
-            ("<UNKNOWN>/../a", "<UNKNOWN>/a"),
-            ("<UNKNOWN>/a/../../b", "<UNKNOWN>/b"),
-        ];
-        for (path, expected) in table {
-            let mut buffer = path.as_bytes().to_vec();
-            normalise(&mut buffer);
-            assert_eq!(String::from_utf8(buffer).unwrap(), expected, "{path}");
-            assert_eq!(is_plain(path.as_bytes()), path == expected && path.starts_with('/'), "{path}");
-        }
-    }
-
-    #[test]
-    fn the_kernel_s_path_stands_for_directory_and_name_only_where_no_link_was_followed() {
-        let check =
-            |kernel: &'static str, name: &str| path_that_ends_with(kernel.as_bytes(), name.as_bytes()).is_some();
-        assert!(check("/etc/shadow", "shadow"));
-        assert!(check("/etc/shadow", "./shadow"));
-        assert!(check("/a/b/c", "b/c"));
-        assert!(!check("/etc/shadow", "link"));
-        assert!(!check("/etc/shadow", "hadow"));
-        assert!(!check("/etc/shadow", "../etc/shadow"));
-        assert!(!check("/etc/shadow", "/etc/shadow"));
-        assert!(!check("", "shadow"));
-        assert!(!check("/etc", ""));
-    }
 
     #[test]
     fn flags_read_as_in_falco() {

@@ -65,6 +65,7 @@ pub const NAMES: &[&str] = &[
     "fchdir",
     "fchmod",
     "fchmodat",
+    "fchmodat2",
     "fchown",
     "fchownat",
     "fcntl",

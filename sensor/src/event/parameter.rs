@@ -1,15 +1,18 @@
 //! The parameters of events, by Falco's names and in Falco's order: `evt.arg`, `evt.rawarg` and `evt.args`.
 
-mod lists;
+mod flags;
+pub(super) mod lists;
 
 use std::io::Write;
 
 use tercel_filter::Value;
 
 use super::errno::error_name;
-use super::{Endpoint, Event};
+use super::{Connection, Endpoint, Event};
+use crate::capability;
 use crate::enrich::process::Process;
 use crate::enrich::user::UNKNOWN;
+use flags::{Constants, Flags};
 use lists::rows;
 
 const AT_FDCWD: i64 = -100;
@@ -52,6 +55,9 @@ const SIGNALS: [&str; 31] = [
     "SIGSYS",
 ];
 
+/// Name, and value.
+pub(crate) type Row = (&'static str, for<'e> fn(&'e Event<'_>) -> Parameter<'e>);
+
 /// One parameter, as the record has it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Parameter<'e> {
@@ -70,13 +76,21 @@ pub(crate) enum Parameter<'e> {
     Address(Endpoint),
     Arguments(&'e Process),
     /// In Falco's numbering, and by name.
-    Flags {
+    OpenFlags {
         bits: u32,
         names: &'e [u8],
     },
+    /// In the kernel's numbering.
+    Flags(u64, Flags),
+    Constant(u64, Constants),
+    /// What was sent or received.
+    Data(&'e [u8]),
     Octal(u32),
+    /// Permissions, by name.
+    Mode(u32),
+    Capabilities(u64),
     Result(i64),
-    Process(u32),
+    Process(i32),
     User(u32),
     Group(u32),
     Signal(u32),
@@ -86,7 +100,7 @@ pub(crate) enum Parameter<'e> {
 impl Event<'_> {
     /// The parameter of this name, or at this place counted from 0; and its place.
     pub(crate) fn parameter(&self, argument: &str) -> Option<(usize, Parameter<'_>)> {
-        let rows = rows(self.event_type);
+        let rows = rows(self);
         let place = match argument.parse() {
             Ok(place) => place,
             Err(_) => rows.iter().position(|(name, _)| *name == argument)?,
@@ -97,7 +111,7 @@ impl Event<'_> {
 
     /// Every parameter that the record has, as Falco's `evt.args` tells them.
     pub(crate) fn write_parameters(&self, text: &mut Vec<u8>) {
-        for (name, get) in rows(self.event_type) {
+        for (name, get) in rows(self) {
             let parameter = get(self);
             if matches!(parameter, Parameter::Unknown) {
                 continue;
@@ -121,11 +135,23 @@ impl Event<'_> {
 }
 
 impl<'e> Parameter<'e> {
+    pub(super) fn flags(bits: impl Into<u64>, names: Flags) -> Self {
+        Self::Flags(bits.into(), names)
+    }
+
+    pub(super) fn constant(value: u64, names: Constants) -> Self {
+        Self::Constant(value & u64::from(u32::MAX), names)
+    }
+
+    pub(super) fn unsigned(number: u64) -> Self {
+        Self::Number(number.cast_signed())
+    }
+
     /// What `evt.arg` says: the text that it stands for, where there is one, else what it is.
     pub(crate) fn text(self, place: usize, event: &'e Event<'_>) -> Option<&'e [u8]> {
         match self {
             Self::Unknown => None,
-            Self::Path { resolved: text, .. } | Self::Flags { names: text, .. } | Self::Text(text) => {
+            Self::Path { resolved: text, .. } | Self::OpenFlags { names: text, .. } | Self::Text(text) => {
                 Some(if text.is_empty() { UNKNOWN.as_bytes() } else { text })
             }
             other => Some(event.parameter_text(place, |text| {
@@ -141,13 +167,17 @@ impl<'e> Parameter<'e> {
     pub(crate) fn raw(self) -> Option<Value<'e>> {
         Some(match self {
             Self::Unknown | Self::Address(_) | Self::Arguments(_) => return None,
-            Self::Path { raw: text, .. } | Self::Text(text) => Value::Text(text),
+            Self::Path { raw: text, .. } | Self::Text(text) | Self::Data(text) => Value::Text(text),
+            Self::Flags(bits, _) | Self::Constant(bits, _) | Self::Capabilities(bits) => {
+                Value::Number(bits.cast_signed())
+            }
+            Self::Process(number) => Value::Number(number.into()),
             Self::Descriptor(number) | Self::Directory(number) | Self::Result(number) | Self::Number(number) => {
                 Value::Number(number)
             }
-            Self::Flags { bits: number, .. }
+            Self::OpenFlags { bits: number, .. }
             | Self::Octal(number)
-            | Self::Process(number)
+            | Self::Mode(number)
             | Self::User(number)
             | Self::Group(number)
             | Self::Signal(number) => Value::Number(number.into()),
@@ -165,13 +195,17 @@ impl<'e> Parameter<'e> {
                 write!(text, "{number}")
             }
             // C's `%#o`: a zero in front, but one alone.
-            Self::Octal(0) => text.write_all(b"0"),
-            Self::Octal(number) => write!(text, "0{number:o}"),
-            Self::Flags { bits: number, .. }
-            | Self::Process(number)
-            | Self::User(number)
-            | Self::Group(number)
-            | Self::Signal(number) => write!(text, "{number}"),
+            Self::Octal(0) | Self::Mode(0) => text.write_all(b"0"),
+            Self::Octal(number) | Self::Mode(number) => write!(text, "0{number:o}"),
+            Self::Flags(bits, _) | Self::Constant(bits, _) | Self::Capabilities(bits) => write!(text, "{bits}"),
+            Self::Process(number) => write!(text, "{number}"),
+            Self::Data(bytes) => {
+                text.extend(bytes.iter().map(printable));
+                Ok(())
+            }
+            Self::OpenFlags { bits: number, .. } | Self::User(number) | Self::Group(number) | Self::Signal(number) => {
+                write!(text, "{number}")
+            }
             Self::Address(end) => write!(text, "{}:{}", end.ip, end.port),
             Self::Arguments(process) => {
                 write_arguments(process, text);
@@ -184,11 +218,17 @@ impl<'e> Parameter<'e> {
     fn write_resolved(self, event: &Event<'_>, text: &mut Vec<u8>) {
         let found = match self {
             Self::Path { raw, resolved } if raw != resolved => resolved,
-            Self::Flags { names, .. } => names,
+            Self::OpenFlags { names, .. } => names,
+            Self::Flags(bits, names) => return write_flags(text, bits, names),
+            Self::Mode(bits) => return write_flags(text, bits.into(), flags::MODE),
+            Self::Capabilities(bits) => return capability::write(text, bits),
+            Self::Constant(value, names) => {
+                names.iter().find(|(number, _)| *number == value).map_or("", |(_, name)| name).as_bytes()
+            }
             Self::Directory(AT_FDCWD) => b"AT_FDCWD",
             Self::Descriptor(number) if number >= 0 => return event.write_descriptor(text),
             Self::Descriptor(error) | Self::Result(error) => error_name(error).unwrap_or_default().as_bytes(),
-            Self::Process(pid) => event.state.processes.get(pid).map(Process::name).unwrap_or_default(),
+            Self::Process(pid) => event.state.processes.get(pid.cast_unsigned()).map(Process::name).unwrap_or_default(),
             Self::User(u32::MAX) => NO_USER.as_bytes(),
             Self::User(uid) => event.state.users.user(uid).as_bytes(),
             Self::Group(gid) => event.state.users.group(gid).as_bytes(),
@@ -202,23 +242,31 @@ impl<'e> Parameter<'e> {
 impl Event<'_> {
     /// `<type>name`, as Falco writes a descriptor; a socket's protocol has a letter too.
     fn write_descriptor(&self, text: &mut Vec<u8>) {
-        let (letter, protocol, name) = match (self.file(), self.connection()) {
-            (Some(file), _) => (if file.is_directory() { "d" } else { "f" }, "", file.name()),
-            (None, Some(connection)) => match connection.kind() {
-                Some((_, letter)) => (letter, connection.protocol_letter(), connection.name()),
-                None => return,
-            },
-            (None, None) => return,
-        };
+        let protocol = self.connection().map_or("", Connection::protocol_letter);
+        let Some((_, letter)) = self.descriptor_kind() else { return };
         _ = write!(text, "<{letter}{protocol}>");
-        text.extend_from_slice(name);
+        text.extend_from_slice(self.descriptor_name().unwrap_or_default());
     }
+}
+
+fn write_flags(text: &mut Vec<u8>, bits: u64, names: Flags) {
+    let before = text.len();
+    for (_, name) in names.iter().filter(|(flag, _)| bits & flag == *flag) {
+        if text.len() > before {
+            text.push(b'|');
+        }
+        text.extend_from_slice(name.as_bytes());
+    }
+}
+
+fn printable(byte: &u8) -> u8 {
+    if matches!(byte, b' '..=b'~') { *byte } else { b'.' }
 }
 
 /// Each argument and a full stop, and one for every byte that does not print: how Falco shows a buffer.
 fn write_arguments(process: &Process, text: &mut Vec<u8>) {
     for argument in process.argument_list() {
-        text.extend(argument.iter().map(|byte| if matches!(byte, b' '..=b'~') { *byte } else { b'.' }));
+        text.extend(argument.iter().map(printable));
         text.push(b'.');
     }
 }

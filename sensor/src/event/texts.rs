@@ -28,9 +28,14 @@ pub(crate) enum Text {
     LocalPort,
     RemotePort,
     RawName,
+    FirstPath,
+    SecondPath,
+    Capabilities,
+    PermittedCapabilities,
+    InheritableCapabilities,
 }
 
-const NAMED: usize = Text::RawName as usize + 1;
+const NAMED: usize = Text::InheritableCapabilities as usize + 1;
 
 /// The texts of one event, in memory that it borrows when the first of them is asked for.
 pub(super) struct Texts<'a> {

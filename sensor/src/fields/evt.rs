@@ -2,6 +2,7 @@
 
 use jiff::tz::TimeZone;
 use tercel_filter::Value;
+use tercel_sensor_abi::RecordKind;
 
 use super::definition::Flag::{
     CountsFromOne, Deprecated, FilterOnly, NoRightHand, NoTransformer, PrintOnly, Racy, TableOnly,
@@ -80,30 +81,32 @@ pub(super) const FIELDS: &[Definition] = &[
         .flags(&[NoTransformer, NoRightHand, Racy])
         .get(raw_argument),
     row("evt.info", Chars, "The same as `evt.args`.").flags(&[Racy]).get(|event, _| Some(arguments(event))),
-    row("evt.buffer", Bytes, "What was read or written, its beginning."),
-    row("evt.buflen", Uint64, "How many bytes were read or written."),
+    row("evt.buffer", Bytes, "What was sent or received, its first 80 bytes; of calls about sockets.")
+        .flags(&[Racy])
+        .get(|event, _| event.data().map(Value::Text)),
+    row("evt.buflen", Uint64, "How many bytes were sent or received.").get(|event, _| bytes_moved(event, |_| true)),
     row("evt.res", Chars, "`SUCCESS`, or the error's name, such as `ENOENT`.")
         .get(|event, _| event.result().map(|result| text(result_name(result)))),
     row("evt.rawres", Int64, "What the system call returned: for an open the descriptor, negative for an error.")
         .get(|event, _| event.result().map(Value::Number)),
     row("evt.failed", Bool, "Whether the system call returned an error.")
         .get(|event, _| event.result().map(|result| Value::Bool(result < 0))),
-    row("evt.is_io", Bool, "Whether the call reads or writes.").get(|_, _| truth(false)),
-    row("evt.is_io_read", Bool, "Whether the call reads.").get(|_, _| truth(false)),
-    row("evt.is_io_write", Bool, "Whether the call writes.").get(|_, _| truth(false)),
-    row("evt.io_dir", Chars, "`read` or `write`, of calls that do."),
+    row("evt.is_io", Bool, "Whether the call reads or writes.").get(|event, _| truth(direction(event).is_some())),
+    row("evt.is_io_read", Bool, "Whether the call reads.").get(|event, _| truth(is_reading(event))),
+    row("evt.is_io_write", Bool, "Whether the call writes.").get(|event, _| truth(is_writing(event))),
+    row("evt.io_dir", Chars, "`read` or `write`, of calls that do.").get(|event, _| direction(event).map(text)),
     row("evt.is_wait", Bool, "Whether the call is one that waits, such as poll.").get(|_, _| truth(false)),
     row("evt.wait_latency", RelTime, "Always 0, as in Falco.").flags(&[Deprecated]).get(|_, _| number(0)),
     row("evt.is_syslog", Bool, "Whether something was written to `/dev/log`.").get(|_, _| truth(false)),
     row("evt.count", Uint32, "Always 1.").get(|_, _| number(1)),
     row("evt.count.error", Uint32, "1 where the call failed, else 0.").get(|event, _| failures(event, |_| true)),
     row("evt.count.error.file", Uint32, "The same for calls about files; missing for others.")
-        .get(|event, _| failures(event, |event| event.file().is_some())),
+        .get(|event, _| failures(event, |event| category(event) == "file")),
     row("evt.count.error.net", Uint32, "The same for calls about sockets; missing for others.")
-        .get(|event, _| failures(event, |event| event.connection().is_some())),
+        .get(|event, _| failures(event, |event| category(event) == "net")),
     row("evt.count.error.memory", Uint32, "The same for calls about memory; missing for others."),
     row("evt.count.error.other", Uint32, "The same for calls about neither files nor sockets nor memory; missing for those.")
-        .get(|event, _| failures(event, |event| event.file().is_none() && event.connection().is_none())),
+        .get(|event, _| failures(event, |event| !matches!(category(event), "file" | "net"))),
     row("evt.count.exit", Uint32, "1 where the event is the return of a call; missing where it is not.")
         .get(|event, _| is_syscall(event).then_some(Value::Number(1))),
     row("evt.count.procinfo", Uint32, "Always 0.").flags(&[TableOnly]).get(|_, _| number(0)),
@@ -113,21 +116,21 @@ pub(super) const FIELDS: &[Definition] = &[
         .flags(&[FilterOnly, NoTransformer, NoRightHand]),
     row("evt.abspath", Chars, "The path of a call that takes a directory's descriptor and a name, made absolute.")
         .flags(&[Racy])
-        .get(|event, _| absolute_path(event)),
+        .get(|event, _| absolute_path(event, 0)),
     row("evt.abspath.src", Chars, "The path that such a call starts from, where it has two; else its one.")
         .flags(&[Racy])
-        .get(|event, _| absolute_path(event)),
+        .get(|event, _| absolute_path(event, 0)),
     row("evt.abspath.dst", Chars, "The path that such a call leads to, where it has two; else its one.")
         .flags(&[Racy])
-        .get(|event, _| absolute_path(event)),
-    row("evt.buflen.in", Uint64, "How many bytes were read.").flags(&[TableOnly]),
-    row("evt.buflen.out", Uint64, "How many bytes were written.").flags(&[TableOnly]),
+        .get(|event, _| absolute_path(event, 1).or_else(|| absolute_path(event, 0))),
+    row("evt.buflen.in", Uint64, "How many bytes were read.").flags(&[TableOnly]).get(|event, _| bytes_moved(event, is_reading)),
+    row("evt.buflen.out", Uint64, "How many bytes were written.").flags(&[TableOnly]).get(|event, _| bytes_moved(event, is_writing)),
     row("evt.buflen.file", Uint64, "How many bytes were read from or written to a file.").flags(&[TableOnly]),
     row("evt.buflen.file.in", Uint64, "How many bytes were read from a file.").flags(&[TableOnly]),
     row("evt.buflen.file.out", Uint64, "How many bytes were written to a file.").flags(&[TableOnly]),
-    row("evt.buflen.net", Uint64, "How many bytes were received or sent.").flags(&[TableOnly]),
-    row("evt.buflen.net.in", Uint64, "How many bytes were received.").flags(&[TableOnly]),
-    row("evt.buflen.net.out", Uint64, "How many bytes were sent.").flags(&[TableOnly]),
+    row("evt.buflen.net", Uint64, "How many bytes were received or sent.").flags(&[TableOnly]).get(|event, _| bytes_moved(event, |_| true)),
+    row("evt.buflen.net.in", Uint64, "How many bytes were received.").flags(&[TableOnly]).get(|event, _| bytes_moved(event, is_reading)),
+    row("evt.buflen.net.out", Uint64, "How many bytes were sent.").flags(&[TableOnly]).get(|event, _| bytes_moved(event, is_writing)),
     row("evt.is_open_read", Bool, "Whether a file was opened for reading, or should have been.")
         .get(|event, _| truth(opened(event).is_some_and(OpenedFile::reads))),
     row("evt.is_open_write", Bool, "Whether a file was opened for writing, or should have been.")
@@ -159,12 +162,11 @@ fn is_syscall(event: &Event<'_>) -> bool {
 }
 
 fn category(event: &Event<'_>) -> &'static str {
-    if event.file().is_some() {
-        "file"
-    } else if event.connection().is_some() {
-        "net"
-    } else {
-        "process"
+    match event.record.kind {
+        RecordKind::Open | RecordKind::Path | RecordKind::Descriptor => "file",
+        RecordKind::Network => "net",
+        RecordKind::Exec | RecordKind::ExecFailed | RecordKind::Fork | RecordKind::Exit => "process",
+        RecordKind::Other => "other",
     }
 }
 
@@ -188,9 +190,33 @@ fn failures<'e>(event: &Event<'_>, is_about: fn(&Event<'_>) -> bool) -> Option<V
 }
 
 /// Only of those calls that take a directory's descriptor.
-fn absolute_path<'e>(event: &'e Event<'_>) -> Option<Value<'e>> {
-    let takes_directory = matches!(event.event_type, EventType::OPENAT | EventType::OPENAT2);
-    event.file().filter(|_| takes_directory).map(|file| Value::Text(file.name()))
+fn absolute_path<'e>(event: &'e Event<'_>, nth: usize) -> Option<Value<'e>> {
+    event.call?.directory_of(nth)?;
+    event.path(nth).map(Value::Text)
+}
+
+/// `read` and `write`, of the calls that do so with a socket; those of files are not reported with what they move.
+fn direction(event: &Event<'_>) -> Option<&'static str> {
+    if is_reading(event) {
+        Some("read")
+    } else if is_writing(event) {
+        Some("write")
+    } else {
+        None
+    }
+}
+
+fn is_reading(event: &Event<'_>) -> bool {
+    matches!(event.event_type, EventType::RECVFROM | EventType::RECVMSG | EventType::RECVMMSG)
+}
+
+fn is_writing(event: &Event<'_>) -> bool {
+    matches!(event.event_type, EventType::SENDTO | EventType::SENDMSG | EventType::SENDMMSG)
+}
+
+fn bytes_moved<'e>(event: &'e Event<'_>, is_wanted: fn(&Event<'_>) -> bool) -> Option<Value<'e>> {
+    direction(event).filter(|_| is_wanted(event))?;
+    number(event.result()?.max(0))
 }
 
 /// creat has no flags, as in Falco, where the questions about them are then answered with false.

@@ -17,34 +17,37 @@ const RESOLVED: &[Flag] = &[NoTransformer, NoRightHand];
 pub(super) const FIELDS: &[Definition] = &[
     row("fd.num", Int64, "The descriptor that the event made or used; -1 for an open that failed.")
         .get(|event, _| event.descriptor().map(Value::Number)),
-    row("fd.type", Chars, "`file`, `directory`, `ipv4`, `ipv6`, `unix` or `netlink`.")
-        .get(|event, _| kind(event).map(|(name, _)| text(name))),
-    row("fd.typechar", Chars, "`fd.type` as one letter: `f`, `d`, `4`, `6`, `u`, `n`; `o` for an open (not openat) that failed.")
+    row("fd.type", Chars, "`file`, `directory`, `ipv4`, `ipv6`, `unix`, `netlink`, `pipe`, `event`, `eventpoll`, `signalfd`, `timerfd`, `inotify`, `io_uring`, `userfaultfd`, `bpf`, `memfd` or `pidfd`.")
+        .get(|event, _| event.descriptor_kind().map(|(name, _)| text(name))),
+    row("fd.typechar", Chars, "`fd.type` as one letter: `f`, `d`, `4`, `6`, `u`, `n`, `p`, `e`, `l`, `s`, `t`, `i`, `r`, `u`, `b`, `m`, `P`; `o` for an open (not openat) that failed.")
         .get(|event, _| kind_letter(event).map(text)),
-    row("fd.name", Chars, "A file's absolute name as the caller meant it, links not followed; `client:port->server:port` of a connection; a Unix socket's path.")
+    row("fd.name", Chars, "Of an open the file's absolute name as the caller meant it, links not followed; of a descriptor that is used the kernel's path of its file; `client:port->server:port` of a connection; a Unix socket's path. Missing after a close.")
         .flags(&[Racy])
-        .get(|event, _| name(event).map(Value::Text)),
+        .get(|event, _| event.descriptor_name().map(Value::Text)),
     row("fd.directory", Chars, "The directory of `fd.name`, for a file.")
         .flags(&[Racy])
-        .get(|event, _| event.file().map(|file| Value::Text(split_path(file.name()).0))),
+        .get(|event, _| file_name(event).map(|name| Value::Text(split_path(name).0))),
     row("fd.filename", Chars, "The last part of `fd.name`, for a file; missing where the open failed.")
         .flags(&[Racy])
-        .get(|event, _| opened(event).map(|file| Value::Text(split_path(file.name()).1))),
+        .get(|event, _| {
+            let name = file_name(event).filter(|_| event.file().is_none_or(OpenedFile::succeeded))?;
+            Some(Value::Text(split_path(name).1))
+        }),
     row("fd.ip", Ip, "Both addresses of a connection: one of them is enough for `=`; for `!=` both must differ.")
         .flags(FILTER)
         .ends(|end| Value::Ip(end.ip)),
-    row("fd.cip", Ip, "The client's address; missing where the connect failed.").get(|event, _| ip(local(event))),
-    row("fd.sip", Ip, "The server's address.").get(|event, _| ip(remote(event))),
+    row("fd.cip", Ip, "The client's address; missing where the connect failed.").get(|event, _| ip(client(event))),
+    row("fd.sip", Ip, "The server's address.").get(|event, _| ip(server(event))),
     row("fd.lip", Ip, "The local address; missing where the connect failed.").get(|event, _| ip(local(event))),
     row("fd.rip", Ip, "The remote address.").get(|event, _| ip(remote(event))),
     row("fd.port", Port, "Both ports of a connection: one of them is enough for `=`; for `!=` both must differ.")
         .flags(FILTER)
         .ends(|end| Value::Number(end.port.into())),
-    row("fd.cport", Port, "The client's port; missing where the connect failed.").get(|event, _| port(local(event))),
-    row("fd.sport", Port, "The server's port.").get(|event, _| port(remote(event))),
+    row("fd.cport", Port, "The client's port; missing where the connect failed.").get(|event, _| port(client(event))),
+    row("fd.sport", Port, "The server's port.").get(|event, _| port(server(event))),
     row("fd.lport", Port, "The local port; missing where the connect failed.").get(|event, _| port(local(event))),
     row("fd.rport", Port, "The remote port.").get(|event, _| port(remote(event))),
-    row("fd.l4proto", Chars, "`tcp`, `udp`, `icmp`, `raw`; `<NA>` for another, and where the connect failed.")
+    row("fd.l4proto", Chars, "`tcp`, `udp`, `icmp`, `raw`; `<NA>` for another.")
         .get(|event, _| internet(event).map(|connection| text(connection.protocol()))),
     row("fd.sockfamily", Chars, "`ip` or `unix`, for a socket.")
         .get(|event, _| event.connection().and_then(Connection::socket_family).map(text)),
@@ -53,20 +56,20 @@ pub(super) const FIELDS: &[Definition] = &[
     row("fd.uid", Chars, "The thread's number and the descriptor's, one behind the other.")
         .get(|event, _| descriptor_id(event)),
     row("fd.containername", Chars, "`container.id`, a colon, and `fd.name`.").flags(&[Racy]).get(|event, _| {
-        let name = name(event)?;
+        let name = event.descriptor_name()?;
         Some(in_container(event, Text::ContainerFile, name))
     }),
     row("fd.containerdirectory", Chars, "`container.id`, a colon, and `fd.directory`.")
         .flags(&[Racy])
         .get(|event, _| {
-            let (directory, _) = split_path(event.file()?.name());
+            let (directory, _) = split_path(file_name(event)?);
             Some(in_container(event, Text::ContainerDirectory, directory))
         }),
     row("fd.proto", Port, "The same as `fd.port`.").flags(FILTER).ends(|end| Value::Number(end.port.into())),
     row("fd.cproto", Chars, "The client's port, as text.")
-        .get(|event, _| port_text(event, Text::ClientPort, local(event))),
+        .get(|event, _| port_text(event, Text::ClientPort, client(event))),
     row("fd.sproto", Chars, "The server's port, as text.")
-        .get(|event, _| port_text(event, Text::ServerPort, remote(event))),
+        .get(|event, _| port_text(event, Text::ServerPort, server(event))),
     row("fd.lproto", Chars, "The local port, as text.")
         .get(|event, _| port_text(event, Text::LocalPort, local(event))),
     row("fd.rproto", Chars, "The remote port, as text.")
@@ -76,10 +79,10 @@ pub(super) const FIELDS: &[Definition] = &[
         .ends(|end| Value::Ip(end.ip)),
     row("fd.cnet", Net, "The client's address, compared with networks.")
         .flags(FILTER)
-        .get(|event, _| ip(local(event))),
+        .get(|event, _| ip(client(event))),
     row("fd.snet", Net, "The server's address, compared with networks.")
         .flags(FILTER)
-        .get(|event, _| ip(remote(event))),
+        .get(|event, _| ip(server(event))),
     row("fd.lnet", Net, "The local address, compared with networks.")
         .flags(FILTER)
         .get(|event, _| ip(local(event))),
@@ -94,10 +97,14 @@ pub(super) const FIELDS: &[Definition] = &[
     row("fd.sip.name", Chars, "The server's name in DNS.").flags(RESOLVED),
     row("fd.lip.name", Chars, "The local address's name in DNS.").flags(RESOLVED),
     row("fd.rip.name", Chars, "The remote address's name in DNS.").flags(RESOLVED),
-    row("fd.dev", Int32, "The number of the device that the file is on."),
-    row("fd.dev.major", Int32, "That device's major number."),
-    row("fd.dev.minor", Int32, "That device's minor number."),
-    row("fd.ino", Int64, "The file's inode number."),
+    row("fd.dev", Int32, "The number of the device that the file is on.")
+        .get(|event, _| event.descriptor_facts().and_then(|found| number(found.device()))),
+    row("fd.dev.major", Int32, "That device's major number.")
+        .get(|event, _| event.descriptor_facts().and_then(|found| number(found.device_major()))),
+    row("fd.dev.minor", Int32, "That device's minor number.")
+        .get(|event, _| event.descriptor_facts().and_then(|found| number(found.device_minor()))),
+    row("fd.ino", Int64, "The file's inode number.")
+        .get(|event, _| event.descriptor_facts().and_then(|found| number(found.facts.inode))),
     row("fd.nameraw", Chars, "A file's name as the caller wrote it, runs of slashes made one.")
         .flags(&[Racy])
         .get(|event, _| raw_name(event).map(Value::Text)),
@@ -105,11 +112,13 @@ pub(super) const FIELDS: &[Definition] = &[
         .list()
         .optional(Shape::Index)
         .flags(&[NoRightHand]),
-    row("fd.is_upper_layer", Bool, "Whether the file is in the upper layer of an overlay file system."),
-    row("fd.is_lower_layer", Bool, "Whether the file is in a lower layer of an overlay file system."),
-    row("fd.realpath", Chars, "The kernel's own path of the opened file, by whatever link or mount it was reached; missing where the open failed.")
+    row("fd.is_upper_layer", Bool, "Whether the file is in the upper layer of an overlay file system.")
+        .get(|event, _| event.descriptor_facts().map(|found| Value::Bool(found.is_upper_layer()))),
+    row("fd.is_lower_layer", Bool, "Whether the file is in a lower layer of an overlay file system.")
+        .get(|event, _| event.descriptor_facts().map(|found| Value::Bool(found.is_lower_layer()))),
+    row("fd.realpath", Chars, "The kernel's own path of the file that was opened, or of the one behind a descriptor that is used, by whatever link or mount it was reached; missing where the open failed.")
         .flags(&[NotInFalco])
-        .get(|event, _| event.file()?.kernel_path().map(Value::Text)),
+        .get(|event, _| kernel_path(event).map(Value::Text)),
     row("fdlist.nums", Chars, "The descriptors that a poll waits for."),
     row("fdlist.names", Chars, "Their names."),
     row("fdlist.cips", Chars, "Their clients' addresses."),
@@ -118,19 +127,77 @@ pub(super) const FIELDS: &[Definition] = &[
     row("fdlist.sports", Chars, "Their servers' ports."),
     row("fs.path.name", Chars, "The absolute path that a call about files works on; of an open, `fd.name`.")
         .flags(&[Racy])
-        .get(|event, _| event.file().map(|file| Value::Text(file.name()))),
+        .get(|event, _| one_path(event).and_then(|nth| event.path(nth)).map(Value::Text)),
     row("fs.path.nameraw", Chars, "That path as the caller wrote it.")
         .flags(&[Racy])
-        .get(|event, _| event.file().map(|file| Value::Text(file.raw_name()))),
-    row("fs.path.source", Chars, "The absolute path that a call with two paths starts from, such as rename."),
-    row("fs.path.sourceraw", Chars, "That path as the caller wrote it."),
-    row("fs.path.target", Chars, "The absolute path that a call with two paths leads to."),
-    row("fs.path.targetraw", Chars, "That path as the caller wrote it."),
+        .get(|event, _| one_path(event).and_then(|nth| event.raw_path(nth)).map(Value::Text)),
+    row("fs.path.source", Chars, "The absolute path that a call with two paths starts from, such as rename.")
+        .flags(&[Racy])
+        .get(|event, _| two_paths(event)?.0.absolute(event).map(Value::Text)),
+    row("fs.path.sourceraw", Chars, "That path as the caller wrote it.")
+        .flags(&[Racy])
+        .get(|event, _| two_paths(event)?.0.raw(event).map(Value::Text)),
+    row("fs.path.target", Chars, "The absolute path that a call with two paths leads to.")
+        .flags(&[Racy])
+        .get(|event, _| two_paths(event)?.1.absolute(event).map(Value::Text)),
+    row("fs.path.targetraw", Chars, "That path as the caller wrote it.")
+        .flags(&[Racy])
+        .get(|event, _| two_paths(event)?.1.raw(event).map(Value::Text)),
 ];
 
-fn name<'e>(event: &'e Event<'_>) -> Option<&'e [u8]> {
-    let connected = || event.connection().map(Connection::name);
-    event.file().map(OpenedFile::name).or_else(connected)
+/// One of the two paths of a call.
+#[derive(Clone, Copy)]
+enum PathOf {
+    Path(usize),
+    /// What a symbolic link holds is a text that need not be a path.
+    Text,
+}
+
+impl PathOf {
+    fn raw<'e>(self, event: &'e Event<'_>) -> Option<&'e [u8]> {
+        match self {
+            Self::Path(nth) => event.raw_path(nth),
+            Self::Text => event.captured_text(0),
+        }
+    }
+
+    fn absolute<'e>(self, event: &'e Event<'_>) -> Option<&'e [u8]> {
+        match self {
+            Self::Path(nth) => event.path(nth),
+            Self::Text => event.captured_text(0),
+        }
+    }
+}
+
+/// Where it starts from, and where it leads to. A symbolic link starts from what it holds, as in Falco.
+fn two_paths(event: &Event<'_>) -> Option<(PathOf, PathOf)> {
+    match event.raw_path(1) {
+        Some(_) => Some((PathOf::Path(0), PathOf::Path(1))),
+        None if event.captured_text(0).is_some() && event.raw_path(0).is_some() => {
+            Some((PathOf::Text, PathOf::Path(0)))
+        }
+        None => None,
+    }
+}
+
+/// The place of the path of a call that has one.
+fn one_path(event: &Event<'_>) -> Option<usize> {
+    two_paths(event).is_none().then_some(0)
+}
+
+/// The name of a file; missing of what is none.
+fn file_name<'e>(event: &'e Event<'_>) -> Option<&'e [u8]> {
+    match event.file() {
+        Some(file) => Some(file.name()),
+        None => event.descriptor_facts().filter(|found| found.is_file()).map(|found| found.name),
+    }
+}
+
+fn kernel_path<'e>(event: &'e Event<'_>) -> Option<&'e [u8]> {
+    match event.file() {
+        Some(file) => file.kernel_path(),
+        None => file_name(event),
+    }
 }
 
 fn raw_name<'e>(event: &'e Event<'_>) -> Option<&'e [u8]> {
@@ -151,19 +218,10 @@ fn opened<'e, 'a>(event: &'e Event<'a>) -> Option<&'e OpenedFile<'a>> {
     event.file().filter(|file| file.succeeded())
 }
 
-fn kind(event: &Event<'_>) -> Option<(&'static str, &'static str)> {
-    match event.file() {
-        Some(file) if !file.succeeded() => None,
-        Some(file) if file.is_directory() => Some(("directory", "d")),
-        Some(_) => Some(("file", "f")),
-        None => event.connection()?.kind(),
-    }
-}
-
 /// A failed open has no descriptor; Falco then goes by the call.
 fn kind_letter(event: &Event<'_>) -> Option<&'static str> {
     let failed = || event.file().map(|_| if event.event_type == EventType::OPEN { "o" } else { "f" });
-    kind(event).map(|(_, letter)| letter).or_else(failed)
+    event.descriptor_kind().map(|(_, letter)| letter).or_else(failed)
 }
 
 /// Directory (`/` at the top) and last part.
@@ -177,7 +235,15 @@ fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// A connection that has addresses.
 fn internet<'e, 'a>(event: &'e Event<'a>) -> Option<&'e Connection<'a>> {
-    event.connection().filter(|connection| connection.remote.is_some())
+    event.connection().filter(|connection| connection.socket_family() == Some("ip"))
+}
+
+fn client(event: &Event<'_>) -> Option<Endpoint> {
+    event.connection()?.client()
+}
+
+fn server(event: &Event<'_>) -> Option<Endpoint> {
+    event.connection()?.server()
 }
 
 fn local(event: &Event<'_>) -> Option<Endpoint> {
@@ -208,7 +274,7 @@ fn is_connected(event: &Event<'_>) -> Option<bool> {
 
 /// A new file gets its name, and a socket the one of its connection.
 fn is_renamed(event: &Event<'_>) -> bool {
-    opened(event).is_some() || local(event).is_some()
+    opened(event).is_some() || event.connection().is_some_and(Connection::is_renamed)
 }
 
 fn descriptor_id<'e>(event: &'e Event<'_>) -> Option<Value<'e>> {

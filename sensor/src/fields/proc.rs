@@ -2,7 +2,7 @@
 
 use tercel_filter::Value;
 
-use super::definition::Flag::{NoRightHand, NoTransformer, Racy};
+use super::definition::Flag::{NoRightHand, NoTransformer};
 use super::definition::Type::{AbsTime, Bool, Double, Int64, RelTime, Text as Chars, Uint32, Uint64};
 use super::definition::{AncestorGetter, Definition, Flag, Shape, number, row, text, truth};
 use crate::enrich::process::Process;
@@ -12,9 +12,6 @@ const LINEAGE: &[Flag] = &[NoTransformer, NoRightHand];
 
 /// How the name of every shell that people log in to ends.
 const SHELL_ENDING: &[u8] = b"sh";
-
-/// How the kernel names a program in memory; at the start, /proc shows the name with a slash.
-const MEMFD: [&[u8]; 2] = [b"memfd:", b"/memfd:"];
 
 pub(super) const FIELDS: &[Definition] = &[
     row("proc.exe", Chars, "Argument 0: the program as its caller named it.")
@@ -50,14 +47,14 @@ pub(super) const FIELDS: &[Definition] = &[
     row("proc.cmdlenargs", Uint64, "How many bytes they have, without the blanks.")
         .get(|event, _| number(event.process.argument_list().map(<[u8]>::len).sum::<usize>())),
     row("proc.exeline", Chars, "Argument 0, a blank, and the other arguments.").get(|event, _| exe_line(event)),
-    row("proc.env", Chars, "The environment that the process was started with, `NAME=value` with blanks between them; with a name, that variable's value, empty where it is not set. The first 4 KiB, asked of /proc; missing where that does not tell.")
+    row("proc.env", Chars, "The environment that the process was started with, `NAME=value` with blanks between them; with a name, that variable's value, empty where it is not set. The first 4 KiB.")
         .optional(Shape::Name)
-        .flags(&[Racy])
         .get(environment),
     row("proc.aenv", Chars, "The environment of the n-th ancestor, or a variable of the nearest ancestor that has it; without either, any ancestor's environment.")
         .any_ancestor(Shape::IndexOrName)
-        .flags(LINEAGE),
-    row("proc.cwd", Chars, "The working directory when the program was started, with a slash at its end.")
+        .flags(LINEAGE)
+        .get(ancestor_environment),
+    row("proc.cwd", Chars, "The working directory, as the kernel knows it, with a slash at its end.")
         .get(|event, _| event.process.cwd().map(Value::Text)),
     row("proc.loginshellid", Int64, "The farthest of the process and its ancestors whose name ends with `sh`.")
         .get(|event, _| login_shell(event)),
@@ -68,22 +65,28 @@ pub(super) const FIELDS: &[Definition] = &[
     row("proc.apid", Int64, "The number of the n-th ancestor; without a number, of any ancestor.")
         .flags(LINEAGE)
         .ancestors(|process| number(process.tgid)),
-    row("proc.vpid", Int64, "The process as its own pid namespace numbers it."),
-    row("proc.pvpid", Int64, "The parent as its own pid namespace numbers it."),
+    row("proc.vpid", Int64, "The process as its own pid namespace numbers it.")
+        .get(|event, _| known(event.process.vpid)),
+    row("proc.pvpid", Int64, "The parent as its own pid namespace numbers it.")
+        .get(|event, _| known(event.ancestor(1)?.vpid)),
     row("proc.sid", Int64, "The session: the number of its leader.").get(|event, _| number(event.process.sid)),
     row("proc.sname", Chars, "The name of the session's leader; where it is gone, of the farthest ancestor in the session.")
         .get(|event, _| name(event.session_leader())),
     row("proc.sid.exe", Chars, "Its argument 0.").get(|event, _| exe(event.session_leader())),
     row("proc.sid.exepath", Chars, "The kernel's path of its program.")
         .get(|event, _| exe_path(event.session_leader())),
-    row("proc.vpgid", Int64, "The process group as its own pid namespace numbers it."),
-    row("proc.vpgid.name", Chars, "The name of that group's leader."),
-    row("proc.vpgid.exe", Chars, "Its argument 0."),
-    row("proc.vpgid.exepath", Chars, "The kernel's path of its program."),
-    row("proc.pgid", Int64, "The process group."),
-    row("proc.pgid.name", Chars, "The name of the group's leader."),
-    row("proc.pgid.exe", Chars, "Its argument 0."),
-    row("proc.pgid.exepath", Chars, "The kernel's path of its program."),
+    row("proc.vpgid", Int64, "The process group as its own pid namespace numbers it.")
+        .get(|event, _| known(event.process.vpgid)),
+    row("proc.vpgid.name", Chars, "The name of that group's leader.")
+        .get(|event, _| name(event.group_leader()?)),
+    row("proc.vpgid.exe", Chars, "Its argument 0.").get(|event, _| exe(event.group_leader()?)),
+    row("proc.vpgid.exepath", Chars, "The kernel's path of its program.")
+        .get(|event, _| exe_path(event.group_leader()?)),
+    row("proc.pgid", Int64, "The process group.").get(|event, _| known(event.process.pgid)),
+    row("proc.pgid.name", Chars, "The name of the group's leader.").get(|event, _| name(event.group_leader()?)),
+    row("proc.pgid.exe", Chars, "Its argument 0.").get(|event, _| exe(event.group_leader()?)),
+    row("proc.pgid.exepath", Chars, "The kernel's path of its program.")
+        .get(|event, _| exe_path(event.group_leader()?)),
     row("proc.duration", RelTime, "Nanoseconds since the process was started.")
         .get(|event, _| duration(event, event.process)),
     row("proc.ppid.duration", RelTime, "Nanoseconds since its parent was started.")
@@ -92,23 +95,38 @@ pub(super) const FIELDS: &[Definition] = &[
         .get(|event, _| Some(Value::Number(event.start_ns(event.process)))),
     row("proc.ppid.ts", RelTime, "When its parent was started: nanoseconds since 1970.")
         .get(|event, _| Some(Value::Number(event.start_ns(event.ancestor(1)?)))),
-    row("proc.is_exe_writable", Bool, "Whether the user that runs the program may write to its file."),
-    row("proc.is_exe_upper_layer", Bool, "Whether the program's file is in the upper layer of an overlay file system: not of the container's image."),
-    row("proc.is_exe_lower_layer", Bool, "Whether the program's file is in a lower layer of an overlay file system."),
+    row("proc.is_exe_writable", Bool, "Whether the user that runs the program may write to its file, by its permissions.")
+        .get(|event, _| truth(event.exec_bits() & 1 != 0)),
+    row("proc.is_exe_upper_layer", Bool, "Whether the program's file is in the upper layer of an overlay file system: not of the container's image.")
+        .get(|event, _| truth(event.process.is_exe_upper_layer())),
+    row("proc.is_exe_lower_layer", Bool, "Whether the program's file is in a lower layer of an overlay file system.")
+        .get(|event, _| truth(event.process.is_exe_lower_layer())),
     row("proc.is_exe_from_memfd", Bool, "Whether the program runs out of memory, with no file: `memfd_create`.")
-        .get(|event, _| truth(is_from_memfd(event.process))),
+        .get(|event, _| truth(event.process.is_exe_from_memory())),
     row("proc.is_sid_leader", Bool, "Whether the process leads its session.")
         .get(|event, _| truth(event.process.sid == event.process.tgid)),
-    row("proc.is_vpgid_leader", Bool, "Whether the process leads its group, in its own pid namespace."),
-    row("proc.is_pgid_leader", Bool, "Whether the process leads its group."),
-    row("proc.exe_ino", Int64, "The inode number of the program's file."),
-    row("proc.exe_ino.ctime", AbsTime, "When that inode changed last: nanoseconds since 1970."),
-    row("proc.exe_ino.mtime", AbsTime, "When that file was written last: nanoseconds since 1970."),
-    row("proc.exe_ino.ctime_duration_proc_start", AbsTime, "Nanoseconds from that inode's change to the start of the process."),
-    row("proc.exe_ino.ctime_duration_pidns_start", AbsTime, "Nanoseconds from the start of the pid namespace to that inode's change."),
-    row("proc.pidns_init_start_ts", Uint64, "When the first process of the pid namespace was started: nanoseconds since 1970."),
+    row("proc.is_vpgid_leader", Bool, "Whether the process leads its group, in its own pid namespace.")
+        .get(|event, _| truth(event.process.vpid != 0 && event.process.vpid == event.process.vpgid)),
+    row("proc.is_pgid_leader", Bool, "Whether the process leads its group.")
+        .get(|event, _| truth(event.process.pgid == event.process.tgid)),
+    row("proc.exe_ino", Int64, "The inode number of the program's file.")
+        .get(|event, _| number(event.process.program_file()?.inode)),
+    row("proc.exe_ino.ctime", AbsTime, "When that inode changed last, before the program was started: nanoseconds since 1970.")
+        .get(|event, _| number(event.process.program_file()?.ctime_ns)),
+    row("proc.exe_ino.mtime", AbsTime, "When that file was written last, before the program was started: nanoseconds since 1970.")
+        .get(|event, _| number(event.process.program_file()?.mtime_ns)),
+    row("proc.exe_ino.ctime_duration_proc_start", AbsTime, "Nanoseconds from that inode's change to the start of the process.")
+        .get(|event, _| number(event.start_ns(event.process).saturating_sub_unsigned(event.process.program_file()?.ctime_ns))),
+    row("proc.exe_ino.ctime_duration_pidns_start", AbsTime, "Nanoseconds from the start of the pid namespace to that inode's change.")
+        .get(|event, _| {
+            let changed: i64 = event.process.program_file()?.ctime_ns.try_into().ok()?;
+            number(changed.saturating_sub(event.namespace_start_ns()?))
+        }),
+    row("proc.pidns_init_start_ts", Uint64, "When the first process of the pid namespace was started: nanoseconds since 1970.")
+        .get(|event, _| number(event.namespace_start_ns()?)),
     row("proc.fdopencount", Uint64, "How many descriptors the process has open."),
-    row("proc.fdlimit", Int64, "How many it may have open."),
+    row("proc.fdlimit", Int64, "How many it might have open when it was started.")
+        .get(|event, _| Some(event.process.descriptors_max()).filter(|limit| *limit > 0).and_then(number)),
     row("proc.fdusage", Double, "The share of that limit which is in use, in per cent."),
     row("proc.vmsize", Uint64, "The process's virtual memory, in KiB."),
     row("proc.vmrss", Uint64, "Its resident memory, in KiB."),
@@ -181,6 +199,27 @@ fn environment<'e>(event: &'e Event<'_>, variable: Option<&str>) -> Option<Value
     Some(text_or_nothing(value))
 }
 
+/// A number of which 0 says that nobody knows.
+fn known<'e>(value: u32) -> Option<Value<'e>> {
+    number(Some(value).filter(|value| *value != 0)?)
+}
+
+/// Of those ancestors that were started since somebody asks for environments.
+fn ancestor_environment<'e>(event: &'e Event<'_>, argument: Option<&str>) -> Option<Value<'e>> {
+    let variable = |process: &'e Process, name: &str| {
+        let environment = process.environment()?;
+        environment.split(|byte| *byte == 0).find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    };
+    let line = |process: &'e Process| process.environment().map(|environment| Value::Text(environment));
+    match argument {
+        Some(place) if place.bytes().all(|byte| byte.is_ascii_digit()) => line(event.ancestor(place.parse().ok()?)?),
+        Some(name) => {
+            event.state.processes.ancestors(event.process).find_map(|process| variable(process, name)).map(Value::Text)
+        }
+        None => event.state.processes.ancestors(event.process).find_map(line),
+    }
+}
+
 fn text_or_nothing(value: Option<&[u8]>) -> Value<'_> {
     value.map_or(text(""), Value::Text)
 }
@@ -192,8 +231,4 @@ fn login_shell<'e>(event: &Event<'_>) -> Option<Value<'e>> {
 
 fn duration<'e>(event: &Event<'_>, process: &Process) -> Option<Value<'e>> {
     number(event.record.header.time_ns.saturating_sub(process.start_ns))
-}
-
-fn is_from_memfd(process: &Process) -> bool {
-    MEMFD.iter().any(|start| process.exe_path().starts_with(start))
 }

@@ -7,6 +7,7 @@ use tercel_filter::Value;
 use super::definition::Flag::TableOnly;
 use super::definition::Type::{Bool, Double, Int64, RelTime, Text as Chars, Uint64};
 use super::definition::{Definition, Shape, number, row, truth};
+use crate::capability;
 use crate::event::{Event, Text};
 
 pub(super) const FIELDS: &[Definition] = &[
@@ -14,15 +15,30 @@ pub(super) const FIELDS: &[Definition] = &[
         "thread.cap_permitted",
         Chars,
         "Capabilities that the thread may take on, such as `CAP_SYS_ADMIN`, with blanks between them.",
-    ),
-    row("thread.cap_inheritable", Chars, "Capabilities that survive an exec."),
-    row("thread.cap_effective", Chars, "Capabilities that the thread has on."),
-    row("thread.pfmajor", Uint64, "Page faults that had to read from a disk, since the thread started."),
-    row("thread.pfminor", Uint64, "Page faults that had not, since the thread started."),
+    )
+    .get(|event, _| Some(capabilities(event, Text::PermittedCapabilities, event.record.header.cap_permitted))),
+    row("thread.cap_inheritable", Chars, "Capabilities that survive an exec.")
+        .get(|event, _| Some(capabilities(event, Text::InheritableCapabilities, event.record.header.cap_inheritable))),
+    row("thread.cap_effective", Chars, "Capabilities that the thread has on.")
+        .get(|event, _| Some(capabilities(event, Text::Capabilities, event.record.header.cap_effective))),
+    row(
+        "thread.pfmajor",
+        Uint64,
+        "Page faults of the main thread that had to read from a disk, when the program was started.",
+    )
+    .get(|event, _| number(event.process.major_faults())),
+    row("thread.pfminor", Uint64, "Page faults of the main thread that had not, when the program was started.")
+        .get(|event, _| number(event.process.minor_faults())),
     row("thread.tid", Int64, "The thread.").get(|event, _| number(event.record.header.tid)),
     row("thread.ismain", Bool, "Whether it is its process's main thread.")
         .get(|event, _| truth(event.record.header.tid == event.record.header.tgid)),
-    row("thread.vtid", Int64, "The thread as its own pid namespace numbers it."),
+    row("thread.vtid", Int64, "The main thread as its own pid namespace numbers it; missing for other threads.").get(
+        |event, _| {
+            let header = &event.record.header;
+            let number_in_namespace = event.process.vpid;
+            (header.tid == header.tgid && number_in_namespace != 0).then_some(Value::Number(number_in_namespace.into()))
+        },
+    ),
     row("thread.nametid", Chars, "`proc.name` and `thread.tid`, one behind the other.")
         .flags(&[TableOnly])
         .get(|event, _| name_and_number(event)),
@@ -39,6 +55,10 @@ pub(super) const FIELDS: &[Definition] = &[
     row("thread.vmsize.b", Uint64, "`thread.vmsize` in bytes.").flags(&[TableOnly]),
     row("thread.vmrss.b", Uint64, "`thread.vmrss` in bytes.").flags(&[TableOnly]),
 ];
+
+fn capabilities<'e>(event: &'e Event<'_>, text: Text, bits: u64) -> Value<'e> {
+    Value::Text(event.text(text, |text| capability::write(text, bits)))
+}
 
 #[expect(clippy::unnecessary_wraps, reason = "what the table wants")]
 fn name_and_number<'e>(event: &'e Event<'_>) -> Option<Value<'e>> {

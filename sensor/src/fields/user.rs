@@ -22,7 +22,7 @@ pub(super) const FIELDS: &[Definition] = &[
     }),
     row("user.loginname", Chars, "Its name; `<NA>` where nobody logged in.")
         .get(|event, _| Some(text(event.state.users.user(event.record.header.loginuid)))),
-    row("group.gid", Uint32, "The group.").get(|event, _| number(event.record.header.gid)),
+    row("group.gid", Uint32, "The group.").get(|event, _| number(event.record.header.egid)),
     row("group.name", Chars, "Its name in the host's `/etc/group`; `<NA>` where it has none there.")
-        .get(|event, _| Some(text(event.state.users.group(event.record.header.gid)))),
+        .get(|event, _| Some(text(event.state.users.group(event.record.header.egid)))),
 ];

@@ -21,7 +21,8 @@ pub(super) struct Btf {
 }
 
 enum Type {
-    Composite(Vec<Member>),
+    /// Bytes, and members.
+    Composite(u32, Vec<Member>),
     /// Typedefs and qualifiers: another type under a name.
     Alias(u32),
     Other,
@@ -58,8 +59,12 @@ impl Btf {
     }
 
     /// Byte offset of a member, through anonymous structures and unions; `None` where there is none, or it is a bit field.
+    /// Of the empty path the structure's size.
     pub(super) fn offset(&self, structure: &str, path: &str) -> Option<u32> {
         let mut type_id = *self.structures.get(structure)?;
+        if let (true, Type::Composite(bytes, _)) = (path.is_empty(), self.types.get(type_id as usize)?) {
+            return Some(*bytes);
+        }
         let mut bits = 0;
         for name in path.split('.') {
             let (offset, member_type) = self.member(type_id, name, 0)?;
@@ -76,7 +81,7 @@ impl Btf {
         let decoded = match kind {
             KIND_STRUCT | KIND_UNION => {
                 let members = (0..count).map(|_| words.member(is_bit_field)).collect::<Option<Vec<_>>>();
-                Type::Composite(members.ok_or(BtfError::Truncated(number))?)
+                Type::Composite(size_or_type, members.ok_or(BtfError::Truncated(number))?)
             }
             // typedef, volatile, const, restrict, type tag
             8..=11 | 18 => Type::Alias(size_or_type),
@@ -100,7 +105,7 @@ impl Btf {
         }
         let members = match self.types.get(type_id as usize)? {
             Type::Alias(target) => return self.member(*target, name, depth + 1),
-            Type::Composite(members) => members,
+            Type::Composite(_, members) => members,
             Type::Other => return None,
         };
         members.iter().find_map(|member| {
@@ -207,6 +212,7 @@ mod tests {
         assert_eq!(btf.offset("outer", "a"), Some(0));
         assert_eq!(btf.offset("outer", "b"), Some(4));
         assert_eq!(btf.offset("outer", "d.y"), Some(12));
+        assert_eq!((btf.offset("outer", ""), btf.offset("nosuch", "")), (Some(16), None));
         assert_eq!(btf.offset("outer", "nosuch"), None);
         assert_eq!(btf.offset("nosuch", "a"), None);
     }

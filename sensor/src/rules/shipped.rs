@@ -4,9 +4,6 @@ mod suite;
 
 use std::path::{Path, PathBuf};
 
-use tercel_sensor_abi::file::OpenArguments;
-use tercel_sensor_abi::network::ConnectArguments;
-
 use super::*;
 use crate::detect::Detector;
 use crate::event::{Event, EventType, Scratch};
@@ -42,7 +39,7 @@ fn check(records: &[(Builder, &str)]) {
 
 /// An openat by `cat`.
 fn open(path: &str, flags: u32) -> Builder {
-    Builder::open(path, 3).arguments(OpenArguments { dirfd: -100, flags, mode: 0o644 }.to_words())
+    Builder::opens(EventType::OPENAT, flags, 0o644, 3, path, if path.starts_with('/') { path } else { "" })
 }
 
 /// A program started by `sh`.
@@ -61,10 +58,9 @@ fn connect(address: [u8; 4], remote_port: u16) -> Builder {
 }
 
 fn connect_with(protocol: u16, address: [u8; 4], remote_port: u16) -> Builder {
-    let arguments = ConnectArguments { fd: 3, family: 2, protocol, local_port: 0, remote_port };
     let [high, low] = remote_port.to_be_bytes();
     let sockaddr = [&[2, 0, high, low][..], &address, &[0; 8]].concat();
-    Builder::connect(arguments, ENETUNREACH, &sockaddr, &[]).comm("app")
+    Builder::connect(&Builder::socket(protocol, address, remote_port), ENETUNREACH, &sockaddr).comm("app")
 }
 
 #[test]

@@ -115,8 +115,8 @@ fn running_processes_are_found_at_the_start() {
 #[test]
 fn what_the_kernel_side_cut_says_so() {
     let mut state = state_with_cat();
-    let words = ExecArguments { tty: 0, sid: SHELL, argv_bytes: 5_000 }.to_words();
-    Builder::exec(CAT, SHELL, "find", "/d/x", &["find", "/"]).arguments(words).path_cut().apply(&mut state);
+    let words = ExecArguments { argv_bytes: 5_000, environment_bytes: 0, old_tid: CAT }.to_words();
+    Builder::exec(CAT, SHELL, "find", "d/x", &["find", "/"]).arguments(words).path_cut().apply(&mut state);
     let process = state.processes.get(CAT).unwrap();
     assert_eq!((process.cmdline(), process.exe_path()), ("find / …".as_bytes(), &b"<UNKNOWN>/d/x"[..]));
 }

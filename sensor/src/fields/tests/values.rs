@@ -5,8 +5,8 @@ use std::path::Path;
 
 use tercel_filter::Values;
 use tercel_sensor_abi::RecordKind;
-use tercel_sensor_abi::file::OpenArguments;
-use tercel_sensor_abi::network::ConnectArguments;
+use tercel_sensor_abi::file::{DescriptorFacts, LAYER_LOWER, LAYER_UPPER};
+use tercel_sensor_abi::process::ProcessFacts;
 
 use super::super::*;
 use crate::enrich::State;
@@ -63,6 +63,12 @@ struct Checked(BTreeSet<&'static str>);
 
 impl Checked {
     #[track_caller]
+    fn check_applied(&mut self, state: &mut State, record: &Builder, expected: &[(&str, &str)]) {
+        record.apply(state);
+        self.check(state, record, expected);
+    }
+
+    #[track_caller]
     fn check(&mut self, state: &State, record: &Builder, expected: &[(&str, &str)]) {
         let (bytes, scratch) = (record.bytes(), Scratch::default());
         let event = Event::new(7, TIME_NS, Builder::parse(&bytes), state, &scratch).unwrap();
@@ -74,17 +80,12 @@ impl Checked {
 }
 
 fn open(event_type: EventType, flags: u32, result: i64, name: &str) -> Builder {
-    let words = OpenArguments { dirfd: -100, flags, mode: 0o755 }.to_words();
-    let record = Builder::new(RecordKind::Open).syscall(event_type).arguments(words).result(result);
-    record.string(name.as_bytes()).string(if result < 0 { b"" } else { b"/real/path" })
+    Builder::opens(event_type, flags, 0o755, result, name, "/real/path")
 }
 
 fn connect(result: i64, remote: [u8; 4], address: &[u8]) -> Builder {
-    let mut socket = [0; 32];
-    socket[..4].copy_from_slice(&[10, 0, 0, 1]);
-    socket[16..20].copy_from_slice(&remote);
-    let arguments = ConnectArguments { fd: 5, family: 2, protocol: 6, local_port: 4_000, remote_port: 443 };
-    Builder::connect(arguments, result, address, &socket)
+    let state = u16::from(result == 0);
+    Builder::connect(&DescriptorFacts { state, ..Builder::socket(6, remote, 443) }, result, address)
 }
 
 const ADDRESS: &[u8] = &[2, 0, 1, 187, 10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -97,6 +98,10 @@ fn every_gathered_field_has_its_value() {
     files(&mut checked);
     connections(&mut checked);
     processes(&mut checked);
+    programs_and_namespaces(&mut checked);
+    descriptors(&mut checked);
+    two_paths(&mut checked);
+    data(&mut checked);
     users_and_containers(&mut checked);
     parameters_of_events(&mut checked);
     let gathered: BTreeSet<_> =
@@ -258,9 +263,9 @@ fn files(checked: &mut Checked) {
 }
 
 fn connections(checked: &mut Checked) {
-    let state = state_with_cat();
-    checked.check(
-        &state,
+    let mut state = state_with_cat();
+    checked.check_applied(
+        &mut state,
         &connect(0, [10, 0, 0, 2], ADDRESS),
         &[
             ("evt.category", "net"),
@@ -298,27 +303,27 @@ fn connections(checked: &mut Checked) {
             ("evt.is_open_write", "false"),
         ],
     );
-    checked.check(
-        &state,
+    checked.check_applied(
+        &mut state,
         &connect(-115, [10, 0, 0, 1], ADDRESS),
         &[("fd.connected", "false"), ("fd.is_server", "true")],
     );
-    let arguments = ConnectArguments { fd: 5, family: 0, protocol: 0, local_port: 0, remote_port: 0 };
-    checked.check(
-        &state,
-        &Builder::connect(arguments, -111, ADDRESS, &[]),
+    let unconnected = DescriptorFacts { family: 2, protocol: 6, mode: 0o140_777, ..DescriptorFacts::ZERO };
+    checked.check_applied(
+        &mut state,
+        &Builder::connect(&unconnected, -111, ADDRESS),
         &[
             ("fd.ip", "10.0.0.2"),
             ("fd.cip", "-"),
-            ("fd.l4proto", "<NA>"),
+            ("fd.l4proto", "tcp"),
             ("fd.connected", "false"),
             ("fd.name_changed", "false"),
             ("evt.count.error.net", "1"),
         ],
     );
-    checked.check(
-        &state,
-        &Builder::connect(arguments, -2, b"\x01\0/run/x.sock\0", &[]),
+    checked.check_applied(
+        &mut state,
+        &Builder::connect(&DescriptorFacts { family: 1, ..unconnected }, -2, b"\x01\0/run/x.sock\0"),
         &[
             ("fd.sockfamily", "unix"),
             ("fd.name", "/run/x.sock"),
@@ -387,7 +392,198 @@ fn processes(checked: &mut Checked) {
     Builder::exec(CAT, SHELL, "x", "memfd:x", &["x"]).apply(&mut state);
     checked.check(&state, &record, &[("proc.is_exe_from_memfd", "true"), ("proc.cmdnargs", "0"), ("proc.args", "")]);
     let shell = Builder::open("/x", 3).process(SHELL, INIT).comm("sh");
-    checked.check(&state, &shell, &[("proc.is_sid_leader", "true"), ("proc.cwd", "-")]);
+    checked.check(&state, &shell, &[("proc.is_sid_leader", "true"), ("proc.cwd", "/work/")]);
+}
+
+fn programs_and_namespaces(checked: &mut Checked) {
+    let mut state = state_with_cat();
+    let facts = ProcessFacts {
+        exe_inode: 77,
+        exe_ctime_ns: 1_795_451_919_000_000_000,
+        exe_mtime_ns: 1_795_451_918_000_000_000,
+        pid_namespace_start_ns: 100_000_000,
+        descriptors_max: 1_024,
+        minor_faults: 5,
+        major_faults: 6,
+        exe_mode: 0o100_755,
+        exe_layer: LAYER_UPPER,
+        tty: 1,
+        sid: SHELL,
+        pgid: SHELL,
+        vpid: 3,
+        vpgid: 3,
+        ..ProcessFacts::ZERO
+    };
+    let environment = "A=1\0LD_PRELOAD=/x.so\0";
+    Builder::exec_with(CAT, SHELL, "cat", "/usr/bin/cat", &["cat"], environment, &facts).apply(&mut state);
+    let record = Builder::open("/x", 3).capabilities(1 << 21);
+    checked.check(
+        &state,
+        &record,
+        &[
+            ("proc.cwd", "/work/"),
+            ("proc.vpid", "3"),
+            ("proc.pvpid", "-"),
+            ("proc.pgid", "5000002"),
+            ("proc.pgid.name", "sh"),
+            ("proc.pgid.exe", "-sh"),
+            ("proc.pgid.exepath", "/usr/bin/dash"),
+            ("proc.vpgid", "3"),
+            ("proc.vpgid.name", "sh"),
+            ("proc.vpgid.exe", "-sh"),
+            ("proc.vpgid.exepath", "/usr/bin/dash"),
+            ("proc.is_pgid_leader", "false"),
+            ("proc.is_vpgid_leader", "true"),
+            ("proc.is_exe_writable", "true"),
+            ("proc.is_exe_upper_layer", "true"),
+            ("proc.is_exe_lower_layer", "false"),
+            ("proc.exe_ino", "77"),
+            ("proc.exe_ino.ctime", "1795451919000000000"),
+            ("proc.exe_ino.mtime", "1795451918000000000"),
+            ("proc.exe_ino.ctime_duration_proc_start", "800000000"),
+            ("proc.exe_ino.ctime_duration_pidns_start", "-600000000"),
+            ("proc.pidns_init_start_ts", "1795451919600000000"),
+            ("proc.fdlimit", "1024"),
+            ("proc.env[LD_PRELOAD]", "/x.so"),
+            ("proc.env", "A=1 LD_PRELOAD=/x.so"),
+            ("proc.aenv[A]", "-"),
+            ("thread.cap_effective", "CAP_SYS_ADMIN"),
+            ("thread.cap_permitted", "CAP_CHOWN CAP_SYS_ADMIN"),
+            ("thread.cap_inheritable", ""),
+            ("thread.pfmajor", "6"),
+            ("thread.pfminor", "5"),
+            ("thread.vtid", "3"),
+        ],
+    );
+    let other = ProcessFacts { vpid: 9, ..facts };
+    let child = CAT + 1;
+    Builder::fork(CAT, SHELL, child).apply(&mut state);
+    Builder::exec_with(child, CAT, "ls", "/usr/bin/ls", &["ls"], "B=2\0", &other).apply(&mut state);
+    checked.check(
+        &state,
+        &Builder::open("/x", 3).process(child, CAT).comm("ls"),
+        &[
+            ("proc.pvpid", "3"),
+            ("proc.aenv[A]", "1"),
+            ("proc.aenv[1]", "A=1\0LD_PRELOAD=/x.so\0"),
+            ("proc.env[B]", "2"),
+        ],
+    );
+}
+
+fn descriptors(checked: &mut Checked) {
+    let mut state = state_with_cat();
+    let file = DescriptorFacts {
+        mode: 0o100_644,
+        inode: 42,
+        device: 8 << 20 | 1,
+        layer: LAYER_LOWER,
+        ..DescriptorFacts::ZERO
+    };
+    let fchmod = |facts: &DescriptorFacts, name: &[u8]| {
+        Builder::call(RecordKind::Descriptor, "fchmod", [3, 0o4_755, 0, 0, 0, 0], 0).facts(facts).string(name)
+    };
+    checked.check(
+        &state,
+        &fchmod(&file, b"/etc/passwd"),
+        &[
+            ("fd.num", "3"),
+            ("fd.name", "/etc/passwd"),
+            ("fd.realpath", "/etc/passwd"),
+            ("fd.directory", "/etc"),
+            ("fd.filename", "passwd"),
+            ("fd.typechar", "f"),
+            ("fd.dev", "2049"),
+            ("fd.dev.major", "8"),
+            ("fd.dev.minor", "1"),
+            ("fd.ino", "42"),
+            ("fd.is_upper_layer", "false"),
+            ("fd.is_lower_layer", "true"),
+            ("evt.arg.fd", "<f>/etc/passwd"),
+            ("evt.arg.mode", "S_IXOTH|S_IROTH|S_IXGRP|S_IRGRP|S_IXUSR|S_IWUSR|S_IRUSR|S_ISUID"),
+            ("evt.rawarg.mode", "2541"),
+        ],
+    );
+    for (mode, name, kind) in [
+        (0o010_600, "", "pipe"),
+        (0o040_755, "/etc", "directory"),
+        (0o600, "[eventfd]", "event"),
+        (0o100_600, "[io_uring]", "io_uring"),
+        (0o600, "inotify", "inotify"),
+        (0o100_777, "memfd:x", "memfd"),
+    ] {
+        let facts = DescriptorFacts { mode, ..DescriptorFacts::ZERO };
+        checked.check(&state, &fchmod(&facts, name.as_bytes()), &[("fd.type", kind)]);
+    }
+    let dup = Builder::call(RecordKind::Descriptor, "dup2", [5, 0, 0, 0, 0, 0], 0);
+    let dup = dup.facts(&Builder::socket(6, [10, 0, 0, 2], 443)).string(b"");
+    checked.check_applied(
+        &mut state,
+        &dup,
+        &[("fd.type", "ipv4"), ("fd.name", "10.0.0.1:4000->10.0.0.2:443"), ("fd.num", "0"), ("fd.sport", "443")],
+    );
+}
+
+fn two_paths(checked: &mut Checked) {
+    let state = state_with_cat();
+    let at = (-100_i64).cast_unsigned();
+    let rename = Builder::call(RecordKind::Path, "renameat2", [at, 0, at, 0, 1, 0], 0);
+    checked.check(
+        &state,
+        &rename.path("a", "/tmp").path("/etc//b", ""),
+        &[
+            ("fs.path.source", "/tmp/a"),
+            ("fs.path.sourceraw", "a"),
+            ("fs.path.target", "/etc/b"),
+            ("fs.path.targetraw", "/etc//b"),
+            ("fs.path.name", "-"),
+            ("evt.abspath.src", "/tmp/a"),
+            ("evt.abspath.dst", "/etc/b"),
+            ("evt.arg.oldpath", "/tmp/a"),
+            ("evt.arg.newpath", "/etc/b"),
+            ("evt.arg.flags", "RENAME_NOREPLACE"),
+            ("fd.name", "-"),
+        ],
+    );
+    let symlink = Builder::call(RecordKind::Path, "symlink", [0; 6], -13).string(b"../etc/shadow").path("l", "/tmp");
+    checked.check(
+        &state,
+        &symlink,
+        &[
+            ("evt.arg.target", "../etc/shadow"),
+            ("evt.arg.linkpath", "/tmp/l"),
+            ("fs.path.source", "../etc/shadow"),
+            ("fs.path.target", "/tmp/l"),
+            ("evt.res", "EACCES"),
+        ],
+    );
+}
+
+fn data(checked: &mut Checked) {
+    let mut state = state_with_cat();
+    let udp = DescriptorFacts { state: 7, remote_port: 0, ..Builder::socket(17, [0; 4], 0) };
+    let send = Builder::call(RecordKind::Network, "sendto", [5, 0, 100, 0, 0, 16], 100);
+    let send = send.string(ADDRESS).string(b"hello").facts(&udp).string(b"");
+    checked.check_applied(
+        &mut state,
+        &send,
+        &[
+            ("evt.buffer", "hello"),
+            ("evt.buflen", "100"),
+            ("evt.buflen.out", "100"),
+            ("evt.buflen.in", "-"),
+            ("evt.buflen.net", "100"),
+            ("evt.buflen.net.out", "100"),
+            ("evt.buflen.net.in", "-"),
+            ("evt.io_dir", "write"),
+            ("evt.is_io_write", "true"),
+            ("fd.name", "10.0.0.1:4000->10.0.0.2:443"),
+            ("fd.l4proto", "udp"),
+            ("fd.connected", "false"),
+            ("fd.name_changed", "true"),
+        ],
+    );
+    checked.check_applied(&mut state, &send, &[("fd.name_changed", "false")]);
 }
 
 fn users_and_containers(checked: &mut Checked) {
@@ -450,7 +646,8 @@ fn parameters_of_events(checked: &mut Checked) {
             ("evt.arg.name", "/x"),
             ("evt.arg.flags", "O_TRUNC|O_CREAT|O_WRONLY"),
             ("evt.arg.mode", "0755"),
-            ("evt.arg.dev", "-"),
+            ("evt.arg.dev", "0"),
+            ("evt.arg.ino", "7"),
             ("evt.arg.res", "-"),
             ("evt.arg[99]", "-"),
             ("evt.rawarg.fd", "3"),
@@ -459,11 +656,11 @@ fn parameters_of_events(checked: &mut Checked) {
             ("evt.rawarg.mode", "493"),
             (
                 "evt.args",
-                "fd=3(<f>/x) dirfd=-100(AT_FDCWD) name=/tmp/../x(/x) flags=262(O_TRUNC|O_CREAT|O_WRONLY) mode=0755",
+                "fd=3(<f>/x) dirfd=-100(AT_FDCWD) name=/tmp/../x(/x) flags=262(O_TRUNC|O_CREAT|O_WRONLY) mode=0755 dev=0 ino=7",
             ),
             (
                 "evt.info",
-                "fd=3(<f>/x) dirfd=-100(AT_FDCWD) name=/tmp/../x(/x) flags=262(O_TRUNC|O_CREAT|O_WRONLY) mode=0755",
+                "fd=3(<f>/x) dirfd=-100(AT_FDCWD) name=/tmp/../x(/x) flags=262(O_TRUNC|O_CREAT|O_WRONLY) mode=0755 dev=0 ino=7",
             ),
         ],
     );
@@ -520,7 +717,7 @@ fn parameters_of_events(checked: &mut Checked) {
     );
     checked.check(
         &state,
-        &Builder::new(RecordKind::Exit).arguments([0x0189, 0, 0, 0]),
+        &Builder::new(RecordKind::Exit).arguments([0x0189, 0, 0, 0, 0, 0]),
         &[
             ("evt.arg.status", "393"),
             ("evt.arg.ret", "1"),
