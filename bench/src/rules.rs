@@ -16,6 +16,7 @@ use tercel_sensor::event::{self, Event, EventType};
 use tercel_sensor::fields::SensorCatalog;
 use tercel_sensor::ring::Record;
 use tercel_sensor::{kernel, rules};
+use tercel_sensor_abi::Control;
 
 use crate::processes::shipped_rules;
 use crate::statistics::Series;
@@ -59,6 +60,9 @@ fn load(paths: &[PathBuf]) -> anyhow::Result<Detector> {
     Detector::new(set).map_err(refused)
 }
 
+/// What is reported of the workload.
+const REPORTED: [&str; 6] = ["open", "openat", "openat2", "creat", "connect", "execve"];
+
 fn load_ms(paths: &[PathBuf]) -> anyhow::Result<f64> {
     let begun = Instant::now();
     black_box(load(paths)?);
@@ -68,9 +72,12 @@ fn load_ms(paths: &[PathBuf]) -> anyhow::Result<f64> {
 /// Runs the workload again and again under the eyes of the kernel programs. The processes that ended stay known, as the
 /// state is not told of them: their events can be judged afterwards.
 fn take_records(wanted: usize) -> anyhow::Result<(Vec<Vec<u8>>, State)> {
-    let mut kernel = kernel::load()?;
+    let mut kernel = kernel::load(tercel_sensor_abi::RING_BYTES)?;
     let mut ring = kernel.take_ring().context("the kernel programs have no ring")?;
-    kernel.set_interest(&event::interest(EventType::REPORTED))?;
+    kernel.set_calls(&event::specs())?;
+    let (interest, _) = event::interest(REPORTED.into_iter().filter_map(EventType::find));
+    let flags = Control::KERNEL_PATH;
+    kernel.set_control(&Control { interest, flags, opens_any_path: Control::OPENS_ALL, ..Control::default() })?;
     let mut state = State::new(Path::new("/etc/passwd"), Path::new("/etc/group"));
     state.seed();
     // A file of its own: the text would stand in the command lines of all that it starts.
