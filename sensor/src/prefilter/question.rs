@@ -40,7 +40,7 @@ impl Opening {
         self.has_flags() || self.event_type == EventType::CREAT
     }
 
-    /// Whether what rules are told of its flags is what the kernel goes by.
+    /// Whether rules are told of the flags that the kernel goes by.
     fn has_flags(self) -> bool {
         matches!(self.event_type, EventType::OPEN | EventType::OPENAT | EventType::OPENAT2)
     }
@@ -62,14 +62,19 @@ impl Opening {
 
     fn known_flags(self, name: &str, argument: Option<&str>) -> Known<'static> {
         match (name, argument) {
-            ("evt.is_open_read", None) => Known::Value(Value::Bool(self.access != 1)),
-            ("evt.is_open_write", None) => Known::Value(Value::Bool(self.access != 0)),
-            ("evt.arg", Some("flags")) => {
+            ("evt.is_open_read", None) => self.known_use(self.access != 1),
+            ("evt.is_open_write", None) => self.known_use(self.access != 0),
+            ("evt.arg", Some("flags")) if self.has_flags() => {
                 let (this, none_of) = ACCESS_NAMES[usize::from(self.access)];
                 Known::Holding { this, none_of }
             }
             _ => Known::Nothing,
         }
+    }
+
+    /// Of a call without flags of its own a rule may be told that it neither reads nor writes.
+    fn known_use(self, is_used: bool) -> Known<'static> {
+        if is_used && !self.has_flags() { Known::Nothing } else { Known::Value(Value::Bool(is_used)) }
     }
 
     fn known_result(self, name: &str) -> Known<'static> {
@@ -91,8 +96,7 @@ impl Question for Opening {
         let Some(definition) = definition(field) else { return Known::Nothing };
         let name = definition.name;
         let path = if self.has_plain_path { self.known_path(name, argument) } else { Known::Nothing };
-        let flags = if self.has_flags() { self.known_flags(name, argument) } else { Known::Nothing };
-        let found = [path, flags].into_iter().find(|known| *known != Known::Nothing);
+        let found = [path, self.known_flags(name, argument)].into_iter().find(|known| *known != Known::Nothing);
         found.unwrap_or_else(|| self.known_result(name))
     }
 

@@ -158,4 +158,7 @@ fn creat_writes_and_an_open_by_handle_has_no_path() {
     assert_eq!((creat.by_prefix, texts(&creat)), (WRITE | FAILED_WRITE, vec![("/etc/shadow", WRITE | FAILED_WRITE)]));
     let handle = of("evt.type = open_by_handle_at and fd.name = /etc/shadow");
     assert_eq!((handle.any_path, handle.by_prefix, texts(&handle)), (0, ALL, vec![]));
+    let writing =
+        of("evt.type in (creat, open_by_handle_at) and evt.is_open_write = true and evt.is_open_read != true");
+    assert_eq!((writing.any_path, writing.by_prefix), (WRITE | FAILED_WRITE, BOTH | FAILED_BOTH));
 }

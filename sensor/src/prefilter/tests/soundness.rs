@@ -53,7 +53,7 @@ const PATH_FIELDS: [&str; 9] = [
 ];
 
 /// Comparisons without a path. Those of the process hold or do not; `cat` runs.
-const OTHERS: [&str; 38] = [
+const OTHERS: [&str; 39] = [
     "evt.type = open",
     "evt.type in (open, openat)",
     "evt.type = openat2",
@@ -87,6 +87,7 @@ const OTHERS: [&str; 38] = [
     "evt.arg.flags = O_RDONLY",
     "evt.arg.flags startswith O_RDWR",
     "evt.arg.flags contains O_TRUNC",
+    "evt.arg.flags contains O_CREAT",
     "evt.rawarg.flags != 1",
     "fd.realpath exists",
     "proc.name = cat",
@@ -118,6 +119,21 @@ fn comparison() -> impl Strategy<Value = String> {
         .prop_map(|(field, paths)| format!("{field} pmatch ({})", paths.join(", ")));
     let others = select(&OTHERS[..]).prop_map(str::to_owned);
     prop_oneof![3 => plain, 1 => several, 1 => quantified, 1 => globs, 1 => paths, 4 => others]
+}
+
+/// Of the kind that rules mostly are: a bit or two, and paths that are all near to one another.
+fn simple_condition() -> impl Strategy<Value = String> {
+    let texts = || select(vec!["/a", "/a/b", "/a/b/c", "/a/bc", "/b", "/"]);
+    let fields = || select(vec!["fd.name", "fd.name", "fd.nameraw", "fd.directory"]);
+    let path = prop_oneof![
+        (fields(), select(vec!["=", "startswith", "glob"]), texts())
+            .prop_map(|(field, operator, text)| format!("{field} {operator} {text}")),
+        (fields(), select(vec!["in", "pmatch", "startswith anyof"]), texts(), texts())
+            .prop_map(|(field, operator, one, other)| format!("{field} {operator} ({one}, {other})")),
+    ];
+    let bit = select(vec!["evt.num > 0", "evt.is_open_read = true", "evt.is_open_write = true", "evt.failed = true"]);
+    let join = select(vec![" and ", " and ", " or "]);
+    (bit, path.clone(), join, path).prop_map(|(bit, one, join, other)| format!("{bit} and ({one}{join}{other})"))
 }
 
 fn condition() -> impl Strategy<Value = String> {
@@ -166,6 +182,16 @@ fn open() -> impl Strategy<Value = Open> {
         .prop_map(|(event_type, path, flags, result)| Open { event_type, path, flags, result })
 }
 
+fn simple_open() -> impl Strategy<Value = Open> {
+    let paths = select(vec!["/a", "/a/b", "/a/b/c", "/a/bc", "/a/b/x", "/b", "/b/", "/", "/a/b/../c", "/a/b/"]);
+    (paths, 0..3_u32, select(vec![3, -2])).prop_map(|(path, flags, result)| Open {
+        event_type: EventType::OPENAT,
+        path: path.to_owned(),
+        flags,
+        result,
+    })
+}
+
 /// How many of the opens a rule matches.
 fn matched(detector: &Detector, opens: &[Open]) -> Result<usize, TestCaseError> {
     let filter = OpenFilter::new(detector);
@@ -190,6 +216,15 @@ proptest! {
     fn what_a_rule_matches_passes(
         conditions in prop::collection::vec(condition(), 1..3),
         opens in prop::collection::vec(open(), 64),
+    ) {
+        let conditions: Vec<_> = conditions.iter().map(String::as_str).collect();
+        matched(&detector(&conditions), &opens)?;
+    }
+
+    #[test]
+    fn what_rules_about_neighbouring_paths_match_passes(
+        conditions in prop::collection::vec(simple_condition(), 1..4),
+        opens in prop::collection::vec(simple_open(), 32),
     ) {
         let conditions: Vec<_> = conditions.iter().map(String::as_str).collect();
         matched(&detector(&conditions), &opens)?;
