@@ -18,7 +18,7 @@ pub(crate) use compare::Comparison;
 pub use set::FilterSet;
 
 pub(crate) use dynamic::{DynamicSet, DynamicTest, Number};
-pub(crate) use text::{Affixes, Alternatives, TextTest};
+pub(crate) use text::{Affixes, Alternatives, TextTest, Words};
 pub(crate) use transform::{Apply, FieldRef, LIST_MAX, Made, Source, Term};
 
 use enums::Known;
@@ -269,7 +269,12 @@ impl Test {
     }
 
     /// `None`: the value is of a type with which this comparison has no meaning.
-    fn accepts(&self, value: Value<'_>, fields: &(impl Fields + ?Sized), scratch: &mut Scratch) -> Option<bool> {
+    pub(crate) fn accepts(
+        &self,
+        value: Value<'_>,
+        fields: &(impl Fields + ?Sized),
+        scratch: &mut Scratch,
+    ) -> Option<bool> {
         match (self, value) {
             (Self::Exists, _) => Some(true),
             (Self::Number(test), Value::Number(number)) => Some(test.accepts(number)),

@@ -1,7 +1,9 @@
 //! Values outside of conditions: the fields and transformers of an output text.
 
+use std::collections::BTreeSet;
+
 use crate::ast::Operand;
-use crate::catalog::{Argument, Catalog, Field, Fields, Value};
+use crate::catalog::{Argument, Catalog, Field, FieldId, Fields, Value};
 use crate::compile::compile_operand;
 use crate::error::{Error, ErrorKind, shown, suggestion};
 use crate::eval::{Made, Source};
@@ -69,6 +71,13 @@ impl Extractor {
             Source::Field(field) => field.argument.as_deref(),
             Source::Term(_) => None,
         }
+    }
+
+    /// The fields that it reads.
+    pub fn fields(&self) -> BTreeSet<FieldId> {
+        let mut fields = BTreeSet::new();
+        self.source.collect_fields(&mut fields);
+        fields
     }
 
     /// Shows the value; `None`: missing. A list that a transformer made is shown as text: `(a,b)`.

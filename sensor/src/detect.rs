@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use tercel_alert::Priority;
-use tercel_filter::{Filter, FilterSet, Scratch};
+use tercel_filter::{Condition, Filter, FilterSet, Scratch};
 
 use crate::event::{Event, EventType};
 use crate::fields::event_type_field;
@@ -133,6 +133,13 @@ impl Detector {
     /// The event types that some rule can match: what the kernel side need report, beside the lives of processes.
     pub fn event_types(&self) -> impl Iterator<Item = EventType> {
         EventType::all().filter(|event_type| !self.by_type[usize::from(event_type.0)].rules.is_empty())
+    }
+
+    /// The rules that events of this type could match, in order, each with its condition for such events.
+    pub(crate) fn candidates(&self, event_type: EventType) -> impl Iterator<Item = (&Rule, Condition<'_>)> {
+        let candidates = &self.by_type[usize::from(event_type.0)];
+        let conditions = candidates.rules.iter().zip(candidates.filters.conditions());
+        conditions.filter_map(|(rule, condition)| Some((self.rules.get(*rule)?, condition)))
     }
 
     /// The rules that can never match, since no event of the types that they ask for is reported.

@@ -11,6 +11,8 @@
 //! 4. [`detect`] finds the first of the [`rules`] whose condition holds, or all of them.
 //! 5. [`output`] fills the rule's output in; [`emit`] hands the alert over.
 //!
+//! What no rule can match need not leave the kernel: [`prefilter`] derives from the rules which opens are of use.
+//!
 //! Rules are tried without a kernel, too: a [`field_map`] is an event written down; [`eval`] asks conditions about such
 //! events, [`rule_test`] runs the unit tests of rules.
 //!
@@ -31,6 +33,7 @@ pub mod fields;
 pub mod kernel;
 pub mod metrics;
 pub mod output;
+pub mod prefilter;
 pub mod ring;
 pub mod rule_test;
 pub mod rules;

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use jiff::tz::TimeZone;
 use serde_json::Value as Json;
 use tercel_alert::{OutputFields, Priority};
-use tercel_filter::{Fields, Scratch, Value};
+use tercel_filter::{FieldId, Fields, Scratch, Value};
 
 pub(crate) use crate::fields::time::timestamp;
 pub use append::{Append, Appendix, ExtraField, Matches, SUGGESTED};
@@ -129,6 +129,16 @@ impl Template {
         let names = self.parts.iter().filter_map(Part::as_field).map(Token::name);
         let mut seen = BTreeSet::new();
         names.filter(move |name| seen.insert(*name))
+    }
+
+    /// Whether the text, or one of the alert's fields, is made of this field's value.
+    pub(crate) fn reads(&self, field: FieldId) -> bool {
+        let reads = |part: &Part| part.as_value().is_some_and(|token| token.extractor.fields().contains(&field));
+        let is_made_of = |content: &Content| match content {
+            Content::Value(token) => token.extractor.fields().contains(&field),
+            Content::Text(parts) => parts.iter().any(reads),
+        };
+        self.parts.iter().any(reads) || self.fields.values().any(is_made_of)
     }
 
     /// Fills in an event's fields.

@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use aho_corasick::AhoCorasick;
 use rustc_hash::FxHashSet;
 
 use crate::enum_set::EnumSet;
-use crate::eval::{Affixes, Alternatives, Check, Mode, Node, Source, Test, TextTest};
+use crate::eval::{Affixes, Alternatives, Check, Mode, Node, Source, Test, TextTest, Words};
 
 /// Two parts or more joined by `and`.
 pub(super) fn all(nodes: Vec<Node>) -> Node {
@@ -195,7 +194,7 @@ pub(super) fn any_of(tests: Vec<TextTest>) -> TextTest {
             TextTest::In(set) => equal.extend(set),
             TextTest::StartsWith(text) => starts.push(text),
             TextTest::EndsWith(text) => ends.push(text.iter().rev().copied().collect()),
-            TextTest::Contains(finder) => contains.push(finder.needle().to_vec()),
+            TextTest::Contains(finder) => contains.push(finder.needle().into()),
             TextTest::IContains(text) => icontains.push(text),
             other => others.push(other),
         }
@@ -204,22 +203,22 @@ pub(super) fn any_of(tests: Vec<TextTest>) -> TextTest {
         return TextTest::In(equal);
     }
     // An automaton that cannot be built leaves its texts to be looked for one by one.
-    let found = AhoCorasick::new(&contains);
-    if found.is_err() {
+    let found = Words::new(&contains, false);
+    if found.is_none() {
         others.extend(
             contains.iter().map(|text| TextTest::Contains(Box::new(memchr::memmem::Finder::new(text).into_owned()))),
         );
     }
-    let found_ignoring_case = AhoCorasick::builder().ascii_case_insensitive(true).build(&icontains);
-    if found_ignoring_case.is_err() {
+    let found_ignoring_case = Words::new(&icontains, true);
+    if found_ignoring_case.is_none() {
         others.extend(icontains.iter().cloned().map(TextTest::IContains));
     }
     TextTest::AnyOf(Box::new(Alternatives {
         equal,
         starts: Affixes::new(starts),
         ends: Affixes::new(ends),
-        contains: found.ok().filter(|_| !contains.is_empty()),
-        icontains: found_ignoring_case.ok().filter(|_| !icontains.is_empty()),
+        contains: found,
+        icontains: found_ignoring_case,
         others,
     }))
 }

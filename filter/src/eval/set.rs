@@ -34,6 +34,10 @@ impl FilterSet {
         self.conditions.is_empty()
     }
 
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.conditions
+    }
+
     /// The places of the conditions that hold, in order. They are asked as far as the iterator is driven.
     pub fn matches(&self, fields: &(impl Fields + ?Sized), scratch: &mut Scratch) -> impl Iterator<Item = usize> {
         scratch.begin_answers(self.answers);

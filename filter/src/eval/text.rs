@@ -36,9 +36,33 @@ pub(crate) struct Alternatives {
     pub(crate) starts: Affixes,
     /// Written backwards.
     pub(crate) ends: Affixes,
-    pub(crate) contains: Option<AhoCorasick>,
-    pub(crate) icontains: Option<AhoCorasick>,
+    pub(crate) contains: Option<Words>,
+    pub(crate) icontains: Option<Words>,
     pub(crate) others: Vec<TextTest>,
+}
+
+/// Texts that are looked for all at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Words {
+    finder: AhoCorasick,
+    /// Those that it looks for.
+    texts: Box<[Box<[u8]>]>,
+}
+
+impl Words {
+    /// `None`: there are none, or no automaton can be built of them.
+    pub(crate) fn new(texts: &[Box<[u8]>], ignore_case: bool) -> Option<Self> {
+        let finder = AhoCorasick::builder().ascii_case_insensitive(ignore_case).build(texts).ok()?;
+        (!texts.is_empty()).then(|| Self { finder, texts: texts.into() })
+    }
+
+    pub(crate) fn texts(&self) -> &[Box<[u8]>] {
+        &self.texts
+    }
+
+    fn is_in(&self, text: &[u8]) -> bool {
+        self.finder.is_match(text)
+    }
 }
 
 /// Beginnings of texts, sorted, none of which begins with another: so at most one can be a text's beginning, and it is the
@@ -58,7 +82,11 @@ impl Affixes {
         Self(kept)
     }
 
-    fn begin(&self, text: &[u8]) -> bool {
+    pub(crate) fn texts(&self) -> &[Box<[u8]>] {
+        &self.0
+    }
+
+    pub(crate) fn begin(&self, text: &[u8]) -> bool {
         let not_greater = self.0.partition_point(|affix| **affix <= *text);
         not_greater.checked_sub(1).is_some_and(|index| text.starts_with(&self.0[index]))
     }
@@ -106,8 +134,8 @@ impl Alternatives {
         !self.equal.is_empty() && self.equal.contains(text)
             || self.starts.begin(text)
             || self.ends.end(text)
-            || self.contains.as_ref().is_some_and(|finder| finder.is_match(text))
-            || self.icontains.as_ref().is_some_and(|finder| finder.is_match(text))
+            || self.contains.as_ref().is_some_and(|words| words.is_in(text))
+            || self.icontains.as_ref().is_some_and(|words| words.is_in(text))
             || self.others.iter().any(|test| test.accepts(text, scratch))
     }
 }

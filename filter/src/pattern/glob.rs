@@ -107,6 +107,30 @@ impl Glob {
         }
     }
 
+    pub(crate) fn ignores_case(&self) -> bool {
+        self.ignore_case
+    }
+
+    /// Whether only the text itself matches.
+    pub(crate) fn is_literal(&self) -> bool {
+        self.tokens.iter().all(|token| matches!(token, Token::Byte(_)))
+    }
+
+    /// Whether the first of the literals begins every text that matches.
+    pub(crate) fn begins_literally(&self) -> bool {
+        matches!(self.tokens.first(), Some(Token::Byte(_)))
+    }
+
+    /// The runs of bytes that every text that matches holds, in order; where case does not count, in lower case.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        let runs = self.tokens.split(|token| !matches!(token, Token::Byte(_)));
+        let bytes = |token: &Token| match token {
+            Token::Byte(byte) => Some(*byte),
+            _ => None,
+        };
+        runs.map(move |run| run.iter().filter_map(bytes).collect()).filter(|run: &Vec<u8>| !run.is_empty())
+    }
+
     fn accepts(&self, token: &Token, byte: u8) -> bool {
         let byte = if self.ignore_case { byte.to_ascii_lowercase() } else { byte };
         match token {

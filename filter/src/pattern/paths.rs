@@ -41,6 +41,31 @@ impl Paths {
         self.contain_rest(components(value))
     }
 
+    /// What each value below one of the paths begins with, where it is written as the paths are: one slash before each
+    /// component. A component that is a glob counts as far as it is literal.
+    pub(crate) fn beginnings(&self) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        self.collect_beginnings(&mut Vec::new(), &mut found);
+        found
+    }
+
+    fn collect_beginnings(&self, above: &mut Vec<u8>, found: &mut Vec<Vec<u8>>) {
+        if self.ends {
+            return found.push(above.clone());
+        }
+        let length = above.len();
+        for (name, below) in &self.names {
+            above.push(b'/');
+            above.extend_from_slice(name);
+            below.collect_beginnings(above, found);
+            above.truncate(length);
+        }
+        for (glob, _) in &self.globs {
+            let head = glob.literals().next().filter(|_| glob.begins_literally()).unwrap_or_default();
+            found.push([above, &b"/"[..], &head].concat());
+        }
+    }
+
     fn contain_rest<'v>(&self, mut rest: impl Iterator<Item = &'v [u8]> + Clone) -> bool {
         let mut here = self;
         loop {

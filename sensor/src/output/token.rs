@@ -32,9 +32,13 @@ pub(super) struct Token {
 impl Part {
     /// A value without a transformer around it: those are fields of the alert.
     pub(super) fn as_field(&self) -> Option<&Token> {
+        self.as_value().filter(|token| token.extractor.field().is_some())
+    }
+
+    pub(super) fn as_value(&self) -> Option<&Token> {
         match self {
-            Self::Value(token) if token.extractor.field().is_some() => Some(token),
-            _ => None,
+            Self::Value(token) => Some(token),
+            Self::Text(_) => None,
         }
     }
 }

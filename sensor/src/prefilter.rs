@@ -1,0 +1,196 @@
+//! Which opens can no rule match? The kernel side asks that before it reports one.
+//!
+//! Of an open the kernel knows soon how the file is to be used, whether the call succeeded, and the path as the caller wrote
+//! it. From the conditions of the rules follows what these must be for a rule to have a chance ([`tercel_filter::Question`]);
+//! everything else that a condition asks for is taken to be as it likes. So nothing that a rule matches is ever held back.
+//!
+//! The path counts only where it is *plain* ([`is_plain`]): what rules compare is then the same text. Any other path may be
+//! anything.
+
+mod question;
+
+use std::collections::BTreeMap;
+
+use tercel_filter::{Beginnings, Condition};
+
+use crate::detect::{Detector, Rule};
+use crate::event::EventType;
+use crate::fields::find;
+use question::Opening;
+
+/// Bytes of a prefix; what is longer is cut, and lets through a little more.
+pub const PREFIX_BYTES_MAX: usize = 64;
+
+/// Prefixes of one filter. With more, the paths of the bit that has the most of them are not looked at.
+pub const PREFIXES_MAX: usize = 512;
+
+/// Bytes of a plain path.
+pub const PLAIN_PATH_BYTES_MAX: usize = 255;
+
+/// How many bits there are: three access modes, each for a call that succeeded and for one that failed.
+pub const BITS: u8 = 6;
+
+const O_ACCMODE: u32 = 0o3;
+
+/// Numbers of access modes, as the kernel has them in an open's flags.
+const READ_WRITE: u8 = 2;
+const WRITE_ONLY: u8 = 1;
+
+/// What is added to an access mode's number where the call failed.
+const FAILED: u8 = 3;
+
+/// The fields that come from the kernel's walk from the opened file up to the root.
+const KERNEL_PATH_FIELDS: [&str; 1] = ["fd.realpath"];
+
+/// What an open may be, as the kernel knows it before any path: 3 access modes × {succeeded, failed}.
+/// bit = access (0 read-only, 1 write-only, 2 read-write) + 3 if the call failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenFilter {
+    /// Bits for which some rule may match whatever the path is: always sent.
+    pub any_path: u8,
+    /// Bits for which only plain paths with one of these prefixes, or paths that are not plain, can match.
+    pub by_prefix: u8,
+    /// Sorted; at most [`PREFIXES_MAX`] of 2 to [`PREFIX_BYTES_MAX`] bytes. The bits of a longer prefix include those of
+    /// every shorter prefix of it, so that the longest one that a path has is the only one to look at.
+    pub prefixes: Vec<(Box<[u8]>, u8)>,
+    /// Whether some rule that an open can match asks for the kernel's own path, in its condition or its output.
+    pub needs_kernel_path: bool,
+}
+
+impl OpenFilter {
+    /// What the rules in force leave to be sent.
+    pub fn new(detector: &Detector) -> Self {
+        let mut needs = Needs::default();
+        for event_type in event_types() {
+            for (rule, condition) in detector.candidates(event_type) {
+                needs.add(event_type, rule, condition);
+            }
+        }
+        needs.into_filter()
+    }
+
+    /// Whether the kernel side sends such an open, the path being as the caller wrote it. `bit`: of [`bit`].
+    pub fn passes(&self, bit: u8, path: &[u8]) -> bool {
+        let mask = 1 << bit;
+        if self.any_path & mask != 0 {
+            return true;
+        }
+        self.by_prefix & mask != 0 && (!is_plain(path) || self.bits_of(path) & mask != 0)
+    }
+
+    /// The bits of the longest prefix.
+    fn bits_of(&self, path: &[u8]) -> u8 {
+        let longest = path.len().min(PREFIX_BYTES_MAX);
+        let place = |length| self.prefixes.binary_search_by(|(prefix, _)| (**prefix).cmp(&path[..length])).ok();
+        (0..=longest).rev().find_map(place).map_or(0, |place| self.prefixes[place].1)
+    }
+}
+
+/// The bit of an open with these flags. `None`: its access mode is the fourth, for which there is no bit; such opens are
+/// rare, and always sent. A creat has no flags: it writes only.
+pub fn bit(flags: u32, failed: bool) -> Option<u8> {
+    let access = (flags & O_ACCMODE).to_le_bytes()[0];
+    (access <= READ_WRITE).then_some(access + if failed { FAILED } else { 0 })
+}
+
+/// Whether a path is, as it was written, the one that rules compare: absolute, at most [`PLAIN_PATH_BYTES_MAX`] bytes, no two
+/// neighbouring bytes that are both a slash or a full stop (`//`, `/.`, `./`, `..`), and no slash at the end (so `/` is none).
+pub fn is_plain(path: &[u8]) -> bool {
+    path.len() <= PLAIN_PATH_BYTES_MAX && path.starts_with(b"/") && !path.ends_with(b"/") && !has_neighbours(path)
+}
+
+fn has_neighbours(text: &[u8]) -> bool {
+    text.windows(2).any(|pair| pair.iter().all(|byte| matches!(byte, b'/' | b'.')))
+}
+
+/// The calls that open files.
+fn event_types() -> impl Iterator<Item = EventType> {
+    ["open", "openat", "openat2", "creat", "open_by_handle_at"].into_iter().filter_map(EventType::find)
+}
+
+/// The bits that a call can have.
+fn bits_of_type(event_type: EventType) -> impl Iterator<Item = u8> {
+    (0..BITS).filter(move |bit| event_type != EventType::CREAT || bit % FAILED == WRITE_ONLY)
+}
+
+/// What all rules together need.
+#[derive(Default)]
+struct Needs {
+    /// By bit: what a plain path must begin with.
+    plain: [Beginnings; BITS as usize],
+    /// Bits with which a path that is not plain can be matched.
+    other: u8,
+    kernel_path: bool,
+}
+
+impl Needs {
+    fn add(&mut self, event_type: EventType, rule: &Rule, condition: Condition<'_>) {
+        let mut can_match = false;
+        for bit in bits_of_type(event_type) {
+            let opening = Opening::new(event_type, bit);
+            let plain = condition.necessary(&opening.with_plain_path());
+            let other = !condition.necessary(&opening).is_none();
+            can_match |= other || !plain.is_none();
+            self.other |= u8::from(other) << bit;
+            // An open by handle has no path.
+            if opening.has_path() {
+                let all = &mut self.plain[usize::from(bit)];
+                *all = std::mem::take(all).union(&plain);
+            }
+        }
+        self.kernel_path |= can_match && asks_for_kernel_path(rule, condition);
+    }
+
+    fn into_filter(self) -> OpenFilter {
+        let mut plain = self.plain.map(|beginnings| shortened(&beginnings));
+        let mut prefixes = with_bits(&plain);
+        while prefixes.len() > PREFIXES_MAX {
+            let most = plain.iter_mut().max_by_key(|beginnings| beginnings.iter().count());
+            let Some(most) = most else { break };
+            tracing::warn!(
+                prefixes = most.iter().count(),
+                "rules name so many paths that the kernel side reports some opens whatever their path: at most {PREFIXES_MAX} \
+                 prefixes are told apart"
+            );
+            *most = Beginnings::all();
+            prefixes = with_bits(&plain);
+        }
+        let any_path = mask(|bit| plain[usize::from(bit)].is_all());
+        let by_prefix = self.other & !any_path | mask(|bit| !plain[usize::from(bit)].is_none()) & !any_path;
+        OpenFilter { any_path, by_prefix, prefixes, needs_kernel_path: self.kernel_path }
+    }
+}
+
+fn mask(is_set: impl Fn(u8) -> bool) -> u8 {
+    (0..BITS).filter(|bit| is_set(*bit)).fold(0, |mask, bit| mask | 1 << bit)
+}
+
+/// With none longer than a prefix may be. What is on every path's beginning says nothing.
+fn shortened(beginnings: &Beginnings) -> Beginnings {
+    let cut = |text: &[u8]| if text == b"/" { Box::default() } else { text[..text.len().min(PREFIX_BYTES_MAX)].into() };
+    beginnings.iter().map(cut).collect()
+}
+
+/// Each prefix with its bits and those of all shorter ones.
+fn with_bits(by_bit: &[Beginnings]) -> Vec<(Box<[u8]>, u8)> {
+    let mut prefixes: BTreeMap<Box<[u8]>, u8> = BTreeMap::new();
+    let told_apart = by_bit.iter().filter(|beginnings| !beginnings.is_all());
+    for text in told_apart.flat_map(Beginnings::iter) {
+        prefixes.entry(text.into()).or_insert_with(|| {
+            (0..).zip(by_bit).fold(0, |bits, (bit, beginnings)| {
+                let is_in = !beginnings.is_all() && beginnings.contain(text);
+                bits | u8::from(is_in) << bit
+            })
+        });
+    }
+    prefixes.into_iter().collect()
+}
+
+fn asks_for_kernel_path(rule: &Rule, condition: Condition<'_>) -> bool {
+    let fields = condition.fields();
+    let mut asked = KERNEL_PATH_FIELDS.iter().filter_map(|name| Some(find(name)?.0));
+    asked.any(|field| fields.contains(&field) || rule.output.reads(field))
+}
+
+#[cfg(test)]
+mod tests;
