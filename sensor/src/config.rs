@@ -62,6 +62,8 @@ pub struct Settings {
     pub group_file: PathBuf,
     /// Bytes of the ring buffer between kernel and sensor: a power of two.
     pub ring_bytes: u32,
+    /// Whether opens that no rule can match are held back in the kernel. Off only to compare.
+    pub filter_opens: bool,
     /// What is logged: a level, or directives such as `info,tercel_sensor=debug`.
     pub log: String,
 }
@@ -163,6 +165,7 @@ fn build(
         .set_default("passwd_file", "/etc/passwd")?
         .set_default("group_file", "/etc/group")?
         .set_default("ring_bytes", tercel_sensor_abi::RING_BYTES)?
+        .set_default("filter_opens", true)?
         .set_default("log", "info")?;
     if let Some(file) = file {
         builder = builder.add_source(File::from(file).format(FileFormat::Toml));

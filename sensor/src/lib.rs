@@ -22,6 +22,7 @@
 mod capability;
 mod clock;
 pub mod config;
+pub mod control;
 pub mod detect;
 pub mod doctor;
 pub mod emit;

@@ -12,20 +12,12 @@ mod question;
 use std::collections::BTreeMap;
 
 use tercel_filter::{Beginnings, Condition};
+pub use tercel_sensor_abi::control::{PLAIN_PATH_BYTES_MAX, PREFIX_BYTES_MAX, PREFIXES_MAX};
 
 use crate::detect::{Detector, Rule};
 use crate::event::EventType;
 use crate::fields::find;
 use question::Opening;
-
-/// Bytes of a prefix; what is longer is cut, and lets through a little more.
-pub const PREFIX_BYTES_MAX: usize = 64;
-
-/// Prefixes of one filter. With more, the paths of the bit that has the most of them are not looked at.
-pub const PREFIXES_MAX: usize = 512;
-
-/// Bytes of a plain path.
-pub const PLAIN_PATH_BYTES_MAX: usize = 255;
 
 /// How many bits there are: three access modes, each for a call that succeeded and for one that failed.
 pub const BITS: u8 = 6;
@@ -37,7 +29,7 @@ const READ_WRITE: u8 = 2;
 const WRITE_ONLY: u8 = 1;
 
 /// What is added to an access mode's number where the call failed.
-const FAILED: u8 = 3;
+pub const FAILED: u8 = 3;
 
 /// The fields that come from the kernel's walk from the opened file up to the root.
 const KERNEL_PATH_FIELDS: [&str; 1] = ["fd.realpath"];

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tercel_sensor_abi::Control;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -15,10 +14,11 @@ use tokio::task;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Settings};
+use crate::control;
 use crate::detect::Detector;
 use crate::emit::{self, Emitter};
 use crate::enrich::State;
-use crate::event::{self, EventType};
+use crate::event;
 use crate::fields::SensorCatalog;
 use crate::kernel::{self, Kernel};
 use crate::metrics::{self, Metrics};
@@ -96,7 +96,9 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     let ring = kernel.take_ring().ok_or(Error::Watcher)?;
     kernel.set_calls(&event::specs())?;
     kernel.set_compat(&event::compat_numbers())?;
-    kernel.set_control(&control(&detector))?;
+    let (control, prefixes) = control::of_rules(&detector, [std::process::id(), 0, 0, 0], settings.filter_opens);
+    kernel.set_prefixes(&prefixes)?;
+    kernel.set_control(&control)?;
     // Capabilities belong to threads: before any is started. What is kept lets /proc be read; the programs are loaded.
     kernel::drop_privileges().map_err(|error| Error::Privileges(error.into()))?;
 
@@ -125,20 +127,6 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     // A write that hangs (standard output to a stopped reader) must not keep the process.
     runtime.shutdown_background();
     result
-}
-
-/// What the kernel side is to report for these rules.
-fn control(detector: &Detector) -> Control {
-    let types = detector.event_types().chain(EventType::OF_STATE);
-    let (interest, interest_compat) = event::interest(types);
-    Control {
-        interest,
-        interest_compat,
-        muted: [std::process::id(), 0, 0, 0],
-        flags: Control::ENVIRONMENT | Control::KERNEL_PATH | Control::DATA,
-        opens_any_path: Control::OPENS_ALL,
-        ..Control::default()
-    }
 }
 
 /// Once, so that nobody takes their silence for peace.

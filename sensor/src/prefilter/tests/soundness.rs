@@ -4,7 +4,6 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use tercel_filter::Scratch;
-use tercel_sensor_abi::file::OpenArguments;
 
 use super::*;
 use crate::event::{Event, Scratch as EventScratch};
@@ -169,8 +168,8 @@ impl Open {
     }
 
     fn record(&self) -> Builder {
-        let arguments = OpenArguments { dirfd: -100, flags: self.flags, mode: 0o755 };
-        Builder::open(&self.path, self.result).syscall(self.event_type).arguments(arguments.to_words())
+        let kernel_path = if self.result >= 0 && self.path.starts_with('/') { &*self.path } else { "" };
+        Builder::opens(self.event_type, self.flags, 0o755, self.result, &self.path, kernel_path)
     }
 }
 
