@@ -1,0 +1,108 @@
+//! The object in the kernel: loading it, and handing its maps out by name.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use aya::maps::{Map, MapData};
+use aya::{Ebpf, EbpfLoader};
+use serde::{Deserialize, Serialize};
+use tercel_sensor_abi::load::{OFFSETS_SYMBOL, SETTINGS_SYMBOL};
+use tercel_sensor_abi::{Offsets, Settings};
+
+use super::Error;
+use super::attach::{Programs, Status, Switch};
+use super::entry::{Entry, EntryPoint};
+use super::machine::{check_preconditions, kernel_version, read_offsets};
+
+/// The stripped object that `cargo xtask ebpf` builds; committed, so that building Tercel needs stable Rust only.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/tercel.bpf.o");
+
+/// `bpf_get_current_task_btf` is there.
+const KERNEL_TASK_BTF: (u32, u32) = (5, 11);
+
+/// The maps that user space reads or writes, by their names in the object. Every other one is the programs' own.
+pub(super) const MAPS: [&str; 3] = ["INTEREST", "COUNTERS", "RECORDS"];
+
+/// How the programs are loaded; crosses from the worker to the loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parameters {
+    pub entry: Entry,
+    /// The process whose system calls are never reported: the sensor's own, which is not always the one that loads.
+    pub own_tgid: u32,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self { entry: Entry::default(), own_tgid: std::process::id() }
+    }
+}
+
+/// The loaded and attached programs; dropping it detaches them.
+pub(super) struct Loaded {
+    ebpf: Ebpf,
+    programs: Programs,
+}
+
+impl Loaded {
+    /// Loads and attaches everything, in this process.
+    pub(super) fn load(parameters: &Parameters) -> Result<Self, Error> {
+        let version = kernel_version();
+        check_preconditions(version)?;
+        let offsets = read_offsets()?;
+        let btf = read_btf()?;
+        let mut ebpf = load_object(&btf, version, &offsets, parameters)?;
+        let (entry, _) = parameters.entry.choose(version);
+        let programs = Programs::attach(&mut ebpf, &btf, entry)?;
+        Ok(Self { ebpf, programs })
+    }
+
+    /// Own descriptors of [`MAPS`].
+    pub(super) fn maps(&self) -> Result<Vec<(&'static str, OwnedFd)>, Error> {
+        let descriptor = |name: &'static str| {
+            let map = self.ebpf.map(name).and_then(map_data).ok_or(Error::NotInObject(name))?;
+            let descriptor = map.fd().as_fd().try_clone_to_owned().map_err(Error::Descriptor)?;
+            Ok((name, descriptor))
+        };
+        MAPS.into_iter().map(descriptor).collect()
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.programs.status()
+    }
+
+    pub(super) fn switch(&mut self, to: EntryPoint) -> Result<Switch, Error> {
+        self.programs.switch(&mut self.ebpf, to)
+    }
+}
+
+/// Read for the load and, where the BTF form was not loaded at first, for a switch; some MiB, so it is not kept.
+pub(super) fn read_btf() -> Result<aya::Btf, Error> {
+    aya::Btf::from_sys_fs().map_err(|error| Error::Object(Box::new(error.into())))
+}
+
+fn load_object(btf: &aya::Btf, version: (u32, u32), offsets: &Offsets, parameters: &Parameters) -> Result<Ebpf, Error> {
+    let mut offset_words = Vec::new();
+    offsets.for_each(|_, offset| offset_words.push(offset));
+    let settings = Settings { task_is_btf: u32::from(version >= KERNEL_TASK_BTF), own_tgid: parameters.own_tgid };
+    let setting_words = [settings.task_is_btf, settings.own_tgid];
+    EbpfLoader::new()
+        .btf(Some(btf))
+        .override_global(OFFSETS_SYMBOL, offset_words.as_slice(), true)
+        .override_global(SETTINGS_SYMBOL, setting_words.as_slice(), true)
+        .load(OBJECT)
+        .map_err(|error| Error::Object(Box::new(error)))
+}
+
+/// `None`: of a kind that user space is never handed.
+fn map_data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(data)
+        | Map::PerCpuArray(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuHashMap(data)
+        | Map::LpmTrie(data)
+        | Map::RingBuf(data) => Some(data),
+        _ => None,
+    }
+}
