@@ -217,7 +217,7 @@ fn load_row() -> Row {
 
 /// Loads, looks and detaches.
 fn trial() -> Result<String, kernel::Error> {
-    let mut loaded = kernel::load(&Parameters::default())?;
+    let mut loaded = kernel::load(Parameters::default())?;
     let status = loaded.status()?;
     loaded.detach()?;
     Ok(format!("{}; recursion misses meanwhile: {}", status.hooks.join(", "), status.misses_total()))

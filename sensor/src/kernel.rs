@@ -117,7 +117,7 @@ pub enum Error {
 
 /// Loads and attaches everything in this process. Nothing is reported until [`Kernel::set_interest`], but the lives of
 /// processes are.
-pub fn load(parameters: &Parameters) -> Result<Kernel, Error> {
+pub fn load(parameters: Parameters) -> Result<Kernel, Error> {
     let loaded = load::Loaded::load(parameters)?;
     let maps = loaded.maps()?.into_iter().collect();
     let status = loaded.status();
@@ -125,12 +125,12 @@ pub fn load(parameters: &Parameters) -> Result<Kernel, Error> {
 }
 
 /// The same in a process of its own, which this program is started for a second time.
-pub fn load_apart(parameters: &Parameters) -> Result<Kernel, Error> {
+pub fn load_apart(parameters: Parameters) -> Result<Kernel, Error> {
     load_by(Path::new(OWN_PROGRAM), parameters)
 }
 
 /// The same, by another `tercel-sensor` of this build.
-pub fn load_by(program: &Path, parameters: &Parameters) -> Result<Kernel, Error> {
+pub fn load_by(program: &Path, parameters: Parameters) -> Result<Kernel, Error> {
     machine::check_preconditions(kernel_version())?;
     let (loader, maps, status) = worker::Loader::start(program, parameters)?;
     Kernel::new(Programs::Apart(loader), maps, status)
@@ -162,12 +162,7 @@ impl Kernel {
 
     /// The sum over all CPUs.
     pub fn counters(&self) -> Result<Counters, Error> {
-        let values = self.counters.get(&0, 0).map_err(map_error("COUNTERS"))?;
-        let mut sum = Counters::default();
-        for words in values.iter() {
-            sum.add(&Counters::from_words(words));
-        }
-        Ok(sum)
+        sum(&self.counters)
     }
 
     /// The hooks in use, as `kind:name`.
@@ -219,14 +214,27 @@ impl Kernel {
         confine::apply(confine::Role::Worker)
     }
 
+    /// Detaches the programs: no record is written after this. Gives the counters at the end.
+    pub fn detach_counting(self) -> Result<Counters, Error> {
+        let Self { programs, counters, .. } = self;
+        programs.detach()?;
+        sum(&counters)
+    }
+
     /// Detaches the programs: no record is written after this.
     pub fn detach(self) -> Result<(), Error> {
-        match self.programs {
-            Programs::Here(loaded) => {
+        self.programs.detach()
+    }
+}
+
+impl Programs {
+    fn detach(self) -> Result<(), Error> {
+        match self {
+            Self::Here(loaded) => {
                 drop(loaded);
                 Ok(())
             }
-            Programs::Apart(loader) => loader.detach(),
+            Self::Apart(loader) => loader.detach(),
         }
     }
 }
@@ -240,6 +248,15 @@ impl Maps {
         let map = MapData::from_fd(descriptor).and_then(Map::from_map_data).map_err(map_error(name))?;
         map.try_into().map_err(map_error(name))
     }
+}
+
+fn sum(counters: &PerCpuArray<MapData, [u64; Counters::WORDS]>) -> Result<Counters, Error> {
+    let values = counters.get(&0, 0).map_err(map_error("COUNTERS"))?;
+    let mut sum = Counters::default();
+    for words in values.iter() {
+        sum.add(&Counters::from_words(words));
+    }
+    Ok(sum)
 }
 
 fn map_error(map: &'static str) -> impl Fn(MapError) -> Error {

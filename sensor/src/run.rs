@@ -95,7 +95,7 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
 
     info!(rules = detector.len(), "loading the kernel programs");
     let parameters = Parameters { entry: settings.entry, ..Parameters::default() };
-    let mut kernel = kernel::load_apart(&parameters)?;
+    let mut kernel = kernel::load_apart(parameters)?;
     let ring = kernel.take_ring().ok_or(Error::Watcher)?;
     kernel.set_interest(&interest(detector.event_types()))?;
     // Before any thread is started. What is kept lets /proc be read; the loader has what it takes to attach.

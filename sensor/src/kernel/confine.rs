@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_confined_process_starts_threads_and_reads_files() {
         let text = confined(Role::Worker, || {
-            std::thread::spawn(|| std::fs::read_to_string("/proc/self/status").unwrap()).join().unwrap()
+            std::thread::spawn(|| std::fs::read_to_string("/proc/thread-self/status").unwrap()).join().unwrap()
         });
         assert!(text.contains("Seccomp:\t2") && text.contains("NoNewPrivs:\t1"), "{text}");
     }

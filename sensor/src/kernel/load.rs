@@ -45,7 +45,7 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// Loads and attaches everything, in this process.
-    pub(super) fn load(parameters: &Parameters) -> Result<Self, Error> {
+    pub(super) fn load(parameters: Parameters) -> Result<Self, Error> {
         let version = kernel_version();
         check_preconditions(version)?;
         let offsets = read_offsets()?;
@@ -80,7 +80,7 @@ pub(super) fn read_btf() -> Result<aya::Btf, Error> {
     aya::Btf::from_sys_fs().map_err(|error| Error::Object(Box::new(error.into())))
 }
 
-fn load_object(btf: &aya::Btf, version: (u32, u32), offsets: &Offsets, parameters: &Parameters) -> Result<Ebpf, Error> {
+fn load_object(btf: &aya::Btf, version: (u32, u32), offsets: &Offsets, parameters: Parameters) -> Result<Ebpf, Error> {
     let mut offset_words = Vec::new();
     offsets.for_each(|_, offset| offset_words.push(offset));
     let settings = Settings { task_is_btf: u32::from(version >= KERNEL_TASK_BTF), own_tgid: parameters.own_tgid };

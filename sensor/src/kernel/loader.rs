@@ -85,7 +85,7 @@ fn serve(channel: &Channel) -> Result<(), Ended> {
 
 fn load(channel: &Channel) -> Result<Loaded, Ended> {
     let (Request::Load(parameters), _) = channel.receive()? else { return Err(ChannelError::Descriptors.into()) };
-    let loaded = Loaded::load(&parameters).and_then(|loaded| {
+    let loaded = Loaded::load(parameters).and_then(|loaded| {
         let maps = loaded.maps()?;
         privilege::keep_for_attaching()?;
         confine::apply(Role::Loader)?;

@@ -35,7 +35,7 @@ pub(super) type MapDescriptors = HashMap<&'static str, OwnedFd>;
 
 impl Loader {
     /// `program`: a `tercel-sensor` of this build.
-    pub(super) fn start(program: &Path, parameters: &Parameters) -> Result<(Self, MapDescriptors, Status), Error> {
+    pub(super) fn start(program: &Path, parameters: Parameters) -> Result<(Self, MapDescriptors, Status), Error> {
         let (channel, theirs) = Channel::pair().map_err(Error::LoaderStart)?;
         let mut command = Command::new(program);
         // Nothing of the environment, which may hold the output's token. A group of its own: Ctrl-C is for the worker.
@@ -75,9 +75,9 @@ impl Loader {
         }
     }
 
-    fn load(&mut self, parameters: &Parameters) -> Result<(MapDescriptors, Status), Error> {
+    fn load(&mut self, parameters: Parameters) -> Result<(MapDescriptors, Status), Error> {
         self.set_timeout(LOAD_TIMEOUT)?;
-        self.send(&Request::Load(*parameters))?;
+        self.send(&Request::Load(parameters))?;
         let mut maps = MapDescriptors::new();
         loop {
             match self.receive()? {
