@@ -15,6 +15,7 @@ use tercel_alert::Priority;
 
 use crate::detect::Matching;
 use crate::emit::{Output, Token};
+use crate::kernel::Entry;
 use crate::output::Append;
 use crate::rules::Selection;
 
@@ -51,6 +52,9 @@ pub struct Settings {
     pub output: Output,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub metrics: SocketAddr,
+    /// Through which hook system calls are seen: `auto`, or one of `btf` and `classic`, which is then never changed.
+    #[serde(deserialize_with = "parsed")]
+    pub entry: Entry,
     /// Stands in every alert; absent: the machine's own name. In a pod it should be the node's.
     #[serde(default)]
     pub hostname: Option<String>,
@@ -76,6 +80,7 @@ pub struct Overrides {
     pub priority: Option<Priority>,
     pub output: Option<String>,
     pub metrics: Option<SocketAddr>,
+    pub entry: Option<String>,
     pub hostname: Option<String>,
     pub token_file: Option<PathBuf>,
 }
@@ -162,6 +167,7 @@ fn build(
         .set_default("rule_matching", "first")?
         .set_default("output", "stdout")?
         .set_default("metrics", "127.0.0.1:2803")?
+        .set_default("entry", "auto")?
         .set_default("passwd_file", "/etc/passwd")?
         .set_default("group_file", "/etc/group")?
         .set_default("ring_bytes", tercel_sensor_abi::RING_BYTES)?
@@ -183,6 +189,7 @@ fn build(
         .set_override_option("priority", overrides.priority.map(|priority| priority.to_string()))?
         .set_override_option("output", overrides.output.clone())?
         .set_override_option("metrics", overrides.metrics.map(|address| address.to_string()))?
+        .set_override_option("entry", overrides.entry.clone())?
         .set_override_option("hostname", overrides.hostname.clone())?
         .set_override_option("token_file", overrides.token_file.as_ref().map(text))?;
     if !overrides.rules_files.is_empty() {
@@ -257,6 +264,17 @@ mod tests {
         assert_eq!(matching("rule_matching = \"all\"").unwrap(), Matching::All);
         let error = matching("rule_matching = \"some\"").unwrap_err().to_string();
         assert!(error.contains("unknown rule matching `some`, expected first or all"), "{error}");
+    }
+
+    #[test]
+    fn the_entry_point_is_auto_unless_it_is_forced() {
+        let entry = |file: &str| load(file, &[], &Overrides::default()).map(|settings| settings.entry);
+        assert_eq!(entry("").unwrap(), Entry::Auto);
+        assert_eq!(entry("entry = \"classic\"").unwrap(), Entry::Classic);
+        let error = entry("entry = \"kprobe\"").unwrap_err().to_string();
+        assert!(error.contains("unknown entry `kprobe`, expected auto, btf or classic"), "{error}");
+        let forced = Overrides { entry: Some("btf".to_owned()), ..Overrides::default() };
+        assert_eq!(load("entry = \"classic\"", &[], &forced).unwrap().entry, Entry::Btf);
     }
 
     #[test]

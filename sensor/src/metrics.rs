@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use tercel_alert::Priority;
-use tercel_sensor_abi::{Counters, RecordKind};
+use tercel_sensor_abi::{Counters, KindCounters, RecordKind};
 
 use crate::enrich::process::Counts;
+use crate::kernel::{EntryPoint, PROGRAMS, Status};
+use crate::losses::Losses;
 
 pub use serve::{SampleKernel, serve};
 
@@ -47,8 +49,18 @@ const SOCKET_EVICTIONS: Description =
     ("tercel_sensor_socket_evictions_total", &[], "Sockets that were forgotten because the table was full.");
 const RECURSION_MISSES: Description = (
     "tercel_sensor_recursion_misses_total",
+    &["program"],
+    "Times that the kernel skipped a program because it was running already: an upper bound of the events lost by it, since the skipped call need not have been of interest.",
+);
+const ENTRY_INFO: Description = (
+    "tercel_sensor_entry_info",
+    &["entry"],
+    "1 for the entry point through which system calls are seen, 0 for the other one.",
+);
+const ENTRY_SWITCHES: Description = (
+    "tercel_sensor_entry_switches_total",
     &[],
-    "Times that the kernel skipped a program because it was running already: each may be a lost event.",
+    "Times that the entry point was changed while running; events of that moment may have been reported twice.",
 );
 const FILTER_OVERFLOWS: Description = (
     "tercel_sensor_filter_overflows_total",
@@ -82,7 +94,7 @@ const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; t
 type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 25] = [
+pub const ALL: [Description; 27] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -95,6 +107,8 @@ pub const ALL: [Description; 25] = [
     SOCKETS,
     SOCKET_EVICTIONS,
     RECURSION_MISSES,
+    ENTRY_INFO,
+    ENTRY_SWITCHES,
     FILTER_OVERFLOWS,
     ALERTS,
     RULE_MATCHES,
@@ -128,7 +142,9 @@ pub struct Metrics {
     filtered_opens: IntCounter,
     sockets: IntGauge,
     socket_evictions: IntCounter,
-    recursion_misses: IntCounter,
+    recursion_misses: IntCounterVec,
+    entry_info: IntGaugeVec,
+    pub entry_switches: IntCounter,
     filter_overflows: IntCounter,
     alerts: IntCounterVec,
     rule_matches: IntCounterVec,
@@ -172,7 +188,9 @@ impl Metrics {
             filtered_opens: register.counter(FILTERED_OPENS)?,
             sockets: register.gauge(SOCKETS)?,
             socket_evictions: register.counter(SOCKET_EVICTIONS)?,
-            recursion_misses: register.counter(RECURSION_MISSES)?,
+            recursion_misses: register.counters(RECURSION_MISSES)?,
+            entry_info: register.add(IntGaugeVec::new(options(ENTRY_INFO), ENTRY_INFO.1)?)?,
+            entry_switches: register.counter(ENTRY_SWITCHES)?,
             filter_overflows: register.counter(FILTER_OVERFLOWS)?,
             alerts: register.counters(ALERTS)?,
             rule_matches: register.counters(RULE_MATCHES)?,
@@ -194,6 +212,9 @@ impl Metrics {
         for priority in Priority::ALL {
             metrics.alerts.with_label_values(&[priority.name()]);
         }
+        for program in PROGRAMS {
+            metrics.recursion_misses.with_label_values(&[program]);
+        }
         Ok(metrics)
     }
 
@@ -212,12 +233,11 @@ impl Metrics {
     }
 
     /// What the kernel side counted since the start.
-    pub fn set_kernel(&self, counters: &Counters, recursion_misses: u64) {
+    pub fn set_kernel(&self, counters: &Counters) {
         for kind in RecordKind::ALL {
             let counted = &counters.kinds[kind as usize];
             raise(&self.kernel_seen.with_label_values(&[kind.name()]), counted.seen);
-            let reasons = [("ring_full", counted.dropped_full), ("too_long", counted.dropped_long)];
-            for (reason, dropped) in reasons {
+            for (reason, dropped) in drops(counted) {
                 raise(&self.dropped.with_label_values(&[kind.name(), reason]), dropped);
             }
         }
@@ -225,7 +245,31 @@ impl Metrics {
         raise(&self.filtered_opens, counters.filtered_opens);
         raise(&self.x32_calls, counters.x32_calls);
         raise(&self.compat_calls, counters.compat_calls);
-        raise(&self.recursion_misses, recursion_misses);
+    }
+
+    /// What is attached, and what it missed since the start.
+    pub fn set_status(&self, status: &Status) {
+        self.set_entry(status.entry);
+        for misses in &status.misses {
+            raise(&self.recursion_misses.with_label_values(&[misses.program.as_str()]), misses.count);
+        }
+    }
+
+    pub fn set_entry(&self, used: EntryPoint) {
+        for entry in EntryPoint::ALL {
+            self.entry_info.with_label_values(&[entry.name()]).set(i64::from(entry == used));
+        }
+    }
+
+    /// What is known to be lost on the way from the kernel so far.
+    pub fn losses(&self) -> Losses {
+        let reasons = drops(&KindCounters::default()).map(|(reason, _)| reason);
+        let series = RecordKind::ALL.into_iter().flat_map(|kind| reasons.map(|reason| (kind.name(), reason)));
+        let dropped = series
+            .map(|(kind, reason)| (format!("{kind}.{reason}"), self.dropped.with_label_values(&[kind, reason]).get()));
+        let misses =
+            PROGRAMS.map(|program| (program.to_owned(), self.recursion_misses.with_label_values(&[program]).get()));
+        Losses { dropped: dropped.collect(), gaps: self.lost.get(), recursion_misses: misses.into() }
     }
 
     /// To be called once a second. A late record takes its gap back, and a counter cannot go down: a loss counts when it
@@ -289,6 +333,11 @@ impl Metrics {
     }
 }
 
+/// Why events were dropped, as the label `reason` names it, and how many.
+fn drops(counted: &KindCounters) -> [(&'static str, u64); 2] {
+    [("ring_full", counted.dropped_full), ("too_long", counted.dropped_long)]
+}
+
 /// Lifts a counter to a number that is counted elsewhere.
 fn raise(counter: &IntCounter, to: u64) {
     counter.inc_by(to.saturating_sub(counter.get()));
@@ -322,6 +371,7 @@ impl Register<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::ProgramMisses;
 
     fn text(metrics: &Metrics) -> String {
         String::from_utf8(metrics.render()).unwrap()
@@ -382,11 +432,30 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let mut counters = Counters::default();
         counters.kinds[RecordKind::Open as usize].dropped_full = 5;
-        metrics.set_kernel(&counters, 1);
+        metrics.set_kernel(&counters);
         counters.kinds[RecordKind::Open as usize].dropped_full = 7;
-        metrics.set_kernel(&counters, 1);
+        metrics.set_kernel(&counters);
         let text = text(&metrics);
         assert!(text.contains("tercel_sensor_dropped_total{kind=\"open\",reason=\"ring_full\"} 7"), "{text}");
-        assert!(text.contains("tercel_sensor_recursion_misses_total 1"));
+        assert_eq!(metrics.losses().dropped["open.ring_full"], 7);
+    }
+
+    #[test]
+    fn the_entry_point_in_use_is_1_and_misses_stand_by_program() {
+        let metrics = Metrics::new().unwrap();
+        metrics.set_entry(EntryPoint::TpBtf);
+        let misses = vec![ProgramMisses { program: "process_fork".to_owned(), count: 3 }];
+        metrics.set_status(&Status { entry: EntryPoint::Classic, hooks: Vec::new(), misses });
+        let text = text(&metrics);
+        for line in [
+            "tercel_sensor_entry_info{entry=\"classic\"} 1",
+            "tercel_sensor_entry_info{entry=\"tp_btf\"} 0",
+            "tercel_sensor_recursion_misses_total{program=\"process_fork\"} 3",
+            "tercel_sensor_recursion_misses_total{program=\"sys_exit\"} 0",
+            "tercel_sensor_entry_switches_total 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert_eq!(metrics.losses().recursion_misses["process_fork"], 3);
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use tercel_alert::Alert;
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::clock;
@@ -14,6 +15,7 @@ use crate::detect::{Detector, Rule};
 use crate::emit::AlertQueue;
 use crate::enrich::State;
 use crate::event::{Event, Scratch};
+use crate::losses::{self, LossAlarm};
 use crate::metrics::Metrics;
 use crate::output::timestamp;
 use crate::ring::{Record, Ring};
@@ -42,6 +44,7 @@ pub struct Watcher {
     filter_scratch: tercel_filter::Scratch,
     wall_offset_ns: i64,
     events: u64,
+    loss_alarm: LossAlarm,
 }
 
 impl Watcher {
@@ -57,6 +60,7 @@ impl Watcher {
             filter_scratch: tercel_filter::Scratch::new(),
             wall_offset_ns: clock::wall_offset_ns(),
             events: 0,
+            loss_alarm: LossAlarm::default(),
         }
     }
 
@@ -105,6 +109,15 @@ impl Watcher {
         self.metrics.set_filter_overflows(self.filter_scratch.overflows());
         self.metrics.set_processes(self.state.processes.len(), self.state.processes.counts());
         self.metrics.set_sockets(self.state.sockets.len(), self.state.sockets.evicted());
+        self.tell_losses();
+    }
+
+    fn tell_losses(&mut self) {
+        let Some(lost) = self.loss_alarm.check(Instant::now(), &self.metrics.losses()) else { return };
+        let alert = losses::alert(&lost, &self.hostname);
+        warn!("{}", alert.output);
+        self.metrics.count_alert(&alert.rule, alert.priority);
+        self.queue.push(alert);
     }
 }
 
