@@ -1,5 +1,6 @@
 //! What the sensor counts, for Prometheus. Every number has its one place here.
 
+mod ledger;
 mod serve;
 
 use std::collections::HashSet;
@@ -8,11 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
-use tercel_alert::Priority;
 use tercel_sensor_abi::{Counters, RecordKind};
 
 use crate::enrich::process::Counts;
 
+use ledger::LedgerCollector;
+
+pub use ledger::{Balance, Ledger, Reason};
 pub use serve::{SampleKernel, serve};
 
 /// Values of the label `rule`; further rules are counted together as `other`.
@@ -45,19 +48,10 @@ const FILTER_OVERFLOWS: Description = (
     &[],
     "Values that a condition made with a transformer and that were too long for it: they counted as missing.",
 );
-const ALERTS: Description = ("tercel_sensor_alerts_total", &["priority"], "Alerts made.");
 const RULE_MATCHES: Description =
     ("tercel_sensor_rule_matches_total", &["rule"], "Alerts made, by rule; from the 257th rule on as `other`.");
-const SENT: Description = ("tercel_sensor_emit_sent_total", &[], "Alerts that the output took.");
-const FAILED: Description = ("tercel_sensor_emit_failed_total", &[], "Alerts that the output refused for good.");
-const EMIT_DROPPED: Description = (
-    "tercel_sensor_emit_dropped_total",
-    &["reason"],
-    "Alerts that never reached the output: the queue before it was full, or the sensor was stopped first.",
-);
 const RETRIES: Description =
-    ("tercel_sensor_emit_retries_total", &[], "Deliveries to the output that were tried again.");
-const QUEUED: Description = ("tercel_sensor_emit_queued", &[], "Alerts that wait for the output.");
+    ("tercel_sensor_output_retries_total", &[], "Requests to the output that were tried again.");
 const PROCESSES: Description = ("tercel_sensor_processes", &[], "Processes in the table, some of which ended lately.");
 const EVICTIONS: Description =
     ("tercel_sensor_process_evictions_total", &[], "Processes given up because the table was full.");
@@ -72,7 +66,7 @@ const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; t
 type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 21] = [
+pub const ALL: [Description; 22] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -82,13 +76,14 @@ pub const ALL: [Description; 21] = [
     COMPAT_CALLS,
     RECURSION_MISSES,
     FILTER_OVERFLOWS,
-    ALERTS,
     RULE_MATCHES,
-    SENT,
-    FAILED,
-    EMIT_DROPPED,
+    ledger::MADE,
+    ledger::ACKNOWLEDGED,
+    ledger::DROPPED,
+    ledger::QUEUED,
+    ledger::QUEUE_BYTES,
+    ledger::QUEUE_BYTES_MAX,
     RETRIES,
-    QUEUED,
     PROCESSES,
     EVICTIONS,
     LOOKUPS,
@@ -112,15 +107,11 @@ pub struct Metrics {
     compat_calls: IntCounter,
     recursion_misses: IntCounter,
     filter_overflows: IntCounter,
-    alerts: IntCounterVec,
     rule_matches: IntCounterVec,
     rules_seen: Mutex<HashSet<String>>,
-    pub sent: IntCounter,
-    pub failed: IntCounter,
-    pub dropped_queue_full: IntCounter,
-    pub dropped_stopped: IntCounter,
+    /// What became of the alerts that were made.
+    pub alerts: Ledger,
     pub retries: IntCounter,
-    pub queued: IntGauge,
     processes: IntGauge,
     evictions: IntCounter,
     lookups: IntCounterVec,
@@ -138,10 +129,11 @@ impl Metrics {
         let registry = Registry::new();
         let register = Register(&registry);
         let events = register.counters(EVENTS)?;
-        let emit_dropped = register.counters(EMIT_DROPPED)?;
+        let alerts = Ledger::new()?;
+        registry.register(Box::new(LedgerCollector::new(alerts.clone())))?;
         let build_info = register.add(IntGaugeVec::new(options(BUILD_INFO), BUILD_INFO.1)?)?;
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let metrics = Self {
+        Ok(Self {
             events: RecordKind::ALL.iter().map(|kind| events.with_label_values(&[kind.name()])).collect(),
             kernel_seen: register.counters(KERNEL_SEEN)?,
             dropped: register.counters(DROPPED)?,
@@ -152,15 +144,10 @@ impl Metrics {
             compat_calls: register.counter(COMPAT_CALLS)?,
             recursion_misses: register.counter(RECURSION_MISSES)?,
             filter_overflows: register.counter(FILTER_OVERFLOWS)?,
-            alerts: register.counters(ALERTS)?,
             rule_matches: register.counters(RULE_MATCHES)?,
             rules_seen: Mutex::default(),
-            sent: register.counter(SENT)?,
-            failed: register.counter(FAILED)?,
-            dropped_queue_full: emit_dropped.with_label_values(&["queue_full"]),
-            dropped_stopped: emit_dropped.with_label_values(&["stopped"]),
+            alerts,
             retries: register.counter(RETRIES)?,
-            queued: register.gauge(QUEUED)?,
             processes: register.gauge(PROCESSES)?,
             evictions: register.counter(EVICTIONS)?,
             lookups: register.counters(LOOKUPS)?,
@@ -168,11 +155,7 @@ impl Metrics {
             ready: AtomicBool::new(false),
             alive_s: AtomicU64::new(crate::clock::since_boot_ns() / 1_000_000_000),
             registry,
-        };
-        for priority in Priority::ALL {
-            metrics.alerts.with_label_values(&[priority.name()]);
-        }
-        Ok(metrics)
+        })
     }
 
     pub fn count_event(&self, kind: RecordKind) {
@@ -182,8 +165,8 @@ impl Metrics {
         }
     }
 
-    pub fn count_alert(&self, rule: &str, priority: Priority) {
-        self.alerts.with_label_values(&[priority.name()]).inc();
+    /// The alert itself is counted by the queue that it is put in.
+    pub fn count_match(&self, rule: &str) {
         let mut seen = self.rules_seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let is_known = seen.contains(rule) || (seen.len() < RULES_MAX && seen.insert(rule.to_owned()));
         self.rule_matches.with_label_values(&[if is_known { rule } else { OTHER }]).inc();
@@ -236,14 +219,6 @@ impl Metrics {
             Ok(()) => text,
             Err(error) => format!("# {error}\n").into_bytes(),
         }
-    }
-
-    /// Alerts made and neither taken, refused nor dropped so far.
-    pub fn unsettled(&self) -> u64 {
-        let made: u64 =
-            Priority::ALL.iter().map(|priority| self.alerts.with_label_values(&[priority.name()]).get()).sum();
-        let settled = [&self.sent, &self.failed, &self.dropped_queue_full, &self.dropped_stopped];
-        made.saturating_sub(settled.iter().map(|counter| counter.get()).sum())
     }
 
     pub fn set_ready(&self, ready: bool) {
@@ -343,13 +318,12 @@ mod tests {
     fn the_257th_rule_is_other() {
         let metrics = Metrics::new().unwrap();
         for number in 0..RULES_MAX + 3 {
-            metrics.count_alert(&format!("rule {number}"), Priority::Notice);
+            metrics.count_match(&format!("rule {number}"));
         }
-        metrics.count_alert("rule 0", Priority::Notice);
+        metrics.count_match("rule 0");
         let text = text(&metrics);
         assert!(text.contains("tercel_sensor_rule_matches_total{rule=\"other\"} 3"));
         assert!(text.contains("tercel_sensor_rule_matches_total{rule=\"rule 0\"} 2"));
-        assert!(text.contains("tercel_sensor_alerts_total{priority=\"Notice\"} 260"));
     }
 
     #[test]
