@@ -95,8 +95,8 @@ impl Watcher {
         let time_ns = self.wall_offset_ns.saturating_add_unsigned(record.header.time_ns);
         let Some(event) = Event::new(self.events, time_ns, record, &self.state, &self.scratch) else { return };
         for rule in self.detector.matches(&event, &mut self.filter_scratch) {
-            self.metrics.count_alert(&rule.name, rule.priority);
-            self.queue.push(alert(rule, &event, &self.hostname, &self.zone));
+            self.metrics.count_match(&rule.name);
+            self.queue.push(&alert(rule, &event, &self.hostname, &self.zone));
         }
     }
 
@@ -116,8 +116,7 @@ impl Watcher {
         let Some(lost) = self.loss_alarm.check(Instant::now(), &self.metrics.losses()) else { return };
         let alert = losses::alert(&lost, &self.hostname);
         warn!("{}", alert.output);
-        self.metrics.count_alert(&alert.rule, alert.priority);
-        self.queue.push(alert);
+        self.queue.push(&alert);
     }
 }
 
@@ -140,6 +139,7 @@ pub fn alert(rule: &Rule, event: &Event<'_>, hostname: &str, zone: &TimeZone) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emit::Bound;
     use crate::fields::SensorCatalog;
     use crate::testing::{Builder, state_with_cat};
 
@@ -158,13 +158,13 @@ mod tests {
         std::fs::write(&path, RULES).unwrap();
         let detector = Detector::new(crate::rules::load(&[path], &SensorCatalog).unwrap()).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let (queue, mut alerts) = crate::emit::queue(Arc::clone(&metrics));
+        let (queue, mut alerts) = crate::emit::queue(Bound::default(), &metrics);
         let mut watcher = Watcher::new(state_with_cat(), detector, queue, metrics, "node-1".to_owned());
         (watcher.wall_offset_ns, watcher.zone) = (1_795_451_920_000_000_000, TimeZone::UTC);
         for record in records {
             watcher.take(Builder::parse(&record.bytes()));
         }
-        std::iter::from_fn(|| alerts.try_recv().ok()).collect()
+        std::iter::from_fn(|| alerts.try_next()).map(|line| serde_json::from_slice(&line).unwrap()).collect()
     }
 
     #[test]
