@@ -1,5 +1,6 @@
 //! What the sensor counts, for Prometheus. Every number has its one place here.
 
+mod names;
 mod serve;
 
 use std::collections::HashSet;
@@ -11,7 +12,9 @@ use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts
 use tercel_alert::Priority;
 use tercel_sensor_abi::{Counters, RecordKind};
 
+use crate::enrich::State;
 use crate::enrich::process::Counts;
+use names::Names;
 
 pub use serve::{SampleKernel, serve};
 
@@ -82,7 +85,7 @@ const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; t
 type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 25] = [
+pub const ALL: [Description; 28] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -106,6 +109,9 @@ pub const ALL: [Description; 25] = [
     PROCESSES,
     EVICTIONS,
     LOOKUPS,
+    names::HOSTS,
+    names::EVICTIONS,
+    names::FAILURES,
     RULES,
     BUILD_INFO,
 ];
@@ -142,6 +148,7 @@ pub struct Metrics {
     processes: IntGauge,
     evictions: IntCounter,
     lookups: IntCounterVec,
+    names: Names,
     pub rules: IntGauge,
     ready: AtomicBool,
     /// Seconds since boot when the watching thread last said that it lives.
@@ -186,6 +193,7 @@ impl Metrics {
             processes: register.gauge(PROCESSES)?,
             evictions: register.counter(EVICTIONS)?,
             lookups: register.counters(LOOKUPS)?,
+            names: Names::new(&register)?,
             rules: register.gauge(RULES)?,
             ready: AtomicBool::new(false),
             alive_s: AtomicU64::new(crate::clock::since_boot_ns() / 1_000_000_000),
@@ -252,6 +260,10 @@ impl Metrics {
     pub fn set_sockets(&self, known: usize, evicted: u64) {
         self.sockets.set(known.try_into().unwrap_or(i64::MAX));
         raise(&self.socket_evictions, evicted);
+    }
+
+    pub fn set_names(&self, state: &State) {
+        self.names.set(state);
     }
 
     /// The text that Prometheus reads.
