@@ -16,6 +16,10 @@ mod flow;
 mod harness;
 /// What senders are told, and what operators may ask.
 mod ingest;
+/// The sensor's two processes: what each may do, how one follows the other, and switching under load.
+mod loader;
+/// A router that is killed and away while the sensor goes on: nothing lost, or counted.
+mod outage;
 /// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.
 mod sensor;
 /// What holds across files and crates, and no compiler checks.

@@ -125,6 +125,13 @@ impl Stage {
         shell(&format!(": {operator} {}", self.made_path(file)))
     }
 
+    /// A file that gets another name.
+    fn moved(&self, from: &str, to: &str) -> Action {
+        let (from, to) = (self.made_path(from), self.made_path(to));
+        fs::write(&from, "").unwrap();
+        program("mv", &[&from, &to])
+    }
+
     /// A program of any name that does nothing.
     fn named(&self, name: &str, arguments: &[&str]) -> Action {
         self.alias(name, "/bin/true", arguments)
@@ -146,6 +153,11 @@ impl Action {
         self.words.splice(0..0, before);
         pod.container_id().clone_into(&mut self.container);
         self
+    }
+
+    /// The process runs another program when the rule matches.
+    fn as_line(self, line: &str) -> Self {
+        Self { line: line.to_owned(), ..self }
     }
 
     fn in_own_mounts(mut self) -> Self {

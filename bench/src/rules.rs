@@ -72,7 +72,7 @@ fn load_ms(paths: &[PathBuf]) -> anyhow::Result<f64> {
 /// Runs the workload again and again under the eyes of the kernel programs. The processes that ended stay known, as the
 /// state is not told of them: their events can be judged afterwards.
 fn take_records(wanted: usize) -> anyhow::Result<(Vec<Vec<u8>>, State)> {
-    let mut kernel = kernel::load(tercel_sensor_abi::RING_BYTES)?;
+    let mut kernel = kernel::load(kernel::Parameters::default())?;
     let mut ring = kernel.take_ring().context("the kernel programs have no ring")?;
     kernel.set_calls(&event::specs())?;
     let (interest, _) = event::interest(REPORTED.into_iter().filter_map(EventType::find));
@@ -105,7 +105,7 @@ fn take_records(wanted: usize) -> anyhow::Result<(Vec<Vec<u8>>, State)> {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-    kernel.detach();
+    kernel.detach()?;
     Ok((taken, state))
 }
 

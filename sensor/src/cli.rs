@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tercel_sensor::config::{Overrides, Settings};
 use tercel_sensor::rules::Problem;
-use tercel_sensor::{doctor, rule_test};
+use tercel_sensor::{doctor, kernel, rule_test};
 
 /// Exit codes: 0 fine, 1 failed at work, 2 bad usage (clap's own) or unreadable input, 64 bad configuration.
 const FAILED: u8 = 1;
@@ -45,6 +45,9 @@ enum Command {
     Fields(fields::Arguments),
     /// Say what this machine has of what the sensor needs.
     Doctor,
+    /// Holds the kernel programs for `run`, which starts it.
+    #[command(name = kernel::LOADER_COMMAND, hide = true)]
+    Loader,
 }
 
 /// Which rules a command is about.
@@ -66,6 +69,7 @@ enum Failure {
     Run(tercel_sensor::run::Error),
     Tests(Vec<rule_test::Problem>),
     Input(anyhow::Error),
+    Loader(kernel::LoaderError),
     Output(io::Error),
 }
 
@@ -85,6 +89,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Fields(arguments) => fields::run(&arguments),
         Command::Doctor => diagnose(),
+        Command::Loader => hold(),
     };
     result.unwrap_or_else(|failure| failure.report())
 }
@@ -93,6 +98,16 @@ fn diagnose() -> Result<ExitCode, Failure> {
     let report = doctor::report();
     let code = if report.ready() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) };
     print(&format!("{report}\n"), code)
+}
+
+fn hold() -> Result<ExitCode, Failure> {
+    match kernel::run_loader() {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // The worker says it.
+        Err(kernel::LoaderError::NotLoaded) => Ok(ExitCode::from(FAILED)),
+        Err(error @ kernel::LoaderError::NoWorker(_)) => Err(Failure::Input(error.into())),
+        Err(error) => Err(Failure::Loader(error)),
+    }
 }
 
 impl RuleArguments {
@@ -116,6 +131,7 @@ impl Failure {
                 (format!("{}\nerror: the tests cannot be used\n", lines.join("\n")), BAD_CONFIGURATION)
             }
             Self::Input(error) => (format!("error: {error:#}\n"), UNREADABLE),
+            Self::Loader(error) => (format!("error: {}\n", chain(error)), FAILED),
             Self::Output(error) => (format!("error: cannot write the output: {error}\n"), FAILED),
         };
         tell(&text);
@@ -128,10 +144,14 @@ fn describe(error: &tercel_sensor::run::Error) -> String {
     if let tercel_sensor::run::Error::Rules(problems) = error {
         lines.extend(problems.iter().map(Problem::to_string));
     }
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let sentence: Vec<_> = causes.map(ToString::to_string).collect();
-    lines.push(format!("error: {}\n", sentence.join(": ")));
+    lines.push(format!("error: {}\n", chain(error)));
     lines.join("\n")
+}
+
+/// The error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// To standard error. Nobody is left to be told if this fails.

@@ -14,7 +14,8 @@ use serde::{Deserialize, Deserializer};
 use tercel_alert::Priority;
 
 use crate::detect::Matching;
-use crate::emit::{Output, Token};
+use crate::emit::{Bound, Output, Token};
+use crate::kernel::Entry;
 use crate::output::Append;
 use crate::rules::Selection;
 
@@ -49,8 +50,14 @@ pub struct Settings {
     pub append_output: Option<Vec<Append>>,
     #[serde(deserialize_with = "parsed")]
     pub output: Output,
+    /// Bytes of alerts that wait for the output; beyond them alerts are dropped and counted.
+    #[serde(default)]
+    pub queue_bytes: Bound,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub metrics: SocketAddr,
+    /// Through which hook system calls are seen: `auto`, or one of `btf` and `classic`, which is then never changed.
+    #[serde(deserialize_with = "parsed")]
+    pub entry: Entry,
     /// Stands in every alert; absent: the machine's own name. In a pod it should be the node's.
     #[serde(default)]
     pub hostname: Option<String>,
@@ -76,6 +83,7 @@ pub struct Overrides {
     pub priority: Option<Priority>,
     pub output: Option<String>,
     pub metrics: Option<SocketAddr>,
+    pub entry: Option<String>,
     pub hostname: Option<String>,
     pub token_file: Option<PathBuf>,
 }
@@ -162,6 +170,7 @@ fn build(
         .set_default("rule_matching", "first")?
         .set_default("output", "stdout")?
         .set_default("metrics", "127.0.0.1:2803")?
+        .set_default("entry", "auto")?
         .set_default("passwd_file", "/etc/passwd")?
         .set_default("group_file", "/etc/group")?
         .set_default("ring_bytes", tercel_sensor_abi::RING_BYTES)?
@@ -183,6 +192,7 @@ fn build(
         .set_override_option("priority", overrides.priority.map(|priority| priority.to_string()))?
         .set_override_option("output", overrides.output.clone())?
         .set_override_option("metrics", overrides.metrics.map(|address| address.to_string()))?
+        .set_override_option("entry", overrides.entry.clone())?
         .set_override_option("hostname", overrides.hostname.clone())?
         .set_override_option("token_file", overrides.token_file.as_ref().map(text))?;
     if !overrides.rules_files.is_empty() {
@@ -257,6 +267,17 @@ mod tests {
         assert_eq!(matching("rule_matching = \"all\"").unwrap(), Matching::All);
         let error = matching("rule_matching = \"some\"").unwrap_err().to_string();
         assert!(error.contains("unknown rule matching `some`, expected first or all"), "{error}");
+    }
+
+    #[test]
+    fn the_entry_point_is_auto_unless_it_is_forced() {
+        let entry = |file: &str| load(file, &[], &Overrides::default()).map(|settings| settings.entry);
+        assert_eq!(entry("").unwrap(), Entry::Auto);
+        assert_eq!(entry("entry = \"classic\"").unwrap(), Entry::Classic);
+        let error = entry("entry = \"kprobe\"").unwrap_err().to_string();
+        assert!(error.contains("unknown entry `kprobe`, expected auto, btf or classic"), "{error}");
+        let forced = Overrides { entry: Some("btf".to_owned()), ..Overrides::default() };
+        assert_eq!(load("entry = \"classic\"", &[], &forced).unwrap().entry, Entry::Btf);
     }
 
     #[test]
@@ -340,6 +361,22 @@ suggested_output = true
             ("TERCEL_SENSOR_TOKEN", "secret"),
         ];
         assert!(load("", &links, &Overrides::default()).is_ok());
+    }
+
+    #[test]
+    fn the_queue_s_bound_is_16_mib_or_what_is_set_within_its_limits() {
+        let bytes = |file: &str, environment: &[(&str, &str)]| {
+            load(file, environment, &Overrides::default()).map(|settings| settings.queue_bytes.bytes())
+        };
+        assert_eq!(bytes("", &[]).unwrap(), 16 << 20);
+        assert_eq!(bytes("queue_bytes = 1_000_000", &[]).unwrap(), 1_000_000);
+        assert_eq!(bytes("queue_bytes = 1", &[("TERCEL_SENSOR_QUEUE_BYTES", "300000")]).unwrap(), 300_000);
+        for wrong in ["1", "2_000_000_000", "-1", "\"16 MiB\""] {
+            let error = bytes(&format!("queue_bytes = {wrong}"), &[]).unwrap_err().to_string();
+            assert!(error.contains("queue_bytes"), "{wrong}: {error}");
+        }
+        let error = bytes("queue_bytes = 1", &[]).unwrap_err().to_string();
+        assert!(error.contains("queue_bytes = 1: use 262144 to 1073741824 bytes"), "{error}");
     }
 
     #[test]

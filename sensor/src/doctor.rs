@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::kernel::{self, BTF_PATH, Capability, KERNEL_MIN};
+use crate::kernel::{self, BTF_PATH, Capability, Entry, EntryPoint, KERNEL_MIN, Parameters};
 
 /// Where the classic tracepoints are described.
 const TRACEFS_PATHS: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
@@ -36,7 +36,8 @@ enum Verdict {
 pub fn report() -> Report {
     let mut rows = vec![kernel_row()];
     rows.extend(Capability::ALL.into_iter().filter_map(capability_row));
-    rows.extend([btf_row(), lockdown_row(), lsm_row(), jit_row(), tracefs_row(), cgroup_row(), load_row()]);
+    rows.extend([btf_row(), lockdown_row(), lsm_row(), jit_row(), tracefs_row(), cgroup_row(), entry_row()]);
+    rows.push(load_row());
     Report { rows }
 }
 
@@ -165,11 +166,27 @@ fn jit_row() -> Row {
 fn tracefs_row() -> Row {
     match TRACEFS_PATHS.into_iter().find(|path| Path::new(path).is_dir()) {
         Some(path) => Row::ok("tracefs", path),
-        None if kernel::needs_tracefs() => {
+        None if entry().0 == EntryPoint::Classic => {
             Row::bad("tracefs", Verdict::Missing, "not mounted", "mount -t tracefs tracefs /sys/kernel/tracing")
         }
-        None => Row::ok("tracefs", "not mounted; this kernel does without"),
+        None => Row::bad(
+            "tracefs",
+            Verdict::Degraded,
+            "not mounted",
+            "the entry point could not be switched if it skipped calls: mount -t tracefs \
+             tracefs /sys/kernel/tracing",
+        ),
     }
+}
+
+fn entry() -> (EntryPoint, &'static str) {
+    Entry::Auto.choose(kernel::kernel_version())
+}
+
+/// What would be used, unless the setting `entry` forces one.
+fn entry_row() -> Row {
+    let (entry, why) = entry();
+    Row::ok("entry point", format!("{entry}: {why}"))
 }
 
 fn cgroup_row() -> Row {
@@ -187,12 +204,8 @@ fn cgroup_row() -> Row {
 }
 
 fn load_row() -> Row {
-    match kernel::load(tercel_sensor_abi::RING_BYTES) {
-        Ok(loaded) => {
-            let hooks = loaded.hooks().join(", ");
-            loaded.detach();
-            Row::ok("trial load", hooks)
-        }
+    match trial() {
+        Ok(found) => Row::ok("trial load", found),
         Err(error) => Row::bad(
             "trial load",
             Verdict::Missing,
@@ -200,6 +213,14 @@ fn load_row() -> Row {
             "see the rows above; on EPERM a security module refuses",
         ),
     }
+}
+
+/// Loads, looks and detaches.
+fn trial() -> Result<String, kernel::Error> {
+    let mut loaded = kernel::load(Parameters::default())?;
+    let status = loaded.status()?;
+    loaded.detach()?;
+    Ok(format!("{}; recursion misses meanwhile: {}", status.hooks.join(", "), status.misses_total()))
 }
 
 /// The error and its causes, each once, without the verifier's pages.

@@ -16,8 +16,9 @@
 //! Rules are tried without a kernel, too: a [`field_map`] is an event written down; [`eval`] asks conditions about such
 //! events, [`rule_test`] runs the unit tests of rules.
 //!
-//! [`watch`] is the one thread that does 1 to 5, [`run`] starts and stops it, [`config`] says how, [`metrics`] counts, and
-//! [`doctor`] tells what a machine lacks.
+//! [`watch`] is the one thread that does 1 to 5, [`run`] starts and stops it, [`supervise`] looks after the kernel side
+//! meanwhile, [`losses`] tells what never arrived, [`config`] says how, [`metrics`] counts, and [`doctor`] tells what a
+//! machine lacks.
 
 mod capability;
 mod clock;
@@ -32,6 +33,7 @@ pub mod event;
 pub mod field_map;
 pub mod fields;
 pub mod kernel;
+pub mod losses;
 pub mod metrics;
 pub mod output;
 pub mod prefilter;
@@ -39,6 +41,7 @@ pub mod ring;
 pub mod rule_test;
 pub mod rules;
 pub mod run;
+pub mod supervise;
 pub mod watch;
 
 #[cfg(test)]

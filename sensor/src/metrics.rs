@@ -1,5 +1,6 @@
 //! What the sensor counts, for Prometheus. Every number has its one place here.
 
+mod ledger;
 mod names;
 mod serve;
 
@@ -9,13 +10,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
-use tercel_alert::Priority;
-use tercel_sensor_abi::{Counters, RecordKind};
+use tercel_sensor_abi::{Counters, KindCounters, RecordKind};
 
 use crate::enrich::State;
 use crate::enrich::process::Counts;
+use crate::kernel::{EntryPoint, PROGRAMS, Status};
+use crate::losses::Losses;
 use names::Names;
 
+use ledger::LedgerCollector;
+
+pub use ledger::{Balance, Ledger, Reason};
 pub use serve::{SampleKernel, serve};
 
 /// Values of the label `rule`; further rules are counted together as `other`.
@@ -50,27 +55,28 @@ const SOCKET_EVICTIONS: Description =
     ("tercel_sensor_socket_evictions_total", &[], "Sockets that were forgotten because the table was full.");
 const RECURSION_MISSES: Description = (
     "tercel_sensor_recursion_misses_total",
+    &["program"],
+    "Times that the kernel skipped a program because it was running already: an upper bound of the events lost by it, since the skipped call need not have been of interest.",
+);
+const ENTRY_INFO: Description = (
+    "tercel_sensor_entry_info",
+    &["entry"],
+    "1 for the entry point through which system calls are seen, 0 for the other one.",
+);
+const ENTRY_SWITCHES: Description = (
+    "tercel_sensor_entry_switches_total",
     &[],
-    "Times that the kernel skipped a program because it was running already: each may be a lost event.",
+    "Times that the entry point was changed while running; events of that moment may have been reported twice.",
 );
 const FILTER_OVERFLOWS: Description = (
     "tercel_sensor_filter_overflows_total",
     &[],
     "Values that a condition made with a transformer and that were too long for it: they counted as missing.",
 );
-const ALERTS: Description = ("tercel_sensor_alerts_total", &["priority"], "Alerts made.");
 const RULE_MATCHES: Description =
     ("tercel_sensor_rule_matches_total", &["rule"], "Alerts made, by rule; from the 257th rule on as `other`.");
-const SENT: Description = ("tercel_sensor_emit_sent_total", &[], "Alerts that the output took.");
-const FAILED: Description = ("tercel_sensor_emit_failed_total", &[], "Alerts that the output refused for good.");
-const EMIT_DROPPED: Description = (
-    "tercel_sensor_emit_dropped_total",
-    &["reason"],
-    "Alerts that never reached the output: the queue before it was full, or the sensor was stopped first.",
-);
 const RETRIES: Description =
-    ("tercel_sensor_emit_retries_total", &[], "Deliveries to the output that were tried again.");
-const QUEUED: Description = ("tercel_sensor_emit_queued", &[], "Alerts that wait for the output.");
+    ("tercel_sensor_output_retries_total", &[], "Requests to the output that were tried again.");
 const PROCESSES: Description = ("tercel_sensor_processes", &[], "Processes in the table, some of which ended lately.");
 const EVICTIONS: Description =
     ("tercel_sensor_process_evictions_total", &[], "Processes given up because the table was full.");
@@ -85,7 +91,7 @@ const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; t
 type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 28] = [
+pub const ALL: [Description; 31] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -98,14 +104,17 @@ pub const ALL: [Description; 28] = [
     SOCKETS,
     SOCKET_EVICTIONS,
     RECURSION_MISSES,
+    ENTRY_INFO,
+    ENTRY_SWITCHES,
     FILTER_OVERFLOWS,
-    ALERTS,
     RULE_MATCHES,
-    SENT,
-    FAILED,
-    EMIT_DROPPED,
+    ledger::MADE,
+    ledger::ACKNOWLEDGED,
+    ledger::DROPPED,
+    ledger::QUEUED,
+    ledger::QUEUE_BYTES,
+    ledger::QUEUE_BYTES_MAX,
     RETRIES,
-    QUEUED,
     PROCESSES,
     EVICTIONS,
     LOOKUPS,
@@ -134,17 +143,15 @@ pub struct Metrics {
     filtered_opens: IntCounter,
     sockets: IntGauge,
     socket_evictions: IntCounter,
-    recursion_misses: IntCounter,
+    recursion_misses: IntCounterVec,
+    entry_info: IntGaugeVec,
+    pub entry_switches: IntCounter,
     filter_overflows: IntCounter,
-    alerts: IntCounterVec,
     rule_matches: IntCounterVec,
     rules_seen: Mutex<HashSet<String>>,
-    pub sent: IntCounter,
-    pub failed: IntCounter,
-    pub dropped_queue_full: IntCounter,
-    pub dropped_stopped: IntCounter,
+    /// What became of the alerts that were made.
+    pub alerts: Ledger,
     pub retries: IntCounter,
-    pub queued: IntGauge,
     processes: IntGauge,
     evictions: IntCounter,
     lookups: IntCounterVec,
@@ -163,7 +170,8 @@ impl Metrics {
         let registry = Registry::new();
         let register = Register(&registry);
         let events = register.counters(EVENTS)?;
-        let emit_dropped = register.counters(EMIT_DROPPED)?;
+        let alerts = Ledger::new()?;
+        registry.register(Box::new(LedgerCollector::new(alerts.clone())))?;
         let build_info = register.add(IntGaugeVec::new(options(BUILD_INFO), BUILD_INFO.1)?)?;
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
@@ -179,17 +187,14 @@ impl Metrics {
             filtered_opens: register.counter(FILTERED_OPENS)?,
             sockets: register.gauge(SOCKETS)?,
             socket_evictions: register.counter(SOCKET_EVICTIONS)?,
-            recursion_misses: register.counter(RECURSION_MISSES)?,
+            recursion_misses: register.counters(RECURSION_MISSES)?,
+            entry_info: register.add(IntGaugeVec::new(options(ENTRY_INFO), ENTRY_INFO.1)?)?,
+            entry_switches: register.counter(ENTRY_SWITCHES)?,
             filter_overflows: register.counter(FILTER_OVERFLOWS)?,
-            alerts: register.counters(ALERTS)?,
             rule_matches: register.counters(RULE_MATCHES)?,
             rules_seen: Mutex::default(),
-            sent: register.counter(SENT)?,
-            failed: register.counter(FAILED)?,
-            dropped_queue_full: emit_dropped.with_label_values(&["queue_full"]),
-            dropped_stopped: emit_dropped.with_label_values(&["stopped"]),
+            alerts,
             retries: register.counter(RETRIES)?,
-            queued: register.gauge(QUEUED)?,
             processes: register.gauge(PROCESSES)?,
             evictions: register.counter(EVICTIONS)?,
             lookups: register.counters(LOOKUPS)?,
@@ -199,8 +204,8 @@ impl Metrics {
             alive_s: AtomicU64::new(crate::clock::since_boot_ns() / 1_000_000_000),
             registry,
         };
-        for priority in Priority::ALL {
-            metrics.alerts.with_label_values(&[priority.name()]);
+        for program in PROGRAMS {
+            metrics.recursion_misses.with_label_values(&[program]);
         }
         Ok(metrics)
     }
@@ -212,20 +217,19 @@ impl Metrics {
         }
     }
 
-    pub fn count_alert(&self, rule: &str, priority: Priority) {
-        self.alerts.with_label_values(&[priority.name()]).inc();
+    /// The alert itself is counted by the queue that it is put in.
+    pub fn count_match(&self, rule: &str) {
         let mut seen = self.rules_seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let is_known = seen.contains(rule) || (seen.len() < RULES_MAX && seen.insert(rule.to_owned()));
         self.rule_matches.with_label_values(&[if is_known { rule } else { OTHER }]).inc();
     }
 
     /// What the kernel side counted since the start.
-    pub fn set_kernel(&self, counters: &Counters, recursion_misses: u64) {
+    pub fn set_kernel(&self, counters: &Counters) {
         for kind in RecordKind::ALL {
             let counted = &counters.kinds[kind as usize];
             raise(&self.kernel_seen.with_label_values(&[kind.name()]), counted.seen);
-            let reasons = [("ring_full", counted.dropped_full), ("too_long", counted.dropped_long)];
-            for (reason, dropped) in reasons {
+            for (reason, dropped) in drops(counted) {
                 raise(&self.dropped.with_label_values(&[kind.name(), reason]), dropped);
             }
         }
@@ -233,7 +237,31 @@ impl Metrics {
         raise(&self.filtered_opens, counters.filtered_opens);
         raise(&self.x32_calls, counters.x32_calls);
         raise(&self.compat_calls, counters.compat_calls);
-        raise(&self.recursion_misses, recursion_misses);
+    }
+
+    /// What is attached, and what it missed since the start.
+    pub fn set_status(&self, status: &Status) {
+        self.set_entry(status.entry);
+        for misses in &status.misses {
+            raise(&self.recursion_misses.with_label_values(&[misses.program.as_str()]), misses.count);
+        }
+    }
+
+    pub fn set_entry(&self, used: EntryPoint) {
+        for entry in EntryPoint::ALL {
+            self.entry_info.with_label_values(&[entry.name()]).set(i64::from(entry == used));
+        }
+    }
+
+    /// What is known to be lost on the way from the kernel so far.
+    pub fn losses(&self) -> Losses {
+        let reasons = drops(&KindCounters::default()).map(|(reason, _)| reason);
+        let series = RecordKind::ALL.into_iter().flat_map(|kind| reasons.map(|reason| (kind.name(), reason)));
+        let dropped = series
+            .map(|(kind, reason)| (format!("{kind}.{reason}"), self.dropped.with_label_values(&[kind, reason]).get()));
+        let misses =
+            PROGRAMS.map(|program| (program.to_owned(), self.recursion_misses.with_label_values(&[program]).get()));
+        Losses { dropped: dropped.collect(), gaps: self.lost.get(), recursion_misses: misses.into() }
     }
 
     /// To be called once a second. A late record takes its gap back, and a counter cannot go down: a loss counts when it
@@ -275,14 +303,6 @@ impl Metrics {
         }
     }
 
-    /// Alerts made and neither taken, refused nor dropped so far.
-    pub fn unsettled(&self) -> u64 {
-        let made: u64 =
-            Priority::ALL.iter().map(|priority| self.alerts.with_label_values(&[priority.name()]).get()).sum();
-        let settled = [&self.sent, &self.failed, &self.dropped_queue_full, &self.dropped_stopped];
-        made.saturating_sub(settled.iter().map(|counter| counter.get()).sum())
-    }
-
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }
@@ -299,6 +319,11 @@ impl Metrics {
     pub fn alive_s(&self) -> u64 {
         self.alive_s.load(Ordering::Relaxed)
     }
+}
+
+/// Why events were dropped, as the label `reason` names it, and how many.
+fn drops(counted: &KindCounters) -> [(&'static str, u64); 2] {
+    [("ring_full", counted.dropped_full), ("too_long", counted.dropped_long)]
 }
 
 /// Lifts a counter to a number that is counted elsewhere.
@@ -334,6 +359,7 @@ impl Register<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::ProgramMisses;
 
     fn text(metrics: &Metrics) -> String {
         String::from_utf8(metrics.render()).unwrap()
@@ -380,13 +406,12 @@ mod tests {
     fn the_257th_rule_is_other() {
         let metrics = Metrics::new().unwrap();
         for number in 0..RULES_MAX + 3 {
-            metrics.count_alert(&format!("rule {number}"), Priority::Notice);
+            metrics.count_match(&format!("rule {number}"));
         }
-        metrics.count_alert("rule 0", Priority::Notice);
+        metrics.count_match("rule 0");
         let text = text(&metrics);
         assert!(text.contains("tercel_sensor_rule_matches_total{rule=\"other\"} 3"));
         assert!(text.contains("tercel_sensor_rule_matches_total{rule=\"rule 0\"} 2"));
-        assert!(text.contains("tercel_sensor_alerts_total{priority=\"Notice\"} 260"));
     }
 
     #[test]
@@ -394,11 +419,30 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let mut counters = Counters::default();
         counters.kinds[RecordKind::Open as usize].dropped_full = 5;
-        metrics.set_kernel(&counters, 1);
+        metrics.set_kernel(&counters);
         counters.kinds[RecordKind::Open as usize].dropped_full = 7;
-        metrics.set_kernel(&counters, 1);
+        metrics.set_kernel(&counters);
         let text = text(&metrics);
         assert!(text.contains("tercel_sensor_dropped_total{kind=\"open\",reason=\"ring_full\"} 7"), "{text}");
-        assert!(text.contains("tercel_sensor_recursion_misses_total 1"));
+        assert_eq!(metrics.losses().dropped["open.ring_full"], 7);
+    }
+
+    #[test]
+    fn the_entry_point_in_use_is_1_and_misses_stand_by_program() {
+        let metrics = Metrics::new().unwrap();
+        metrics.set_entry(EntryPoint::TpBtf);
+        let misses = vec![ProgramMisses { program: "process_fork".to_owned(), count: 3 }];
+        metrics.set_status(&Status { entry: EntryPoint::Classic, hooks: Vec::new(), misses });
+        let text = text(&metrics);
+        for line in [
+            "tercel_sensor_entry_info{entry=\"classic\"} 1",
+            "tercel_sensor_entry_info{entry=\"tp_btf\"} 0",
+            "tercel_sensor_recursion_misses_total{program=\"process_fork\"} 3",
+            "tercel_sensor_recursion_misses_total{program=\"sys_exit\"} 0",
+            "tercel_sensor_entry_switches_total 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert_eq!(metrics.losses().recursion_misses["process_fork"], 3);
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes from the kernel → [`Record`].
 
 use aya::maps::{MapData, RingBuf};
-use tercel_sensor_abi::{RecordHeader, RecordKind};
+use tercel_sensor_abi::{Program, RecordHeader, RecordKind};
 
 /// CPUs whose sequence numbers are followed; a record of another CPU is delivered all the same.
 const CPUS_MAX: usize = 4096;
@@ -46,8 +46,8 @@ impl Ring {
     }
 }
 
-/// The last sequence number of each CPU. A program that was interrupted while it put a record together may send it
-/// after the one that interrupted it; such a late record takes its gap back.
+/// The last sequence number of each program on each CPU. A program that was interrupted while it put a record together may
+/// send it after the one that interrupted it; such a late record takes its gap back.
 #[derive(Default)]
 struct Sequences {
     last: Vec<Option<u64>>,
@@ -56,18 +56,19 @@ struct Sequences {
 
 impl Sequences {
     fn follow(&mut self, header: &RecordHeader) {
-        let cpu = header.cpu as usize;
-        if cpu >= CPUS_MAX {
+        let (cpu, program) = (header.cpu as usize, header.program as usize);
+        if cpu >= CPUS_MAX || program >= Program::COUNT {
             return;
         }
-        if cpu >= self.last.len() {
-            self.last.resize(cpu + 1, None);
+        let place = cpu * Program::COUNT + program;
+        if place >= self.last.len() {
+            self.last.resize(place + 1, None);
         }
-        // Every CPU counts from 1.
-        let last = self.last[cpu].unwrap_or(0);
+        // Each counts from 1.
+        let last = self.last[place].unwrap_or(0);
         if header.sequence > last {
             self.lost += header.sequence - last - 1;
-            self.last[cpu] = Some(header.sequence);
+            self.last[place] = Some(header.sequence);
         } else {
             self.lost = self.lost.saturating_sub(1);
         }
@@ -180,10 +181,12 @@ mod tests {
     #[test]
     fn gaps_are_losses_and_a_late_record_is_not_one() {
         let mut sequences = Sequences::default();
-        let mut follow = |cpu, sequence| {
-            sequences.follow(&RecordHeader { cpu, sequence, ..RecordHeader::default() });
+        let mut follow_of = |program: Program, cpu, sequence| {
+            sequences.follow(&RecordHeader { cpu, program: program as u32, sequence, ..RecordHeader::default() });
             sequences.lost
         };
+        assert_eq!(follow_of(Program::Exec, 0, 1), 0);
+        let mut follow = |cpu, sequence| follow_of(Program::SystemCall, cpu, sequence);
         assert_eq!(follow(0, 1), 0);
         assert_eq!(follow(0, 2), 0);
         assert_eq!(follow(1, 3), 2);

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task;
+use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Settings};
@@ -21,11 +22,12 @@ use crate::enrich::State;
 use crate::enrich::dns::HostNames;
 use crate::event;
 use crate::fields::SensorCatalog;
-use crate::kernel::{self, Kernel};
-use crate::metrics::{self, Metrics};
+use crate::kernel::{self, Parameters};
+use crate::metrics::{self, Metrics, Reason};
 use crate::output::Append;
 use crate::ring::Ring;
 use crate::rules::{self, Problem, RuleSet, Selector};
+use crate::supervise::Supervisor;
 use crate::watch::Watcher;
 
 /// Threads for the output and the metrics; watching has its own.
@@ -33,6 +35,9 @@ const WORKER_THREADS: usize = 2;
 
 /// How long a stop waits for the output to take what is queued.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between two looks at the kernel side.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why the sensor does not run, or no longer does.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +50,6 @@ pub enum Error {
     Bind { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
-    #[error("cannot give up privileges")]
-    Privileges(#[source] io::Error),
     #[error(transparent)]
     Emit(#[from] emit::Error),
     #[error("cannot register the metrics")]
@@ -93,22 +96,25 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     metrics.rules.set(detector.len().try_into().unwrap_or(i64::MAX));
 
     info!(rules = detector.len(), "loading the kernel programs");
-    let mut kernel = kernel::load(settings.ring_bytes)?;
+    let parameters = Parameters { entry: settings.entry, ring_bytes: settings.ring_bytes };
+    let mut kernel = kernel::load_apart(parameters)?;
     let ring = kernel.take_ring().ok_or(Error::Watcher)?;
     kernel.set_calls(&event::specs())?;
     kernel.set_compat(&event::compat_numbers())?;
-    let (control, prefixes) = control::of_rules(&detector, [std::process::id(), 0, 0, 0], settings.filter_opens);
+    let muted = [std::process::id(), kernel.loader_pid().unwrap_or(0), 0, 0];
+    let (control, prefixes) = control::of_rules(&detector, muted, settings.filter_opens);
     kernel.set_prefixes(&prefixes)?;
     kernel.set_control(&control)?;
-    // Capabilities belong to threads: before any is started. What is kept lets /proc be read; the programs are loaded.
-    kernel::drop_privileges().map_err(|error| Error::Privileges(error.into()))?;
+    // Before any thread is started. What is kept lets /proc be read; the loader has what it takes to attach.
+    kernel.drop_privileges()?;
 
     // The programs report already, and nothing is taken from the ring before /proc is read: no process is missed.
     let hosts = HostNames::start(detector.hosts()).map_err(Error::Runtime)?;
     let mut state = State::new(&settings.passwd_file, &settings.group_file).with_hosts(hosts);
     state.seed();
-    let (queue, alerts) = emit::queue(Arc::clone(&metrics));
+    let (queue, alerts) = emit::queue(settings.queue_bytes, &metrics);
     let hooks = kernel.hooks().join(" ");
+    let supervisor = Supervisor::new(kernel, settings.entry, Arc::clone(&metrics));
     info!(
         "ready: {} rules, hooks {hooks}, output {}, {} ms",
         detector.len(),
@@ -123,7 +129,7 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
         .map_err(Error::Runtime)?;
     let result = runtime.block_on(async {
         let output = task::spawn(emitter.run(alerts, Arc::clone(&metrics)));
-        let watching = Watching::start(kernel, ring, watcher).map_err(Error::Runtime)?;
+        let watching = Watching::start(supervisor, ring, watcher).map_err(Error::Runtime)?;
         watching.until_stopped(listener, &metrics, output).await
     });
     // A write that hangs (standard output to a stopped reader) must not keep the process.
@@ -156,7 +162,7 @@ fn bind(address: SocketAddr) -> Result<std::net::TcpListener, Error> {
 
 /// The kernel programs, and the thread that takes their records.
 struct Watching {
-    kernel: Arc<Mutex<Option<Kernel>>>,
+    supervisor: Arc<Supervisor>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
     /// Resolves when the thread is gone.
@@ -164,7 +170,7 @@ struct Watching {
 }
 
 impl Watching {
-    fn start(kernel: Kernel, ring: Ring, watcher: Watcher) -> io::Result<Self> {
+    fn start(supervisor: Supervisor, ring: Ring, watcher: Watcher) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (alive, ended) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name("watch".to_owned()).spawn({
@@ -174,7 +180,7 @@ impl Watching {
                 watcher.run(ring, &stop);
             }
         })?;
-        Ok(Self { kernel: Arc::new(Mutex::new(Some(kernel))), stop, thread, ended })
+        Ok(Self { supervisor: Arc::new(supervisor), stop, thread, ended })
     }
 
     async fn until_stopped(
@@ -192,6 +198,7 @@ impl Watching {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
             _ = &mut self.ended => Err(Error::Watcher),
+            error = look_after(&self.supervisor) => Err(error),
             result = &mut output => return finished(result),
         };
         metrics.set_ready(false);
@@ -203,8 +210,9 @@ impl Watching {
     /// Kernel first, then what is left in the ring, then the queue's end closes.
     async fn stop(self) {
         info!("stopping");
-        if let Some(kernel) = lock(&self.kernel).take() {
-            kernel.detach();
+        let supervisor = Arc::clone(&self.supervisor);
+        if task::spawn_blocking(move || supervisor.detach()).await.is_err() {
+            error!("detaching the kernel programs broke off");
         }
         self.stop.store(true, Ordering::Release);
         if !matches!(task::spawn_blocking(|| self.thread.join()).await, Ok(Ok(()))) {
@@ -212,21 +220,28 @@ impl Watching {
         }
     }
 
+    /// What the clock says of a kernel side that is gone needs no second voice.
     fn sampler(&self) -> metrics::SampleKernel {
-        let kernel = Arc::clone(&self.kernel);
-        Arc::new(move |metrics| {
-            if let Some(kernel) = &*lock(&kernel) {
-                match kernel.counters() {
-                    Ok(counters) => metrics.set_kernel(&counters, kernel.recursion_misses()),
-                    Err(error) => warn!(%error, "cannot read the kernel side's counters"),
-                }
-            }
+        let supervisor = Arc::clone(&self.supervisor);
+        Arc::new(move |_| {
+            supervisor.look().ok();
         })
     }
 }
 
-fn lock(kernel: &Mutex<Option<Kernel>>) -> std::sync::MutexGuard<'_, Option<Kernel>> {
-    kernel.lock().unwrap_or_else(PoisonError::into_inner)
+/// Returns when the kernel side is gone.
+async fn look_after(supervisor: &Arc<Supervisor>) -> Error {
+    let mut clock = tokio::time::interval(LOOK_INTERVAL);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        clock.tick().await;
+        let supervisor = Arc::clone(supervisor);
+        match task::spawn_blocking(move || supervisor.look()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.into(),
+            Err(error) => return Error::Runtime(error.into()),
+        }
+    }
 }
 
 /// The output ended by itself: it broke.
@@ -237,14 +252,17 @@ fn finished(result: Result<Result<(), emit::Error>, task::JoinError>) -> Result<
     }
 }
 
-async fn flush(output: task::JoinHandle<Result<(), emit::Error>>, metrics: &Metrics) -> Result<(), Error> {
-    let Ok(result) = tokio::time::timeout(FLUSH_TIMEOUT, output).await else {
-        let left = metrics.unsettled();
-        metrics.dropped_stopped.inc_by(left);
-        warn!(alerts = left, waited = ?FLUSH_TIMEOUT, "the output did not take all alerts in time, they are lost");
+/// What is still queued after [`FLUSH_TIMEOUT`] is given up, and counted.
+async fn flush(mut output: task::JoinHandle<Result<(), emit::Error>>, metrics: &Metrics) -> Result<(), Error> {
+    if let Ok(result) = tokio::time::timeout(FLUSH_TIMEOUT, &mut output).await {
+        finished(result)?;
+        info!(alerts = metrics.alerts.balance().acknowledged, "stopped");
         return Ok(());
-    };
-    finished(result)?;
-    info!(alerts = metrics.sent.get(), "stopped");
+    }
+    // Ended first, so that nothing is taken that is counted as given up. An answer that did not come stays unknown.
+    output.abort();
+    drop(output.await);
+    let left = metrics.alerts.drop_queued(Reason::Stopped);
+    warn!(alerts = left, waited = ?FLUSH_TIMEOUT, "the output did not take all alerts in time, they are lost");
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use tercel_alert::Alert;
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::clock;
@@ -14,6 +15,7 @@ use crate::detect::{Detector, Rule};
 use crate::emit::AlertQueue;
 use crate::enrich::State;
 use crate::event::{Event, Scratch};
+use crate::losses::{self, LossAlarm};
 use crate::metrics::Metrics;
 use crate::output::timestamp;
 use crate::ring::{Record, Ring};
@@ -42,6 +44,7 @@ pub struct Watcher {
     filter_scratch: tercel_filter::Scratch,
     wall_offset_ns: i64,
     events: u64,
+    loss_alarm: LossAlarm,
 }
 
 impl Watcher {
@@ -57,6 +60,7 @@ impl Watcher {
             filter_scratch: tercel_filter::Scratch::new(),
             wall_offset_ns: clock::wall_offset_ns(),
             events: 0,
+            loss_alarm: LossAlarm::default(),
         }
     }
 
@@ -91,8 +95,8 @@ impl Watcher {
         let time_ns = self.wall_offset_ns.saturating_add_unsigned(record.header.time_ns);
         let Some(event) = Event::new(self.events, time_ns, record, &self.state, &self.scratch) else { return };
         for rule in self.detector.matches(&event, &mut self.filter_scratch) {
-            self.metrics.count_alert(&rule.name, rule.priority);
-            self.queue.push(alert(rule, &event, &self.hostname, &self.zone));
+            self.metrics.count_match(&rule.name);
+            self.queue.push(&alert(rule, &event, &self.hostname, &self.zone));
         }
     }
 
@@ -106,6 +110,14 @@ impl Watcher {
         self.metrics.set_processes(self.state.processes.len(), self.state.processes.counts());
         self.metrics.set_names(&self.state);
         self.metrics.set_sockets(self.state.sockets.len(), self.state.sockets.evicted());
+        self.tell_losses();
+    }
+
+    fn tell_losses(&mut self) {
+        let Some(lost) = self.loss_alarm.check(Instant::now(), &self.metrics.losses()) else { return };
+        let alert = losses::alert(&lost, &self.hostname);
+        warn!("{}", alert.output);
+        self.queue.push(&alert);
     }
 }
 
@@ -128,6 +140,7 @@ pub fn alert(rule: &Rule, event: &Event<'_>, hostname: &str, zone: &TimeZone) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emit::Bound;
     use crate::fields::SensorCatalog;
     use crate::testing::{Builder, state_with_cat};
 
@@ -146,13 +159,13 @@ mod tests {
         std::fs::write(&path, RULES).unwrap();
         let detector = Detector::new(crate::rules::load(&[path], &SensorCatalog).unwrap()).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let (queue, mut alerts) = crate::emit::queue(Arc::clone(&metrics));
+        let (queue, mut alerts) = crate::emit::queue(Bound::default(), &metrics);
         let mut watcher = Watcher::new(state_with_cat(), detector, queue, metrics, "node-1".to_owned());
         (watcher.wall_offset_ns, watcher.zone) = (1_795_451_920_000_000_000, TimeZone::UTC);
         for record in records {
             watcher.take(Builder::parse(&record.bytes()));
         }
-        std::iter::from_fn(|| alerts.try_recv().ok()).collect()
+        std::iter::from_fn(|| alerts.try_next()).map(|line| serde_json::from_slice(&line).unwrap()).collect()
     }
 
     #[test]

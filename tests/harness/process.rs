@@ -84,7 +84,12 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    async fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended. `None`: not within that time.
+    pub(crate) async fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
         loop {
             let status = self.child.try_wait().unwrap();

@@ -139,6 +139,16 @@ impl Watch {
         self.sensor.terminate(within).await
     }
 
+    /// The end that comes by itself; `None`: not within that time.
+    pub(crate) async fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
+        self.sensor.wait(within).await
+    }
+
+    /// The worker's.
+    pub(crate) fn pid(&self) -> u32 {
+        self.sensor.pid()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         self.sensor.signal(signal);
     }

@@ -1,15 +1,30 @@
 //! What is done, rule by rule, in the order of the files.
 
+use std::fs;
+
 use super::{Trigger, connect_to, connect_to_socket, copied, copied_to, over, program, shell, write_over};
 
 /// Rules about events that are reported, which nothing here triggers, and why.
-pub(crate) const UNTRIGGERED: [(&str, &str); 5] = [
+pub(crate) const UNTRIGGERED: [(&str, &str); 6] = [
     ("Root shell without a known way to root", "it takes the session of another user"),
     ("Shell started by a web server", "it takes a parent of that name"),
     ("Shell started by an application server", "it takes a parent of that name"),
     ("Shell started by a database", "it takes a parent of that name"),
-    ("Program run that the image did not bring", "its field for a container's layers is not gathered yet"),
+    ("Program run that the image did not bring", "it takes an overlay file system; the techniques have one"),
+    ("Kernel module loaded from a container", "it takes a module that fits the kernel"),
 ];
+
+/// The shortest program that the kernel takes: it returns 0.
+const LOAD_BPF: &str = r#"
+    my $program = "\xb7\0\0\0\0\0\0\0\x95\0\0\0\0\0\0\0";
+    my $licence = "GPL\0";
+    my $address = sub { unpack("Q", pack("P", $_[0])) };
+    my $request = pack("LLQQ", 1, 2, $address->($program), $address->($licence)) . "\0" x 96;
+    syscall(321, 5, $request, length $request) >= 0 or die $!;
+"#;
+
+/// Takes hold of a child of its own.
+const ATTACH: &str = "my $child = fork; if (!$child) { sleep 5; exit } syscall(101, 16, $child, 0, 0); kill 9, $child;";
 
 pub(crate) const TRIGGERS: &[Trigger] = &[
     // Command and control.
@@ -30,6 +45,9 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
         stage.named("curl", &["-o", "/dev/shm/x", "http://127.0.0.1:9/x"])
     }),
     Trigger::new("Tunnel tool started", "Warning", "chisel", |stage| stage.named("chisel", &["client"])),
+    Trigger::new("Standard stream tied to a connection", "Warning", "bash", |_| {
+        program("bash", &["-c", "exec 0<>/dev/udp/127.0.0.1/9"])
+    }),
     Trigger::new("Offline command connects to the network", "Warning", "cat", |stage| {
         stage.alias("cat", "/bin/bash", &["-c", "exec 3<>/dev/tcp/127.0.0.2/9"])
     }),
@@ -45,6 +63,14 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
     Trigger::new("Container runtime overwritten from a container", "Critical", "sh", |stage| {
         let runtime = stage.made_path("bin/runc");
         shell(&format!("exec 3<> {runtime}; : > /proc/self/fd/3")).in_pod(&stage.pod)
+    }),
+    Trigger::new("Cgroup or disk mounted in a container", "Notice", "mount", |stage| {
+        let target = stage.made_path("disk");
+        fs::write(&target, "").unwrap();
+        program("mount", &["--bind", "/dev/null", &target]).in_own_mounts().in_pod(&stage.pod)
+    }),
+    Trigger::new("User namespace made in a container", "Notice", "unshare", |stage| {
+        program("unshare", &["--user", "true"]).in_pod(&stage.pod)
     }),
     Trigger::new("Host entered from a container", "Warning", "nsenter", |stage| {
         stage.named("nsenter", &["-t", "1", "-m", "true"]).in_pod(&stage.pod)
@@ -75,6 +101,12 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
         stage.on_file("cat", "serviceaccount/token").in_pod(&stage.pod)
     })
     .file("serviceaccount/token"),
+    Trigger::new("Packet socket opened in a container", "Warning", "perl", |stage| {
+        program("perl", &["-e", "socket(S, 17, 3, 768) or die $!"]).in_pod(&stage.pod)
+    }),
+    Trigger::new("Link made to a credential file", "Warning", "ln", |stage| {
+        program("ln", &["-s", "/etc/shadow", &stage.made_path("links/innocent")])
+    }),
     Trigger::new("Search for private keys", "Warning", "grep", |stage| {
         program("grep", &["-r", "BEGIN OPENSSH PRIVATE KEY", &stage.path("nothing")])
     }),
@@ -100,6 +132,7 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
     Trigger::new("Program run from a hidden directory", "Warning", "true", |_| {
         copied(tempfile::Builder::new().prefix(".hidden").tempdir_in("/var/tmp").unwrap(), "true", &[])
     }),
+    Trigger::new("BPF program loaded", "Warning", "perl", |_| program("perl", &["-e", LOAD_BPF])),
     Trigger::new("Program run through the dynamic loader", "Warning", "ld-x.so", |_| {
         copied(tempfile::tempdir_in("/tmp").unwrap(), "ld-x.so", &["/tmp/x"])
     }),
@@ -148,6 +181,7 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
     Trigger::new("System files removed", "Critical", "rm", |stage| {
         stage.named("rm", &["--help", "/nonexistent/bin", "/nonexistent/boot", "/nonexistent/x"])
     }),
+    Trigger::new("File renamed as ransomware does", "Critical", "mv", |stage| stage.moved("letter", "letter.lockbit")),
     Trigger::new("Ransom note written", "Critical", "sh", |stage| stage.redirect(">", "HOW_TO_DECRYPT.txt"))
         .file("HOW_TO_DECRYPT.txt"),
     Trigger::new("Files encrypted in bulk", "Warning", "parallel", |stage| {
@@ -172,6 +206,8 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
     // Persistence.
     Trigger::new("Preload file written", "Critical", "sh", |stage| stage.redirect(">>", "etc/ld.so.preload"))
         .file("etc/ld.so.preload"),
+    Trigger::new("Preload file put in place", "Critical", "mv", |stage| stage.moved("list", "etc/ld.so.preload")),
+    Trigger::new("Start-up file put in place", "Warning", "mv", |stage| stage.moved("keys", ".ssh/authorized_keys")),
     Trigger::new("Authentication module written", "Critical", "sh", |_| {
         over("/usr/local/lib", "/usr/local/lib/security/pam_x.so")
     })
@@ -209,9 +245,14 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
     Trigger::new("Strong capability given to a file", "Warning", "setcap", |stage| {
         stage.named("setcap", &["cap_setuid+ep", "/nonexistent"])
     }),
+    Trigger::new("Process attached to by no debugger", "Warning", "perl", |_| program("perl", &["-e", ATTACH])),
     Trigger::new("Memory of another process written", "Warning", "sh", |_| shell(": >> /proc/$$/mem")),
     // Whatever it is for.
     Trigger::new("System program written", "Warning", "sh", |_| over("/usr/sbin", "/usr/sbin/x")).file("/usr/sbin/x"),
+    Trigger::new("System file put in place", "Warning", "mv", |_| {
+        let script = "mount -n -t tmpfs none /usr/sbin && mkdir /usr/sbin/d && exec mv /usr/sbin/d /usr/sbin/e";
+        shell(script).as_line("mv /usr/sbin/d /usr/sbin/e").in_own_mounts()
+    }),
     Trigger::new("System library written", "Warning", "sh", |_| over("/etc", "/etc/ld.so.conf.d/x.conf"))
         .file("/etc/ld.so.conf.d/x.conf"),
     Trigger::new("Program run from a temporary directory", "Notice", "true", |_| copied_to("/tmp")),

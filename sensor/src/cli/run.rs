@@ -12,6 +12,7 @@ use tercel_alert::Priority;
 use tercel_sensor::config::{self, Overrides, Settings};
 use tercel_sensor::detect::Matching;
 use tercel_sensor::emit::Output;
+use tercel_sensor::kernel::Entry;
 use tercel_sensor::run;
 use tracing_subscriber::EnvFilter;
 
@@ -37,6 +38,9 @@ pub(super) struct Arguments {
     /// Where /metrics, /livez and /readyz are served [default: 127.0.0.1:2803]
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
+    /// Through which hook system calls are seen [default: auto]
+    #[arg(long, value_name = "auto|btf|classic", hide = true, value_parser = known::<Entry>)]
+    entry: Option<String>,
     /// The name in alerts [default: the machine's]
     #[arg(long)]
     hostname: Option<String>,
@@ -53,6 +57,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         priority: arguments.priority,
         output: arguments.output,
         metrics: arguments.metrics,
+        entry: arguments.entry,
         hostname: arguments.hostname,
         token_file: arguments.token_file,
     };

@@ -232,7 +232,7 @@ mod tests {
             return;
         };
         let btf = Btf::parse(&bytes).unwrap();
-        let offsets = super::super::resolve_offsets(&btf);
+        let offsets = super::super::machine::resolve_offsets(&btf);
         let mut missing = Vec::new();
         offsets.for_each(|name, offset| {
             if offset == tercel_sensor_abi::Offsets::MISSING && name != "task_loginuid" {

@@ -5,6 +5,8 @@ use std::fmt;
 use rustix::io;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::Error;
+
 /// The capabilities that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
@@ -51,20 +53,54 @@ pub fn has_capability(capability: Capability) -> bool {
     rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(capability.set()))
 }
 
-/// Gives up every capability that reading records and `/proc` does not need, for good. Capabilities belong to threads:
-/// call it before others are started.
+/// What the worker keeps, each shown to be needed by a process of user id 0 that held no other one:
 ///
-/// `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH` stay, for the programs and descriptors of other users' processes;
-/// `CAP_BPF` stays where maps cannot be read without it (before 5.11).
-pub fn drop_privileges() -> io::Result<()> {
-    let mut kept = CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH;
-    if super::kernel_version() < super::KERNEL_TASK_BTF {
-        kept |= CapabilitySet::BPF;
-    }
-    let permitted = rustix::thread::capabilities(None)?.permitted & kept;
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets { effective: permitted, permitted, inheritable: CapabilitySet::empty() },
-    )?;
-    rustix::thread::set_no_new_privs(true)
+/// - `CAP_SYS_PTRACE`: without it `/proc/<pid>/exe`, `cwd`, `root` and what lies behind `fd/` of other users' processes
+///   cannot be read (`EACCES`), and where `/proc` is mounted with `hidepid` their processes are not there at all.
+/// - `CAP_DAC_READ_SEARCH`: `/proc/<pid>/fd` (mode 0500) and `environ` (0400) belong to the process's user, and being root
+///   without it is to be somebody else; the directories above a container's files are often closed, too.
+const WORKER: CapabilitySet = CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
+
+/// What the loader keeps: loading and attaching another entry point, for which tracefs, whose directories are closed to
+/// others than their owner, says the tracepoint's number.
+const LOADER: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON).union(CapabilitySet::DAC_READ_SEARCH);
+
+/// Gives up, for good, what the worker does not need. Capabilities belong to threads: to be called before others are
+/// started.
+///
+/// `can_read_maps` is asked once without `CAP_BPF`: kernels that know the switch `unprivileged_bpf_disabled` but not yet
+/// that maps may be read through their descriptors (before 5.19, some distributions' earlier) refuse that. There, and
+/// only there, it stays.
+pub(super) fn keep_for_work(can_read_maps: impl FnOnce() -> bool) -> Result<(), Error> {
+    let permitted = permitted()?;
+    let without_bpf = permitted & WORKER;
+    set(without_bpf, permitted)?;
+    let kept = if can_read_maps() { without_bpf } else { permitted & (WORKER | CapabilitySet::BPF) };
+    keep(kept)
+}
+
+/// Gives up, for good, what the loader does not need once everything is attached.
+pub(super) fn keep_for_attaching() -> Result<(), Error> {
+    let permitted = permitted()?;
+    // CAP_SYS_ADMIN stands for the two where they were not granted by their own names.
+    let holds_both = permitted.contains(CapabilitySet::BPF | CapabilitySet::PERFMON);
+    keep(permitted & if holds_both { LOADER } else { LOADER | CapabilitySet::SYS_ADMIN })
+}
+
+fn permitted() -> Result<CapabilitySet, Error> {
+    Ok(rustix::thread::capabilities(None).map_err(refused)?.permitted)
+}
+
+fn set(effective: CapabilitySet, permitted: CapabilitySet) -> Result<(), Error> {
+    let sets = CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets).map_err(refused)
+}
+
+fn keep(kept: CapabilitySet) -> Result<(), Error> {
+    set(kept, kept)?;
+    rustix::thread::set_no_new_privs(true).map_err(refused)
+}
+
+fn refused(error: io::Errno) -> Error {
+    Error::Privileges(error.into())
 }
