@@ -1,5 +1,6 @@
 //! One event: a record together with what the sensor knows about its process.
 
+mod asked;
 pub(crate) mod call;
 mod descriptor;
 mod errno;
@@ -10,13 +11,13 @@ mod path;
 pub(crate) mod socket;
 mod texts;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 use tercel_sensor_abi::process::ForkArguments;
 use tercel_sensor_abi::{RecordKind, What};
 
 pub use call::{compat_numbers, interest, specs};
-pub(crate) use descriptor::Descriptor;
+pub(crate) use descriptor::{Descriptor, anonymous_kind};
 pub(crate) use errno::result_name;
 pub(crate) use file::OpenedFile;
 pub use names::NAMES;
@@ -169,6 +170,7 @@ pub struct Event<'a> {
     descriptor: Option<Descriptor<'a>>,
     pub(crate) object: Object<'a>,
     texts: texts::Texts<'a>,
+    answers: OnceCell<Box<asked::Answers>>,
 }
 
 /// What the event was done to.
@@ -196,7 +198,19 @@ impl<'a> Event<'a> {
             (None, _) => Object::None,
         };
         let texts = texts::Texts::new(scratch);
-        Some(Self { number, time_ns, event_type, record, process, state, call, descriptor, object, texts })
+        Some(Self {
+            number,
+            time_ns,
+            event_type,
+            record,
+            process,
+            state,
+            call,
+            descriptor,
+            object,
+            texts,
+            answers: OnceCell::new(),
+        })
     }
 
     /// What the call returned; a new process's number for a fork; `None` for the end of a process.

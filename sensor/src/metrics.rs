@@ -1,6 +1,7 @@
 //! What the sensor counts, for Prometheus. Every number has its one place here.
 
 mod ledger;
+mod names;
 mod serve;
 
 use std::collections::HashSet;
@@ -11,9 +12,11 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use tercel_sensor_abi::{Counters, KindCounters, RecordKind};
 
+use crate::enrich::State;
 use crate::enrich::process::Counts;
 use crate::kernel::{EntryPoint, PROGRAMS, Status};
 use crate::losses::Losses;
+use names::Names;
 
 use ledger::LedgerCollector;
 
@@ -88,7 +91,7 @@ const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; t
 type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 28] = [
+pub const ALL: [Description; 31] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -115,6 +118,9 @@ pub const ALL: [Description; 28] = [
     PROCESSES,
     EVICTIONS,
     LOOKUPS,
+    names::HOSTS,
+    names::EVICTIONS,
+    names::FAILURES,
     RULES,
     BUILD_INFO,
 ];
@@ -149,6 +155,7 @@ pub struct Metrics {
     processes: IntGauge,
     evictions: IntCounter,
     lookups: IntCounterVec,
+    names: Names,
     pub rules: IntGauge,
     ready: AtomicBool,
     /// Seconds since boot when the watching thread last said that it lives.
@@ -191,6 +198,7 @@ impl Metrics {
             processes: register.gauge(PROCESSES)?,
             evictions: register.counter(EVICTIONS)?,
             lookups: register.counters(LOOKUPS)?,
+            names: Names::new(&register)?,
             rules: register.gauge(RULES)?,
             ready: AtomicBool::new(false),
             alive_s: AtomicU64::new(crate::clock::since_boot_ns() / 1_000_000_000),
@@ -280,6 +288,10 @@ impl Metrics {
     pub fn set_sockets(&self, known: usize, evicted: u64) {
         self.sockets.set(known.try_into().unwrap_or(i64::MAX));
         raise(&self.socket_evictions, evicted);
+    }
+
+    pub fn set_names(&self, state: &State) {
+        self.names.set(state);
     }
 
     /// The text that Prometheus reads.

@@ -19,6 +19,7 @@ use crate::control;
 use crate::detect::Detector;
 use crate::emit::{self, Emitter};
 use crate::enrich::State;
+use crate::enrich::dns::HostNames;
 use crate::event;
 use crate::fields::SensorCatalog;
 use crate::kernel::{self, Parameters};
@@ -108,7 +109,8 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     kernel.drop_privileges()?;
 
     // The programs report already, and nothing is taken from the ring before /proc is read: no process is missed.
-    let mut state = State::new(&settings.passwd_file, &settings.group_file);
+    let hosts = HostNames::start(detector.hosts()).map_err(Error::Runtime)?;
+    let mut state = State::new(&settings.passwd_file, &settings.group_file).with_hosts(hosts);
     state.seed();
     let (queue, alerts) = emit::queue(settings.queue_bytes, &metrics);
     let hooks = kernel.hooks().join(" ");

@@ -163,6 +163,12 @@ impl Builder {
         self
     }
 
+    /// By another thread than the main one.
+    pub(crate) fn thread(mut self, tid: u32) -> Self {
+        self.header.tid = tid;
+        self
+    }
+
     pub(crate) fn path_cut(mut self) -> Self {
         self.header.flags |= RecordHeader::PATH_CUT;
         self

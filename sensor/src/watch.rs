@@ -108,6 +108,7 @@ impl Watcher {
         self.metrics.set_ring(ring.lost(), ring.malformed());
         self.metrics.set_filter_overflows(self.filter_scratch.overflows());
         self.metrics.set_processes(self.state.processes.len(), self.state.processes.counts());
+        self.metrics.set_names(&self.state);
         self.metrics.set_sockets(self.state.sockets.len(), self.state.sockets.evicted());
         self.tell_losses();
     }

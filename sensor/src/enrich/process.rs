@@ -39,7 +39,7 @@ const LOOKUPS_PER_TICK: u32 = 200;
 const LOOKUPS_MAX: u32 = 1_000;
 
 /// Threads of the kernel have no start time to compare to; entries from /proc are exact to a tick.
-const START_TOLERANCE_NS: u64 = procfs::NANOSECONDS_PER_TICK * 2;
+const START_TOLERANCE_NS: u64 = procfs::START_TOLERANCE_NS;
 
 /// Stands before a path of which only the end is known, so that it is not taken for an absolute one.
 pub const CUT_PATH: &[u8] = b"<UNKNOWN>";
@@ -287,6 +287,11 @@ impl Process {
         let Image { cmdline, argument_bytes, exe, exe_path, environment, .. } = &*self.image;
         let texts = cmdline.len() + size_of_val(&**argument_bytes) + exe.len() + exe_path.len() + environment.len();
         texts + self.cwd.as_ref().map_or(0, |cwd| cwd.len())
+    }
+
+    /// As far as the records tell.
+    pub(crate) fn is_running(&self) -> bool {
+        self.exited_ns.is_none()
     }
 
     fn is(&self, start_ns: u64) -> bool {

@@ -62,6 +62,11 @@ impl Sockets {
         self.of_record
     }
 
+    /// Which end of its connection a socket is, where that is known.
+    pub(crate) fn role_of(&self, inode: u64) -> Option<Role> {
+        self.by_inode.peek(&inode)?.role
+    }
+
     /// Takes in what a record says of its socket.
     pub(super) fn apply(&mut self, record: &Record<'_>) {
         if record.kind != RecordKind::Network && record.kind != RecordKind::Descriptor {

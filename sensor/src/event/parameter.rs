@@ -11,6 +11,7 @@ use super::errno::error_name;
 use super::{Connection, Endpoint, Event};
 use crate::capability;
 use crate::enrich::process::Process;
+use crate::enrich::user::Question;
 use crate::enrich::user::UNKNOWN;
 use flags::{Constants, Flags};
 use lists::rows;
@@ -230,8 +231,8 @@ impl<'e> Parameter<'e> {
             Self::Descriptor(error) | Self::Result(error) => error_name(error).unwrap_or_default().as_bytes(),
             Self::Process(pid) => event.state.processes.get(pid.cast_unsigned()).map(Process::name).unwrap_or_default(),
             Self::User(u32::MAX) => NO_USER.as_bytes(),
-            Self::User(uid) => event.state.users.user(uid).as_bytes(),
-            Self::Group(gid) => event.state.users.group(gid).as_bytes(),
+            Self::User(uid) => return event.write_user(Question::User, uid, text),
+            Self::Group(gid) => return event.write_user(Question::Group, gid, text),
             Self::Signal(number) => signal_name(number).as_bytes(),
             _ => b"",
         };
