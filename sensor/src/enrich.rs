@@ -10,7 +10,7 @@ pub mod user;
 use std::path::Path;
 
 use crate::ring::Record;
-use container::Containers;
+use container::{Container, Containers};
 use process::Processes;
 use socket::Sockets;
 use user::Users;
@@ -36,6 +36,22 @@ impl State {
             hostname: String::new(),
             containers: Containers::new(),
         }
+    }
+
+    /// Knows what it is told, out of a recording, and asks neither /proc nor files.
+    pub(crate) fn recorded() -> Self {
+        Self {
+            processes: Processes::recorded(),
+            sockets: Sockets::default(),
+            users: Users::recorded(),
+            hostname: String::new(),
+            containers: Containers::recorded(),
+        }
+    }
+
+    /// From now on a process in this cgroup v2 directory is in this container.
+    pub(crate) fn learn_container(&mut self, cgroup_id: u64, container: Option<Container>) {
+        self.containers.learn(cgroup_id, container);
     }
 
     #[must_use]

@@ -32,6 +32,36 @@ impl Users {
         users
     }
 
+    /// Knows what it is told by the two `learn_`s.
+    pub(crate) fn recorded() -> Self {
+        Self { users: Names::new(Path::new("")), groups: Names::new(Path::new("")) }
+    }
+
+    /// A line of `/etc/passwd`. `false`: there is no room for more, or no number in it.
+    pub(crate) fn learn_user(&mut self, line: &str) -> bool {
+        self.users.learn(line)
+    }
+
+    /// A line of `/etc/group`. The same.
+    pub(crate) fn learn_group(&mut self, line: &str) -> bool {
+        self.groups.learn(line)
+    }
+
+    /// What is looked up of users, as lines of `/etc/passwd`: neither passwords nor descriptions.
+    pub(crate) fn user_lines(&self) -> impl Iterator<Item = String> {
+        let of = &self.users;
+        let line = |id: &u32| {
+            let (home, shell) = (of.member(*id, PASSWD_HOME), of.member(*id, PASSWD_SHELL));
+            format!("{}:x:{id}:::{home}:{shell}", of.name(*id))
+        };
+        of.by_id.keys().map(line)
+    }
+
+    /// What is looked up of groups, as lines of `/etc/group`.
+    pub(crate) fn group_lines(&self) -> impl Iterator<Item = String> {
+        self.groups.by_id.keys().map(|id| format!("{}:x:{id}:", self.groups.name(*id)))
+    }
+
     /// Reads the files again where they changed. To be called about once a second.
     pub fn refresh(&mut self) {
         self.users.refresh();
@@ -59,15 +89,18 @@ impl Users {
 /// One file of lines `name:password:number:…`.
 #[derive(Debug)]
 struct Names {
+    /// Empty where there is no file.
     path: PathBuf,
     changed: Option<SystemTime>,
     /// Whole lines.
     by_id: HashMap<u32, Box<str>>,
+    /// Bytes of those lines that did not come out of the file.
+    learnt_bytes: u64,
 }
 
 impl Names {
     fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), changed: None, by_id: HashMap::new() }
+        Self { path: path.to_owned(), changed: None, by_id: HashMap::new(), learnt_bytes: 0 }
     }
 
     fn name(&self, id: u32) -> &str {
@@ -80,7 +113,17 @@ impl Names {
         self.by_id.get(&id).and_then(|line| line.split(':').nth(place)).unwrap_or(UNKNOWN)
     }
 
+    fn learn(&mut self, line: &str) -> bool {
+        self.learnt_bytes += line.len() as u64;
+        let Some(id) = id_of(line).filter(|_| self.learnt_bytes <= FILE_BYTES_MAX) else { return false };
+        self.by_id.entry(id).or_insert_with(|| line.into());
+        true
+    }
+
     fn refresh(&mut self) {
+        if self.path.as_os_str().is_empty() {
+            return;
+        }
         let changed = fs::metadata(&self.path).and_then(|metadata| metadata.modified()).ok();
         if changed.is_none() || changed == self.changed {
             return;
@@ -106,11 +149,15 @@ fn read(path: &Path) -> std::io::Result<String> {
 fn parse(text: &str) -> HashMap<u32, Box<str>> {
     let mut lines = HashMap::new();
     for line in text.lines() {
-        if let Some(id) = line.split(':').nth(2).and_then(|id| id.parse().ok()) {
+        if let Some(id) = id_of(line) {
             lines.entry(id).or_insert_with(|| line.into());
         }
     }
     lines
+}
+
+fn id_of(line: &str) -> Option<u32> {
+    line.split(':').nth(2)?.parse().ok()
 }
 
 #[cfg(test)]
