@@ -18,6 +18,8 @@ mod harness;
 mod ingest;
 /// The sensor's two processes: what each may do, how one follows the other, and switching under load.
 mod loader;
+/// Recordings made on this machine's kernel, and replayed by somebody without rights.
+mod recording;
 /// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.
 mod sensor;
 /// What holds across files and crates, and no compiler checks.

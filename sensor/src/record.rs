@@ -7,7 +7,7 @@ mod recorder;
 mod tree;
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -109,7 +109,10 @@ pub fn record(settings: &Settings, order: &Order) -> Result<Report, Error> {
     // The programs report already: no process is missed.
     state.seed();
     let output = BufWriter::new(create(&order.output)?);
-    let command = Run::start(&order.command)?;
+    let command = Run::start(&order.command).inspect_err(|_| {
+        // Nothing is in it yet.
+        fs::remove_file(&order.output).ok();
+    })?;
     let failed = |source| Error::Output { file: order.output.clone(), source };
     kernel.drop_privileges()?;
     let tree = command.as_ref().map(|command| Tree::new(command.child.id()));
