@@ -18,6 +18,8 @@ mod harness;
 mod ingest;
 /// The sensor's two processes: what each may do, how one follows the other, and switching under load.
 mod loader;
+/// A router that is killed and away while the sensor goes on: nothing lost, or counted.
+mod outage;
 /// Recordings made on this machine's kernel, and replayed by somebody without rights.
 mod recording;
 /// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.

@@ -22,7 +22,7 @@ use crate::enrich::State;
 use crate::event;
 use crate::fields::SensorCatalog;
 use crate::kernel::{self, Parameters};
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Metrics, Reason};
 use crate::output::Append;
 use crate::ring::Ring;
 use crate::rules::{self, Problem, RuleSet, Selector};
@@ -115,7 +115,7 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     // The programs report already, and nothing is taken from the ring before /proc is read: no process is missed.
     let mut state = State::new(&settings.passwd_file, &settings.group_file);
     state.seed();
-    let (queue, alerts) = emit::queue(Arc::clone(&metrics));
+    let (queue, alerts) = emit::queue(settings.queue_bytes, &metrics);
     let hooks = kernel.hooks().join(" ");
     let supervisor = Supervisor::new(kernel, settings.entry, Arc::clone(&metrics));
     info!(
@@ -255,14 +255,17 @@ fn finished(result: Result<Result<(), emit::Error>, task::JoinError>) -> Result<
     }
 }
 
-async fn flush(output: task::JoinHandle<Result<(), emit::Error>>, metrics: &Metrics) -> Result<(), Error> {
-    let Ok(result) = tokio::time::timeout(FLUSH_TIMEOUT, output).await else {
-        let left = metrics.unsettled();
-        metrics.dropped_stopped.inc_by(left);
-        warn!(alerts = left, waited = ?FLUSH_TIMEOUT, "the output did not take all alerts in time, they are lost");
+/// What is still queued after [`FLUSH_TIMEOUT`] is given up, and counted.
+async fn flush(mut output: task::JoinHandle<Result<(), emit::Error>>, metrics: &Metrics) -> Result<(), Error> {
+    if let Ok(result) = tokio::time::timeout(FLUSH_TIMEOUT, &mut output).await {
+        finished(result)?;
+        info!(alerts = metrics.alerts.balance().acknowledged, "stopped");
         return Ok(());
-    };
-    finished(result)?;
-    info!(alerts = metrics.sent.get(), "stopped");
+    }
+    // Ended first, so that nothing is taken that is counted as given up. An answer that did not come stays unknown.
+    output.abort();
+    drop(output.await);
+    let left = metrics.alerts.drop_queued(Reason::Stopped);
+    warn!(alerts = left, waited = ?FLUSH_TIMEOUT, "the output did not take all alerts in time, they are lost");
     Ok(())
 }

@@ -73,8 +73,8 @@ impl Watcher {
         let Self { judge, queue, metrics, .. } = self;
         metrics.count_event(record.kind);
         judge.take(record, |rule, alert| {
-            metrics.count_alert(&rule.name, rule.priority);
-            queue.push(alert);
+            metrics.count_match(&rule.name);
+            queue.push(&alert);
         });
     }
 
@@ -95,8 +95,7 @@ impl Watcher {
         let Some(lost) = self.loss_alarm.check(Instant::now(), &self.metrics.losses()) else { return };
         let alert = losses::alert(&lost, &self.judge.state.hostname);
         warn!("{}", alert.output);
-        self.metrics.count_alert(&alert.rule, alert.priority);
-        self.queue.push(alert);
+        self.queue.push(&alert);
     }
 }
 
@@ -106,6 +105,7 @@ mod tests {
     use tercel_alert::Alert;
 
     use super::*;
+    use crate::emit::Bound;
     use crate::fields::SensorCatalog;
     use crate::testing::{Builder, state_with_cat};
 
@@ -124,13 +124,13 @@ mod tests {
         std::fs::write(&path, RULES).unwrap();
         let detector = Detector::new(crate::rules::load(&[path], &SensorCatalog).unwrap()).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let (queue, mut alerts) = crate::emit::queue(Arc::clone(&metrics));
+        let (queue, mut alerts) = crate::emit::queue(Bound::default(), &metrics);
         let mut watcher = Watcher::new(state_with_cat(), detector, queue, metrics, "node-1");
         (watcher.judge.wall_offset_ns, watcher.judge.zone) = (1_795_451_920_000_000_000, TimeZone::UTC);
         for record in records {
             watcher.take(Builder::parse(&record.bytes()));
         }
-        std::iter::from_fn(|| alerts.try_recv().ok()).collect()
+        std::iter::from_fn(|| alerts.try_next()).map(|line| serde_json::from_slice(&line).unwrap()).collect()
     }
 
     #[test]
