@@ -20,6 +20,8 @@ mod ingest;
 mod loader;
 /// A router that is killed and away while the sensor goes on: nothing lost, or counted.
 mod outage;
+/// Recordings made on this machine's kernel, and replayed by somebody without rights.
+mod recording;
 /// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.
 mod sensor;
 /// What holds across files and crates, and no compiler checks.

@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::path::Path;
 
 use crate::ring::Record;
-use container::Containers;
+use container::{Container, Containers};
 use dns::HostNames;
 use process::Processes;
 use socket::Sockets;
@@ -49,6 +49,25 @@ impl State {
             hostname: String::new(),
             containers: Containers::new(),
         }
+    }
+
+    /// Knows what it is told, out of a recording, and asks neither /proc nor files.
+    pub(crate) fn recorded() -> Self {
+        Self {
+            processes: Processes::recorded(),
+            sockets: Sockets::default(),
+            users: Users::recorded(),
+            hosts: HostNames::default(),
+            timeline: Timeline::default(),
+            numbers: Cell::default(),
+            hostname: String::new(),
+            containers: Containers::recorded(),
+        }
+    }
+
+    /// From now on a process in this cgroup v2 directory is in this container.
+    pub(crate) fn learn_container(&mut self, cgroup_id: u64, container: Option<Container>) {
+        self.containers.learn(cgroup_id, container);
     }
 
     #[must_use]

@@ -81,6 +81,11 @@ impl EventType {
         self == Self::PROCEXIT || call::number_of(self).is_some()
     }
 
+    /// Whether more is known of its call than number and result.
+    pub(crate) fn is_described(self) -> bool {
+        call::number_of(self).and_then(call::of_number).is_some_and(|(_, call)| call.is_some())
+    }
+
     /// Every name there is, in order.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..).map(Self).take(NAMES.len())

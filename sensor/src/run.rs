@@ -81,14 +81,19 @@ pub fn load_rules(settings: &Settings) -> Result<RuleSet, Error> {
     Ok(set)
 }
 
-/// Watches until SIGTERM or SIGINT.
-pub fn run(settings: &Settings) -> Result<(), Error> {
-    let started = Instant::now();
+/// The rules in force by these settings, ready to be asked. Warnings are logged.
+pub fn detector(settings: &Settings) -> Result<Detector, Error> {
     let set = load_rules(settings)?;
     set.warnings.iter().for_each(|warning| warn!("{warning}"));
     let appends = settings.append_output.clone().unwrap_or_else(Append::by_default);
     let detector = Detector::appending(set, &appends).map_err(Error::Rules)?;
-    let detector = detector.matching(settings.rule_matching);
+    Ok(detector.matching(settings.rule_matching))
+}
+
+/// Watches until SIGTERM or SIGINT.
+pub fn run(settings: &Settings) -> Result<(), Error> {
+    let started = Instant::now();
+    let detector = detector(settings)?;
     tell_unreported(&detector);
     let emitter = Emitter::new(&settings.output, settings.token()?)?;
     let listener = bind(settings.metrics)?;
@@ -121,7 +126,7 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
         settings.output,
         started.elapsed().as_millis()
     );
-    let watcher = Watcher::new(state, detector, queue, Arc::clone(&metrics), settings.hostname());
+    let watcher = Watcher::new(state, detector, queue, Arc::clone(&metrics), &settings.hostname());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()

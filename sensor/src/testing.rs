@@ -169,6 +169,12 @@ impl Builder {
         self
     }
 
+    /// In the cgroup v2 directory with this inode number.
+    pub(crate) fn in_cgroup(mut self, cgroup_id: u64) -> Self {
+        self.header.cgroup_id = cgroup_id;
+        self
+    }
+
     pub(crate) fn path_cut(mut self) -> Self {
         self.header.flags |= RecordHeader::PATH_CUT;
         self

@@ -52,6 +52,37 @@ impl Users {
         users
     }
 
+    /// Knows what it is told by the two `learn_`s.
+    pub(crate) fn recorded() -> Self {
+        Self::new(Path::new(""), Path::new(""))
+    }
+
+    /// A line of `/etc/passwd`. `false`: there is no room for more, or no number in it.
+    pub(crate) fn learn_user(&mut self, line: &str) -> bool {
+        self.passwd.learn(line)
+    }
+
+    /// A line of `/etc/group`. The same.
+    pub(crate) fn learn_group(&mut self, line: &str) -> bool {
+        self.group.learn(line)
+    }
+
+    /// What is looked up of users, as lines of `/etc/passwd`: neither passwords nor descriptions.
+    pub(crate) fn user_lines(&self) -> impl Iterator<Item = String> {
+        let of = &self.passwd.lines;
+        let line = |id: &u32| {
+            let (home, shell) = (of.member(*id, PASSWD_HOME), of.member(*id, PASSWD_SHELL));
+            format!("{}:x:{id}:::{home}:{shell}", of.name(*id))
+        };
+        of.0.keys().map(line)
+    }
+
+    /// What is looked up of groups, as lines of `/etc/group`.
+    pub(crate) fn group_lines(&self) -> impl Iterator<Item = String> {
+        let of = &self.group.lines;
+        of.0.keys().map(|id| format!("{}:x:{id}:", of.name(*id)))
+    }
+
     /// Reads the files again where they changed. To be called about once a second.
     pub fn refresh(&mut self) {
         self.passwd.refresh();
@@ -121,17 +152,30 @@ impl Lines {
 /// One of the host's files.
 #[derive(Debug)]
 struct Names {
+    /// Empty where there is no file.
     path: PathBuf,
     changed: Option<SystemTime>,
     lines: Lines,
+    /// Bytes of those lines that did not come out of the file.
+    learnt_bytes: u64,
 }
 
 impl Names {
     fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), changed: None, lines: Lines::default() }
+        Self { path: path.to_owned(), changed: None, lines: Lines::default(), learnt_bytes: 0 }
+    }
+
+    fn learn(&mut self, line: &str) -> bool {
+        self.learnt_bytes += line.len() as u64;
+        let Some(id) = id_of(line).filter(|_| self.learnt_bytes <= FILE_BYTES_MAX) else { return false };
+        self.lines.0.entry(id).or_insert_with(|| line.into());
+        true
     }
 
     fn refresh(&mut self) {
+        if self.path.as_os_str().is_empty() {
+            return;
+        }
         let changed = fs::metadata(&self.path).and_then(|metadata| metadata.modified()).ok();
         if changed.is_none() || changed == self.changed {
             return;
@@ -157,11 +201,15 @@ fn read(path: &Path) -> std::io::Result<String> {
 fn parse(text: &str, lines_max: usize) -> Lines {
     let mut lines = HashMap::new();
     for line in text.lines().take(lines_max).filter(|line| line.len() <= LINE_BYTES_MAX) {
-        if let Some(id) = line.split(':').nth(2).and_then(|id| id.parse().ok()) {
+        if let Some(id) = id_of(line) {
             lines.entry(id).or_insert_with(|| line.into());
         }
     }
     Lines(lines)
+}
+
+fn id_of(line: &str) -> Option<u32> {
+    line.split(':').nth(2)?.parse().ok()
 }
 
 #[cfg(test)]
