@@ -3,7 +3,7 @@
 # and ends it. Lines that begin with `@@ ` are findings, one JSON object each; the rest is for people.
 
 /bin/busybox --install -s /bin
-export PATH=/bin HOME=/root RUST_BACKTRACE=1
+export PATH=/bin HOME=/root
 
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -76,23 +76,37 @@ shipped() {
     fi
 }
 
-# techniques SET: all of it, below one sensor.
+# No container ends within its 20 ms where every instruction is emulated.
+TOO_FAST=container-of-milliseconds
+
+# All of them, below one sensor.
 techniques() {
-    start_sensor "$1" --rule-matching all --rules "/$1.yaml" || return
-    technique run --set "$1" --report /tmp/acts || result "$1" false "the techniques broke off"
-    stop_sensor "$1"
-    technique check --acts /tmp/acts --alerts /tmp/alerts >/tmp/findings || echo "$1: not all is well"
+    stable='--rules /stable.yaml'
+    set=
+    if [ ! -e /stable.yaml ]; then
+        say '{"left_out":"the stable rules of Falco are not there"}'
+        stable=
+        set='--set odd'
+    fi
+    start_sensor techniques --rule-matching all $stable --rules /odd.yaml || return
+    technique run $set --report /tmp/acts || result techniques false "they broke off"
+    stop_sensor techniques
+    technique check --acts /tmp/acts --alerts /tmp/alerts --skip "$TOO_FAST" >/tmp/findings || echo "not all is well"
     sed 's/^/@@ /' /tmp/findings
-    grep -q . /tmp/findings || result "$1" false "nothing was judged"
+    grep -q . /tmp/findings || result techniques false "nothing was judged"
+    say "{\"left_out\":\"$TOO_FAST: the emulated machine is too slow for it\"}"
 }
 
-# metric NAME: the sum over its labels.
-metric() { awk -v name="tercel_sensor_$1" '{ split($1, part, "{") } part[1] == name { sum += $2 } END { printf "%d", sum }' /tmp/metrics; }
+# metric PATTERN: the sum of all whose name and labels match.
+metric() { awk -v pattern="^tercel_sensor_$1" '$0 ~ pattern { sum += $NF } END { printf "%d", sum }' /tmp/metrics; }
+
+# Alerts of the stress so far; the sensor has some about itself too.
+counted() { metric 'rule_matches_total.*"Counted open"'; }
 
 OPENS=5000
 LOOPS=10
 
-# Waits until nothing is on its way to the sensor any more: two looks at its counters a second apart are the same.
+# Waits until nothing is on its way any more: two looks at the sensor's counters are the same, a second apart.
 settled() {
     before=
     i=0
@@ -100,22 +114,21 @@ settled() {
         i=$((i + 1))
         sleep 1
         wget -q -O /tmp/metrics http://$METRICS/metrics || continue
-        now=$(metric rule_matches_total)
+        now=$(counted)
         [ "$now" = "$before" ] && return
         before=$now
     done
 }
 
-# stress ENTRY: opens by one process on one CPU, while loops that call into the kernel take the CPU from it.
+# stress ENTRY: opens by one process on one CPU, while loops take the CPU from it. Their system call is one that the sensor
+# does not ask for: what they do must not fill its ring.
 stress() {
-    start_sensor "stress of $1" --entry "$1" --rules /stress.yaml || return
     : >/stress/counted
-    settled
-    base=$(metric rule_matches_total)
+    start_sensor "stress of $1" --entry "$1" --rules /stress.yaml || return
     loops=
     i=0
     while [ $i -lt $LOOPS ]; do
-        sh -c 'while :; do cd /; done' &
+        sh -c 'while :; do umask 022; done' &
         loops="$loops $!"
         i=$((i + 1))
     done
@@ -123,8 +136,7 @@ stress() {
     kill -9 $loops
     wait $loops
     settled
-    seen=$(($(metric rule_matches_total) - base))
-    say "{\"entry\":\"$1\",\"made\":$OPENS,\"seen\":$seen,\"dropped\":$(metric dropped_total),\"misses\":$(metric recursion_misses_total)}"
+    say "{\"entry\":\"$1\",\"made\":$OPENS,\"seen\":$(counted),\"dropped\":$(metric 'dropped_total.*kind=.open'),\"misses\":$(metric recursion_misses_total)}"
     stop_sensor "stress of $1"
 }
 
@@ -136,8 +148,7 @@ main() {
         ;;
     *)
         shipped
-        if [ -e /stable.yaml ]; then techniques stable; else say '{"left_out":"the stable rules of Falco are not there"}'; fi
-        techniques odd
+        techniques
         ;;
     esac
     say '{"end":true}'
