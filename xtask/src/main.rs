@@ -6,6 +6,7 @@ mod docs;
 mod ebpf;
 mod fuzz;
 mod install;
+mod kernels;
 mod lanes;
 mod manifests;
 mod routing;
@@ -31,8 +32,12 @@ enum Task {
     /// Build router and sensor, start both on the shipped rules and routing, and say what to try
     Run(run::Options),
     /// Run all test lanes: format, lints, unit and end-to-end tests, manifests
-    Test,
-    /// What CI runs: rebuild and compare the kernel object, then all of `test`
+    Test {
+        /// Instead: the sensor on this machine's kernel and on others, from 5.10 on, in QEMU
+        #[arg(long)]
+        kernels: bool,
+    },
+    /// What CI runs: rebuild and compare the kernel object, then all of `test`, and other kernels
     Ci,
     /// Write the generated documents under docs/
     Docs,
@@ -64,7 +69,8 @@ fn main() -> ExitCode {
 fn perform(task: &Task) -> Result<ExitCode> {
     match task {
         Task::Run(options) => return run::run(options),
-        Task::Test => return Ok(test::test()),
+        Task::Test { kernels: false } => return Ok(test::test()),
+        Task::Test { kernels: true } => return Ok(test::kernels()),
         Task::Ci => return Ok(test::ci()),
         Task::Docs => docs::write()?,
         Task::Bench { arguments } => bench(arguments)?,

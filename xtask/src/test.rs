@@ -1,11 +1,12 @@
-//! `cargo xtask test`: what must be green before a change is merged; `cargo xtask ci` rebuilds the kernel object too.
+//! `cargo xtask test`: what must be green before a change is merged; `cargo xtask ci` rebuilds the kernel object too, and
+//! boots other kernels.
 
 use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
 use crate::lanes::{Lanes, Outcome};
-use crate::{docs, ebpf, manifests, step};
+use crate::{docs, ebpf, kernels, manifests, step};
 
 /// The kernel programs build for the BPF target only: the ebpf lane compiles them.
 const ALL_BUT_EBPF: [&str; 3] = ["--workspace", "--exclude", "tercel-sensor-ebpf"];
@@ -22,6 +23,15 @@ pub(crate) fn ci() -> ExitCode {
     let mut lanes = Lanes::default();
     lanes.run("ebpf", kernel_object);
     run_all(&mut lanes);
+    lanes.run("kernels", kernels::lane);
+    lanes.finish()
+}
+
+/// The same techniques on this machine's kernel and on those of QEMU.
+pub(crate) fn kernels() -> ExitCode {
+    let mut lanes = Lanes::default();
+    lanes.run("this kernel", kernels::host);
+    lanes.run("kernels", kernels::lane);
     lanes.finish()
 }
 
