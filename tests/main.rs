@@ -16,6 +16,9 @@ mod flow;
 mod harness;
 /// What senders are told, and what operators may ask.
 mod ingest;
+/// The real sensor on this machine's kernel: real actions of attackers by Falco's stable rules, and what a hostile process
+/// can do to the sensor itself.
+mod kernel;
 /// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.
 mod sensor;
 /// What holds across files and crates, and no compiler checks.
