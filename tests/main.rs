@@ -22,6 +22,9 @@ mod loader;
 mod outage;
 /// Recordings made on this machine's kernel, and replayed by somebody without rights.
 mod recording;
+/// The real sensor on this machine's kernel: real actions of attackers by Falco's stable rules, and what a hostile process
+/// can do to the sensor itself.
+mod kernel;
 /// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.
 mod sensor;
 /// What holds across files and crates, and no compiler checks.

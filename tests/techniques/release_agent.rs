@@ -1,0 +1,39 @@
+//! Rule "Detect release_agent File Container Escapes": a container writes a file of that name. It is an ordinary file in
+//! the technique's own folder.
+//! Near misses: on the host; it reads it; it lacks the capability.
+
+use std::fs::{File, OpenOptions};
+
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+use crate::container::Layout;
+use crate::stage::Stage;
+use crate::technique::Technique;
+
+const RULE: &str = "Detect release_agent File Container Escapes";
+
+pub(crate) const TECHNIQUES: &[Technique] = &[
+    Technique::fires("release-agent-written", RULE, write).within(Layout::PodContainerdColon),
+    Technique::near_miss("release-agent-written-on-host", RULE, write),
+    Technique::near_miss("release-agent-read", RULE, |stage| look_at(stage.file("release_agent")?))
+        .by("reader", &[])
+        .within(Layout::PodContainerdColon),
+    Technique::near_miss("release-agent-without-capability", RULE, |stage| {
+        give_up(CapabilitySet::SYS_ADMIN)?;
+        write(stage)
+    })
+    .within(Layout::PodContainerdColon),
+];
+
+fn write(stage: &Stage) -> anyhow::Result<()> {
+    OpenOptions::new().write(true).create(true).truncate(false).open(stage.path("release_agent"))?;
+    Ok(())
+}
+
+/// For this process, for good.
+pub(crate) fn give_up(capability: CapabilitySet) -> anyhow::Result<()> {
+    let mut sets = capabilities(None)?;
+    sets.effective.remove(capability);
+    sets.permitted.remove(capability);
+    Ok(set_capabilities(None, sets)?)
+}
