@@ -2,12 +2,12 @@
 //! the technique's own folder.
 //! Near misses: on the host; it reads it; it lacks the capability.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::container::Layout;
-use crate::stage::Stage;
+use crate::stage::{Stage, look_at};
 use crate::technique::Technique;
 
 const RULE: &str = "Detect release_agent File Container Escapes";

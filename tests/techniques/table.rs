@@ -48,33 +48,8 @@ const ODD: &[&[Technique]] = &[
 ];
 
 /// Techniques that are missed until what they wait for is there. One that is seen must leave this table.
-const WAITS: &[(&str, &str)] = &[
-    ("traversal-that-fails", CHDIR),
-    ("api-server-from-container", NAMES),
-    ("symlink-to-shadow", EVENT),
-    ("symlinkat-to-etc", EVENT),
-    ("symlink-that-fails", EVENT),
-    ("hardlink-to-shadow", EVENT),
-    ("linkat-to-shadow-by-folder", EVENT),
-    ("packet-socket", EVENT),
-    ("stdin-from-connection", EVENT),
-    ("stdout-to-connection-by-ipv6", EVENT),
-    ("init-module", EVENT),
-    ("finit-module", EVENT),
-    ("ptrace-attach", EVENT),
-    ("ptrace-seize", EVENT),
-    ("ptrace-traceme", EVENT),
-    ("debugfs", RUNTIME),
-    ("release-agent-written", CAPABILITIES),
-    ("dropped-program", LAYERS),
-    ("changed-program", LAYERS),
-];
+const WAITS: &[(&str, &str)] = &[("debugfs", RUNTIME)];
 
-const CAPABILITIES: &str = "the capabilities of processes";
-const CHDIR: &str = "changes of the working directory";
-const EVENT: &str = "its event, which is not reported yet";
-const LAYERS: &str = "the layers of overlay file systems";
-const NAMES: &str = "the names of addresses";
 const RUNTIME: &str = "what container runtimes say about a container";
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::stage::{Said, Stage, idle};
+use crate::stage::{Said, Stage, idle, make};
 use crate::technique::Technique;
 
 const FILE: &str = "File whose name is no text";

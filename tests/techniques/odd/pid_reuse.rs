@@ -1,11 +1,11 @@
 //! Rule "Process with a number that was another's": one process ends, another gets its number, and what it does is not
 //! the first one's. The kernel is told to give the number out again.
 
-use std::fs::{self, File};
+use std::fs;
 
 use anyhow::{Context as _, bail};
 
-use crate::stage::{Said, Stage};
+use crate::stage::{Said, Stage, make};
 use crate::technique::Technique;
 
 const RULE: &str = "Process with a number that was another's";

@@ -1,13 +1,12 @@
 //! Rule "Program in a container of milliseconds": the container is made, runs one program, and is gone, before anybody
 //! could have asked about it.
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::container::{Container, Layout};
-use crate::stage::{Said, Stage};
+use crate::stage::{Said, Stage, make};
 use crate::technique::Technique;
 
 const RULE: &str = "Program in a container of milliseconds";
