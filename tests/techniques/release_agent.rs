@@ -15,9 +15,14 @@ const RULE: &str = "Detect release_agent File Container Escapes";
 pub(crate) const TECHNIQUES: &[Technique] = &[
     Technique::fires("release-agent-written", RULE, write).within(Layout::PodContainerdColon),
     Technique::near_miss("release-agent-written-on-host", RULE, write),
-    Technique::near_miss("release-agent-read", RULE, |stage| look_at(stage.file("release_agent")?))
-        .by("reader", &[])
-        .within(Layout::PodContainerdColon),
+    Technique::near_miss("release-agent-read", RULE, |stage| {
+        // Made under another name: to write it would be the technique itself.
+        let (made, named) = (stage.file("agent")?, stage.path("release_agent"));
+        std::fs::rename(made, &named)?;
+        look_at(named)
+    })
+    .by("reader", &[])
+    .within(Layout::PodContainerdColon),
     Technique::near_miss("release-agent-without-capability", RULE, |stage| {
         give_up(CapabilitySet::SYS_ADMIN)?;
         write(stage)

@@ -236,11 +236,11 @@ impl Process {
     }
 
     /// Whether somebody with these rights may write to the program's file, by its permissions.
-    pub fn is_exe_writable_by(&self, euid: u32, egid: u32, overrides: bool) -> bool {
+    pub fn is_exe_writable_by(&self, user: u32, group: u32, overrides: bool) -> bool {
         let file = &self.image.file;
         let bit = match () {
-            () if file.uid == euid => 0o200,
-            () if file.gid == egid => 0o020,
+            () if file.uid == user => 0o200,
+            () if file.gid == group => 0o020,
             () => 0o002,
         };
         file.inode != 0 && (overrides || file.mode & bit != 0)

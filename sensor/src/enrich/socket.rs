@@ -82,8 +82,7 @@ impl Sockets {
         let guessed = || guess(&ends);
         let (role, renamed) = match event_type {
             EventType::CONNECT => (Some(Role::Client), is_ok || record.header.result == socket::EINPROGRESS),
-            EventType::ACCEPT | EventType::ACCEPT4 => (Some(Role::Server), is_ok),
-            EventType::BIND | EventType::LISTEN => (Some(Role::Server), is_ok),
+            EventType::ACCEPT | EventType::ACCEPT4 | EventType::BIND | EventType::LISTEN => (Some(Role::Server), is_ok),
             EventType::SENDTO | EventType::SENDMSG | EventType::SENDMMSG if is_ok && peer.is_some() => {
                 (known.role.or(Some(Role::Client)), peer != known.peer)
             }

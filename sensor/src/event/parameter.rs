@@ -201,7 +201,7 @@ impl<'e> Parameter<'e> {
             Self::Flags(bits, _) | Self::Constant(bits, _) | Self::Capabilities(bits) => write!(text, "{bits}"),
             Self::Process(number) => write!(text, "{number}"),
             Self::Data(bytes) => {
-                text.extend(bytes.iter().map(printable));
+                text.extend(bytes.iter().copied().map(printable));
                 Ok(())
             }
             Self::OpenFlags { bits: number, .. } | Self::User(number) | Self::Group(number) | Self::Signal(number) => {
@@ -260,14 +260,14 @@ fn write_flags(text: &mut Vec<u8>, bits: u64, names: Flags) {
     }
 }
 
-fn printable(byte: &u8) -> u8 {
-    if matches!(byte, b' '..=b'~') { *byte } else { b'.' }
+fn printable(byte: u8) -> u8 {
+    if matches!(byte, b' '..=b'~') { byte } else { b'.' }
 }
 
 /// Each argument and a full stop, and one for every byte that does not print: how Falco shows a buffer.
 fn write_arguments(process: &Process, text: &mut Vec<u8>) {
     for argument in process.argument_list() {
-        text.extend(argument.iter().map(printable));
+        text.extend(argument.iter().copied().map(printable));
         text.push(b'.');
     }
 }

@@ -236,7 +236,7 @@ fn ancestor_environment<'e>(event: &'e Event<'_>, argument: Option<&str>) -> Opt
         let environment = process.environment()?;
         environment.split(|byte| *byte == 0).find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     };
-    let line = |process: &'e Process| process.environment().map(|environment| Value::Text(environment));
+    let line = |process: &'e Process| process.environment().map(Value::Text);
     match argument {
         Some(place) if place.bytes().all(|byte| byte.is_ascii_digit()) => line(event.ancestor(place.parse().ok()?)?),
         Some(name) => {
