@@ -1,13 +1,13 @@
-//! Rule "Detect release_agent File Container Escapes": a container writes a file of that name. It is an ordinary file in
+//! Rule "Detect `release_agent` File Container Escapes": a container writes a file of that name. It is an ordinary file in
 //! the technique's own folder.
 //! Near misses: on the host; it reads it; it lacks the capability.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::container::Layout;
-use crate::stage::Stage;
+use crate::stage::{Stage, look_at};
 use crate::technique::Technique;
 
 const RULE: &str = "Detect release_agent File Container Escapes";

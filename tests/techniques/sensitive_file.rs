@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::container::Layout;
-use crate::stage::{Stage, mount_tmpfs, own_mounts};
+use crate::stage::{Stage, look_at, mount_tmpfs, own_mounts};
 use crate::technique::Technique;
 
 const UNTRUSTED: &str = "Read sensitive file untrusted";

@@ -1,13 +1,12 @@
 //! Rule "Program in a container of milliseconds": the container is made, runs one program, and is gone, before anybody
 //! could have asked about it.
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::container::{Container, Layout};
-use crate::stage::{Said, Stage};
+use crate::stage::{Said, Stage, create};
 use crate::technique::Technique;
 
 const RULE: &str = "Program in a container of milliseconds";
@@ -22,11 +21,11 @@ pub(crate) const TECHNIQUES: &[Technique] = &[
         "" => (0..TRIES)
             .find_map(|_| live(stage).transpose())
             .unwrap_or_else(|| anyhow::bail!("in {TRIES} tries no container was gone within {LIFE:?}")),
-        _ => make(stage.path("short")),
+        _ => create(stage.path("short")),
     }),
     Technique::near_miss("program-outside-of-it", RULE, |stage| match stage.step() {
         "" => stage.watch(&mut stage.partner("short-lived", "act")?),
-        _ => make(stage.path("short")),
+        _ => create(stage.path("short")),
     }),
 ];
 
