@@ -35,7 +35,8 @@ pub(crate) struct Container {
 impl Layout {
     fn folders(self, id: &str, pod: &str) -> Vec<String> {
         let slice = format!("kubepods-burstable-pod{}.slice", pod.replace('-', "_"));
-        let names = match self {
+
+        match self {
             Self::DockerCgroupfs => vec!["docker".to_owned(), id.to_owned()],
             Self::DockerSystemd => vec!["system.slice".to_owned(), format!("docker-{id}.scope")],
             Self::PodCgroupfs => {
@@ -48,8 +49,7 @@ impl Layout {
                 vec!["machine.slice".to_owned(), format!("libpod-{id}.scope"), "container".to_owned()]
             }
             Self::Nerdctl => vec!["system.slice".to_owned(), format!("nerdctl-{id}.scope")],
-        };
-        names
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Rule "Fileless execution via memfd_create": a program is run out of memory, by its descriptor or through /proc.
+//! Rule "Fileless execution via `memfd_create"`: a program is run out of memory, by its descriptor or through /proc.
 //! Near misses: a file is run by its descriptor; the memory is of the name that the container runtime uses.
 
 use std::convert::Infallible;

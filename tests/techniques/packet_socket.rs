@@ -1,6 +1,7 @@
 //! Rule "Packet socket created in container": a socket that sees every frame.
 //! Near misses: on the host; an ordinary socket. None is bound to anything.
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, socket};
 
 use crate::container::Layout;
@@ -16,6 +17,8 @@ pub(crate) const TECHNIQUES: &[Technique] = &[
 
 /// A kernel without such sockets says so; the call was made.
 fn make(family: AddressFamily) -> anyhow::Result<()> {
-    socket(family, SocketType::DGRAM, None).ok();
-    Ok(())
+    match socket(family, SocketType::DGRAM, None) {
+        Err(error) if error != Errno::AFNOSUPPORT => Err(error.into()),
+        _ => Ok(()),
+    }
 }

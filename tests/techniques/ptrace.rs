@@ -5,6 +5,7 @@
 use std::process::Stdio;
 
 use anyhow::Context as _;
+use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
@@ -51,6 +52,7 @@ fn attach(pid: Pid) -> anyhow::Result<()> {
 
 /// It is not traced: the kernel refuses.
 fn go_on(pid: Pid) -> anyhow::Result<()> {
-    ptrace::cont(pid, None).err();
+    let error = ptrace::cont(pid, None).err();
+    anyhow::ensure!(error == Some(Errno::ESRCH), "a child that is not traced goes on: {error:?}");
     Ok(())
 }

@@ -20,7 +20,11 @@ pub(crate) const TECHNIQUES: &[Technique] = &[
     })
     .within(Layout::PodContainerd),
     Technique::near_miss("stdin-from-connection-on-host", RULE, |_| Ok(dup2_stdin(connection()?.1)?)),
-    Technique::near_miss("connection-copied", RULE, |_| Ok(drop(dup(connection()?.1)?))).within(Layout::DockerSystemd),
+    Technique::near_miss("connection-copied", RULE, |_| {
+        let _: () = drop(dup(connection()?.1)?);
+        Ok(())
+    })
+    .within(Layout::DockerSystemd),
     Technique::near_miss("stdin-from-file", RULE, |_| Ok(dup2_stdin(File::open("/proc/version")?)?))
         .within(Layout::DockerSystemd),
 ];

@@ -1,4 +1,4 @@
-//! Rule "Detect release_agent File Container Escapes": a container writes a file of that name. It is an ordinary file in
+//! Rule "Detect `release_agent` File Container Escapes": a container writes a file of that name. It is an ordinary file in
 //! the technique's own folder.
 //! Near misses: on the host; it reads it; it lacks the capability.
 

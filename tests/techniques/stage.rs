@@ -197,7 +197,7 @@ pub(crate) fn look_at(path: impl AsRef<Path>) -> anyhow::Result<()> {
 }
 
 /// Makes an empty file, or makes one empty.
-pub(crate) fn make(path: impl AsRef<Path>) -> anyhow::Result<()> {
+pub(crate) fn create(path: impl AsRef<Path>) -> anyhow::Result<()> {
     File::create(path)?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::stage::{Said, Stage, idle, make};
+use crate::stage::{Said, Stage, create, idle};
 use crate::technique::Technique;
 
 const FILE: &str = "File whose name is no text";
@@ -22,7 +22,7 @@ const ODD_PROGRAM: &[u8] = b"odd\n\x1b[1m\"\\\xff\xc3% $";
 
 pub(crate) const TECHNIQUES: &[Technique] = &[
     Technique::fires("file-name-is-no-text", FILE, open).says(&[("user.name", "root")]),
-    Technique::near_miss("file-name-is-text", FILE, |stage| make(stage.path("odd-name"))),
+    Technique::near_miss("file-name-is-text", FILE, |stage| create(stage.path("odd-name"))),
     Technique::fires("program-name-is-no-text", PROGRAM, |stage| {
         let path = stage.program(Path::new(OsStr::from_bytes(ODD_PROGRAM)))?;
         Err(idle(path, &["argument"]).exec().into())

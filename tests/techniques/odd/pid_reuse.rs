@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, bail};
 
-use crate::stage::{Said, Stage, make};
+use crate::stage::{Said, Stage, create};
 use crate::technique::Technique;
 
 const RULE: &str = "Process with a number that was another's";
@@ -18,12 +18,12 @@ const TRIES: usize = 200;
 pub(crate) const TECHNIQUES: &[Technique] = &[
     Technique::fires("number-used-again", RULE, |stage| match stage.step() {
         "" => reuse(stage),
-        _ => make(stage.path(stage.step())),
+        _ => create(stage.path(stage.step())),
     })
     .says(&[("proc.name", "second-owner")]),
     Technique::near_miss("number-used-once", RULE, |stage| match stage.step() {
         "" => stage.watch(stage.partner("first-owner", "reused")?.arg("first")),
-        _ => make(stage.path(stage.step())),
+        _ => create(stage.path(stage.step())),
     }),
 ];
 

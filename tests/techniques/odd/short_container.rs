@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::container::{Container, Layout};
-use crate::stage::{Said, Stage, make};
+use crate::stage::{Said, Stage, create};
 use crate::technique::Technique;
 
 const RULE: &str = "Program in a container of milliseconds";
@@ -21,11 +21,11 @@ pub(crate) const TECHNIQUES: &[Technique] = &[
         "" => (0..TRIES)
             .find_map(|_| live(stage).transpose())
             .unwrap_or_else(|| anyhow::bail!("in {TRIES} tries no container was gone within {LIFE:?}")),
-        _ => make(stage.path("short")),
+        _ => create(stage.path("short")),
     }),
     Technique::near_miss("program-outside-of-it", RULE, |stage| match stage.step() {
         "" => stage.watch(&mut stage.partner("short-lived", "act")?),
-        _ => make(stage.path("short")),
+        _ => create(stage.path("short")),
     }),
 ];
 
