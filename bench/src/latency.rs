@@ -39,6 +39,7 @@ pub(crate) async fn run(alerts: usize) -> anyhow::Result<()> {
             "--unix",
             &socket,
         ],
+        &[],
         ROUTER_ADMIN,
     )
     .await?;
@@ -47,6 +48,7 @@ pub(crate) async fn run(alerts: usize) -> anyhow::Result<()> {
     let sensor = Program::start(
         "tercel-sensor",
         &["run", "--rules", &rules, "--output", &output, "--metrics", SENSOR_METRICS],
+        &[],
         SENSOR_METRICS,
     )
     .await?;
@@ -62,7 +64,11 @@ pub(crate) async fn run(alerts: usize) -> anyhow::Result<()> {
         milliseconds.max()
     );
     println!("  ready after: router {} ms, sensor {} ms", router.start.as_millis(), sensor.start.as_millis());
-    println!("  resident: router {:.1} MiB, sensor {:.1} MiB", router.resident_mib()?, sensor.resident_mib()?);
+    println!(
+        "  resident: router {:.1} MiB, sensor {:.1} MiB",
+        router.resident_mib("VmRSS")?,
+        sensor.resident_mib("VmRSS")?
+    );
     println!("  dropped in the kernel {:.0}", sensor.metric("tercel_sensor_dropped_total").await?);
     sensor.stop()?;
     router.stop()

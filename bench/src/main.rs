@@ -10,10 +10,11 @@
 )]
 
 mod latency;
-mod open_cost;
 mod processes;
 mod rules;
+mod sensor_cost;
 mod statistics;
+mod workloads;
 
 use clap::{Parser, Subcommand};
 
@@ -26,13 +27,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Measurement {
-    /// What the sensor adds to one openat and close.
-    OpenCost {
-        /// Opens with the sensor, and as many without.
-        #[arg(long, default_value_t = 1_000_000)]
-        opens: u64,
-        /// Rounds that the opens are spread over, alternating with and without.
-        #[arg(long, default_value_t = 10)]
+    /// What the sensor adds to calls of others, and what CPU time and memory it takes for itself.
+    SensorCost {
+        /// A rule file or directory; may be given several times [default: Falco's stable rules where they lie beside the
+        /// workspace, else the shipped ones]
+        #[arg(long, value_name = "FILE|DIR")]
+        rules: Vec<std::path::PathBuf>,
+        /// Rounds, each without and with the sensor.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(5..))]
         rounds: u64,
     },
     /// What it takes to judge an event by all rules, and to write the alert of one that matches.
@@ -54,7 +56,7 @@ enum Measurement {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().measurement {
-        Measurement::OpenCost { opens, rounds } => open_cost::run(opens, rounds).await,
+        Measurement::SensorCost { rules, rounds } => sensor_cost::run(&rules, rounds).await,
         Measurement::Rules { rules, records } => rules::run(&rules, records),
         Measurement::Latency { alerts } => latency::run(alerts).await,
     }

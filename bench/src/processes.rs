@@ -10,6 +10,16 @@ use rustix::process::{Pid, Signal};
 /// Longest wait for a program to be ready, or to end.
 const READY_MAX: Duration = Duration::from_secs(30);
 
+/// Of the times in `/proc/<pid>/stat`, on every architecture that Tercel knows.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What a process spent in its own code, and in the kernel's.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CpuTime {
+    pub(crate) user_s: f64,
+    pub(crate) system_s: f64,
+}
+
 /// A running sensor or router.
 pub(crate) struct Program {
     name: &'static str,
@@ -25,8 +35,13 @@ pub(crate) fn shipped_rules() -> PathBuf {
 }
 
 impl Program {
-    /// `metrics`: the address at which it answers `/readyz` and `/metrics`.
-    pub(crate) async fn start(name: &'static str, arguments: &[&str], metrics: &str) -> anyhow::Result<Self> {
+    /// `settings`: environment. `metrics`: the address at which it answers `/readyz` and `/metrics`.
+    pub(crate) async fn start(
+        name: &'static str,
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+        metrics: &str,
+    ) -> anyhow::Result<Self> {
         let path = std::env::current_exe()?.with_file_name(name);
         let begun = Instant::now();
         let mut child = Command::new(&path)
@@ -35,6 +50,7 @@ impl Program {
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .env("TERCEL_SENSOR_LOG", "warn")
+            .envs(settings.iter().copied())
             .spawn()
             .with_context(|| format!("{}: build it with `cargo build --release`", path.display()))?;
         let client = client()?;
@@ -59,12 +75,26 @@ impl Program {
         Ok(samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
-    /// Resident memory in MiB.
-    pub(crate) fn resident_mib(&self) -> anyhow::Result<f64> {
+    /// Resident memory in MiB: `VmRSS` or one of its parts, as `/proc/<pid>/status` calls it.
+    pub(crate) fn resident_mib(&self, part: &str) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(part)?.strip_prefix(':'));
+        let line = line.with_context(|| format!("no {part}"))?;
         let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
         Ok(kib / 1024.0)
+    }
+
+    /// Of all its threads, since it was started.
+    pub(crate) fn cpu_time(&self) -> anyhow::Result<CpuTime> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name may hold spaces and brackets; from the state on, utime and stime are numbers 12 and 13.
+        let (_, values) = stat.rsplit_once(')').context("no name in stat")?;
+        let values: Vec<_> = values.split_ascii_whitespace().collect();
+        let seconds = |index: usize| -> anyhow::Result<f64> {
+            let ticks: f64 = values.get(index).context("stat is too short")?.parse()?;
+            Ok(ticks / TICKS_PER_SECOND)
+        };
+        Ok(CpuTime { user_s: seconds(11)?, system_s: seconds(12)? })
     }
 
     pub(crate) fn pid(&self) -> Option<Pid> {
@@ -93,6 +123,21 @@ impl Drop for Program {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) && self.child.kill().is_ok() {
             drop(self.child.wait());
         }
+    }
+}
+
+impl std::ops::AddAssign for CpuTime {
+    fn add_assign(&mut self, other: Self) {
+        self.user_s += other.user_s;
+        self.system_s += other.system_s;
+    }
+}
+
+impl std::ops::Sub for CpuTime {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self { user_s: self.user_s - other.user_s, system_s: self.system_s - other.system_s }
     }
 }
 
