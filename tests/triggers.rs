@@ -156,7 +156,7 @@ impl Action {
     }
 
     /// The process runs another program when the rule matches.
-    fn as_line(self, line: &str) -> Self {
+    fn with_line(self, line: &str) -> Self {
         Self { line: line.to_owned(), ..self }
     }
 

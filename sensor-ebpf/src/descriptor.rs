@@ -6,7 +6,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tercel_sensor_abi::file::{DescriptorFacts, LAYER_LOWER, LAYER_NONE, LAYER_UPPER};
 use tercel_sensor_abi::{CallSpec, Control, RecordKind, What};
 
-use crate::memory::read;
+use crate::memory::{read, zero};
 use crate::path::Place;
 use crate::record::RecordWriter;
 use crate::syscall::Call;
@@ -43,8 +43,9 @@ pub unsafe fn facts(
             record.empty_string();
             return None;
         }
-        let facts = record.string_bytes().cast::<DescriptorFacts>();
-        *facts = DescriptorFacts::ZERO;
+        let bytes = record.string_bytes();
+        zero::<{ DescriptorFacts::BYTES / 8 }>(bytes);
+        let facts = bytes.cast::<DescriptorFacts>();
         let inode = read::<u64>(file, offset!(file_inode));
         let super_block = read::<u64>(inode, offset!(inode_super));
         let mode = read::<u16>(inode, offset!(inode_mode)) as u32;

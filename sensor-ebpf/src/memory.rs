@@ -39,3 +39,17 @@ pub unsafe fn read<T: Copy>(pointer: u64, offset: u32) -> T {
         value.assume_init()
     }
 }
+
+/// Fills this many 64-bit words with zeros, store by store: LLVM would call a byte loop.
+///
+/// # Safety
+/// There is room for them.
+#[inline(always)]
+pub unsafe fn zero<const WORDS: usize>(pointer: *mut core::ffi::c_void) {
+    let mut index = 0;
+    while index < WORDS {
+        // SAFETY: as said.
+        unsafe { core::ptr::write_volatile(pointer.cast::<u64>().add(index), 0) };
+        index += 1;
+    }
+}

@@ -8,7 +8,7 @@ use tercel_sensor_abi::{Control, Program, RecordKind};
 
 use crate::descriptor;
 use crate::maps::CONTROL;
-use crate::memory::{load, read};
+use crate::memory::{load, read, zero};
 use crate::path::Place;
 use crate::record::RecordWriter;
 use crate::syscall::{registers, strike_muted};
@@ -93,8 +93,9 @@ pub unsafe fn exit(task: u64) {
 pub unsafe fn facts(record: &mut RecordWriter, task: u64) {
     // SAFETY: the helper takes any address; the string has room for the structure.
     unsafe {
-        let facts = record.string_bytes().cast::<ProcessFacts>();
-        *facts = ProcessFacts::ZERO;
+        let bytes = record.string_bytes();
+        zero::<{ ProcessFacts::BYTES / 8 }>(bytes);
+        let facts = bytes.cast::<ProcessFacts>();
         let signal = read::<u64>(task, offset!(task_signal));
         (*facts).tty = task::tty(signal);
         (*facts).minor_faults = read::<u64>(task, offset!(task_minor_faults));

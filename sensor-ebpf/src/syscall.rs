@@ -99,21 +99,21 @@ unsafe fn dispatch(control: *const Control, registers: u64, number: u32, result:
     // SAFETY: `registers` is a BTF pointer, `task` the current one, `control` the map's value.
     unsafe {
         let task = task::current();
-        let mut call = Call { task, number, result, arguments: [0; 6], flags: 0 };
-        if task::in_compat_call(task) {
+        let call = if task::in_compat_call(task) {
             if bit(addr_of!((*control).interest_compat) as u64, number as u64) == 0 {
                 return;
             }
-            compat_arguments(&mut call, registers);
+            let call = compat_call(task, registers, number, result);
             if call.number == NO_CALL {
                 return;
             }
             count(|counters| counters.compat_calls += 1);
+            call
         } else {
             if bit(addr_of!((*control).interest) as u64, number as u64) == 0 {
                 return;
             }
-            call.arguments = [
+            let arguments = [
                 load(registers, registers::DI),
                 load(registers, registers::SI),
                 load(registers, registers::DX),
@@ -121,7 +121,8 @@ unsafe fn dispatch(control: *const Control, registers: u64, number: u32, result:
                 load(registers, registers::R8),
                 load(registers, registers::R9),
             ];
-        }
+            Call { task, number, result, arguments, flags: 0 }
+        };
         report(control, &call);
     }
 }
@@ -152,32 +153,31 @@ unsafe fn report(control: *const Control, call: &Call) {
     }
 }
 
-/// Number and arguments of a 32-bit call.
+/// A 32-bit call, under its 64-bit number.
 #[inline(always)]
-unsafe fn compat_arguments(call: &mut Call, registers: u64) {
+unsafe fn compat_call(task: u64, registers: u64, number: u32, result: i64) -> Call {
     // SAFETY: `registers` is a BTF pointer; user memory is read through the helper.
     unsafe {
-        call.flags = RecordHeader::COMPAT;
-        call.arguments = [
-            load::<u32>(registers, registers::BX) as u64,
-            load::<u32>(registers, registers::CX) as u64,
-            load::<u32>(registers, registers::DX) as u64,
-            load::<u32>(registers, registers::SI) as u64,
-            load::<u32>(registers, registers::DI) as u64,
-            load::<u32>(registers, registers::BP) as u64,
-        ];
-        let mut place = call.number;
-        if call.number == SOCKETCALL {
-            place = SYSCALLS_MAX as u32 + masked!(call.arguments[0], "31") as u32;
-            let mut words = [0_u32; 6];
-            bpf_probe_read_user((&raw mut words).cast(), 24, call.arguments[1] as *const _);
-            call.arguments =
-                [words[0] as u64, words[1] as u64, words[2] as u64, words[3] as u64, words[4] as u64, words[5] as u64];
-        }
-        call.number = match COMPAT.get_ptr(place) {
+        let first = load::<u32>(registers, registers::BX) as u64;
+        let second = load::<u32>(registers, registers::CX) as u64;
+        let (place, arguments) = if number == SOCKETCALL {
+            // Not `zeroed`: see `memory::read`. The helper fills with zeros on a fault.
+            let mut words = core::mem::MaybeUninit::<[u32; 6]>::uninit();
+            bpf_probe_read_user(words.as_mut_ptr().cast(), 24, second as *const _);
+            let place = SYSCALLS_MAX as u32 + masked!(first, "31") as u32;
+            (place, words.assume_init().map(|word| word as u64))
+        } else {
+            let third = load::<u32>(registers, registers::DX) as u64;
+            let fourth = load::<u32>(registers, registers::SI) as u64;
+            let fifth = load::<u32>(registers, registers::DI) as u64;
+            let sixth = load::<u32>(registers, registers::BP) as u64;
+            (number, [first, second, third, fourth, fifth, sixth])
+        };
+        let number = match COMPAT.get_ptr(place) {
             Some(number) => read_volatile(number),
             None => NO_CALL,
         };
+        Call { task, number, result, arguments, flags: RecordHeader::COMPAT }
     }
 }
 

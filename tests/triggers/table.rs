@@ -254,7 +254,7 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
     Trigger::new("System program written", "Warning", "sh", |_| over("/usr/sbin", "/usr/sbin/x")).file("/usr/sbin/x"),
     Trigger::new("System file put in place", "Warning", "mv", |_| {
         let script = "mount -n -t tmpfs none /usr/sbin && mkdir /usr/sbin/d && exec mv /usr/sbin/d /usr/sbin/e";
-        shell(script).as_line("mv /usr/sbin/d /usr/sbin/e").in_own_mounts()
+        shell(script).with_line("mv /usr/sbin/d /usr/sbin/e").in_own_mounts()
     }),
     Trigger::new("System library written", "Warning", "sh", |_| over("/etc", "/etc/ld.so.conf.d/x.conf"))
         .file("/etc/ld.so.conf.d/x.conf"),
