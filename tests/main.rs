@@ -16,8 +16,15 @@ mod flow;
 mod harness;
 /// What senders are told, and what operators may ask.
 mod ingest;
+/// The real sensor on this machine's kernel: real actions of attackers by Falco's stable rules, and what a hostile process
+/// can do to the sensor itself.
+mod kernel;
 /// The sensor's two processes: what each may do, how one follows the other, and switching under load.
 mod loader;
+/// A router that is killed and away while the sensor goes on: nothing lost, or counted.
+mod outage;
+/// Recordings made on this machine's kernel, and replayed by somebody without rights.
+mod recording;
 /// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.
 mod sensor;
 /// What holds across files and crates, and no compiler checks.

@@ -96,6 +96,12 @@ pub enum Values {
     AnyOf,
     /// Several, read through [`Fields::any`], as the two ends of a connection; `!=` holds where it holds for all of them.
     EitherOf,
+    /// Several texts that all stand for one thing, as the names of an address do; only `=`, `!=` and `in` are asked of them.
+    /// Read through [`Fields::any`], which may also show another text that stands for it, so that `!=` holds of what has no
+    /// name; `!=` holds where it holds for all of them. `exists` asks for [`Fields::value`].
+    Aliases,
+    /// One number, a distance, of which only `=` is asked: it holds up to it.
+    Distance,
     /// One value that is a list ([`Value::List`]): `in` asks for all elements, `intersects` for any.
     List,
 }

@@ -93,8 +93,7 @@ impl Compiler<'_> {
                 let test = operand::comparison(check, &left, right)?;
                 (Test::Compare(Box::new(test)), mode(left.values, false))
             }
-            _ => literal::test(self.catalog, &left, check, left.values == Values::EitherOf)
-                .map(|(test, negated)| (test, mode(left.values, negated)))?,
+            _ => self.literal_test(check, &left)?,
         };
         self.regex_bytes += test.regex_bytes();
         if self.regex_bytes > REGEX_BYTES_MAX {
@@ -109,11 +108,20 @@ impl Compiler<'_> {
         let key = check.to_string().into();
         Ok(Node::Check(Arc::new(Check { source, mode, test, never, key })))
     }
+
+    /// Of the names of one thing, `exists` asks for one.
+    fn literal_test(&self, check: &ast::Check, left: &Typed) -> Result<(Test, Mode), Error> {
+        let can_be_none = matches!(left.values, Values::EitherOf | Values::Aliases);
+        let (test, negated) = literal::test(self.catalog, left, check, can_be_none)?;
+        let is_one = left.values == Values::Aliases && matches!(test, Test::Exists);
+        let mode = if is_one { Mode::One } else { mode(left.values, negated) };
+        Ok((test, mode))
+    }
 }
 
 fn mode(values: Values, negated: bool) -> Mode {
     match (values, negated) {
-        (Values::One | Values::List, _) => Mode::One,
+        (Values::One | Values::Distance | Values::List, _) => Mode::One,
         (_, false) => Mode::Any,
         (_, true) => Mode::NoneOf,
     }

@@ -58,6 +58,7 @@ mod pattern;
 mod print;
 mod scope;
 mod scratch;
+mod texts;
 
 pub use ast::{
     Check, Expr, FieldName, Function, Input, Literal, Node, Operand, Operator, Quantifier, Right, Transformer, weight,

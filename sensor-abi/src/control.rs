@@ -72,7 +72,7 @@ impl Control {
             put(tgid);
         }
         put(self.flags);
-        put(self.opens_any_path as u32 | (self.opens_by_prefix as u32) << 8);
+        put(u32::from(self.opens_any_path) | u32::from(self.opens_by_prefix) << 8);
         words
     }
 }

@@ -79,13 +79,14 @@ unsafe fn has_prefix(record: &RecordWriter, pointer: u64, bit: u8) -> bool {
     }
 }
 
-/// Absolute, no slash at the end, and no two neighbours that are slashes or full stops.
+/// Absolute, without `//`, `./` and `..`, and with neither a slash nor a full stop at the end: what begins with a full stop is
+/// then a hidden file.
 #[inline(always)]
 unsafe fn is_plain(path: u64, length: u64) -> bool {
     // SAFETY: the offset is masked to the buffer, behind which a word has room.
     unsafe {
         let last = masked!(length - 1, "0xff");
-        if *(path as *const u8) != b'/' || *((path + last) as *const u8) == b'/' {
+        if *(path as *const u8) != b'/' || *((path + last) as *const u8) | 1 == b'/' {
             return false;
         }
         let mut at = 0;
@@ -103,12 +104,15 @@ unsafe fn is_plain(path: u64, length: u64) -> bool {
     }
 }
 
-/// Whether two neighbouring bytes are both `/` (0x2f) or `.` (0x2e), which differ in their lowest bit alone.
+/// Whether two neighbouring bytes are both `/` (0x2f) or `.` (0x2e), which differ in their lowest bit alone, and not `/.`.
 #[inline(always)]
 fn has_two_separators(word: u64) -> bool {
+    const LOWEST: u64 = 0x0101_0101_0101_0101;
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    let other = (word | 0x0101_0101_0101_0101) ^ 0x2f2f_2f2f_2f2f_2f2f;
-    // The highest bit of each byte that is zero.
+    let other = (word | LOWEST) ^ 0x2f2f_2f2f_2f2f_2f2f;
+    // The highest bit of each byte that is zero. A byte's right neighbour in the path is the next higher one in the word.
     let found = !(((other & LOW).wrapping_add(LOW)) | other | LOW);
-    found & (found >> 8) != 0
+    let slashes = found & ((word & LOWEST) << 7);
+    let hidden = slashes & ((found & !slashes) >> 8);
+    found & (found >> 8) & !hidden != 0
 }

@@ -4,6 +4,8 @@ mod check;
 mod describe;
 mod eval;
 mod fields;
+mod record;
+mod replay;
 mod run;
 mod test;
 
@@ -41,6 +43,10 @@ enum Command {
     Test(test::Arguments),
     /// Ask conditions, or rules, which of recorded events they match.
     Eval(eval::Arguments),
+    /// Write what happens on this machine, or in one command, into a file for `replay`. Needs what `run` needs.
+    Record(record::Arguments),
+    /// Evaluate a recording: prints a line of JSON for each alert. Needs no rights, and asks nothing of this machine.
+    Replay(replay::Arguments),
     /// Describe the fields that rules may use.
     Fields(fields::Arguments),
     /// Say what this machine has of what the sensor needs.
@@ -70,6 +76,7 @@ enum Failure {
     Tests(Vec<rule_test::Problem>),
     Input(anyhow::Error),
     Loader(kernel::LoaderError),
+    Record(tercel_sensor::record::Error),
     Output(io::Error),
 }
 
@@ -87,6 +94,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Rules(arguments) => describe::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Record(arguments) => record::run(arguments),
+        Command::Replay(arguments) => replay::run(arguments),
         Command::Fields(arguments) => fields::run(&arguments),
         Command::Doctor => diagnose(),
         Command::Loader => hold(),
@@ -132,6 +141,7 @@ impl Failure {
             }
             Self::Input(error) => (format!("error: {error:#}\n"), UNREADABLE),
             Self::Loader(error) => (format!("error: {}\n", chain(error)), FAILED),
+            Self::Record(error) => (format!("error: {}\n", chain(error)), FAILED),
             Self::Output(error) => (format!("error: cannot write the output: {error}\n"), FAILED),
         };
         tell(&text);

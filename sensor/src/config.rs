@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use tercel_alert::Priority;
 
 use crate::detect::Matching;
-use crate::emit::{Output, Token};
+use crate::emit::{Bound, Output, Token};
 use crate::kernel::Entry;
 use crate::output::Append;
 use crate::rules::Selection;
@@ -50,6 +50,9 @@ pub struct Settings {
     pub append_output: Option<Vec<Append>>,
     #[serde(deserialize_with = "parsed")]
     pub output: Output,
+    /// Bytes of alerts that wait for the output; beyond them alerts are dropped and counted.
+    #[serde(default)]
+    pub queue_bytes: Bound,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub metrics: SocketAddr,
     /// Through which hook system calls are seen: `auto`, or one of `btf` and `classic`, which is then never changed.
@@ -358,6 +361,22 @@ suggested_output = true
             ("TERCEL_SENSOR_TOKEN", "secret"),
         ];
         assert!(load("", &links, &Overrides::default()).is_ok());
+    }
+
+    #[test]
+    fn the_queue_s_bound_is_16_mib_or_what_is_set_within_its_limits() {
+        let bytes = |file: &str, environment: &[(&str, &str)]| {
+            load(file, environment, &Overrides::default()).map(|settings| settings.queue_bytes.bytes())
+        };
+        assert_eq!(bytes("", &[]).unwrap(), 16 << 20);
+        assert_eq!(bytes("queue_bytes = 1_000_000", &[]).unwrap(), 1_000_000);
+        assert_eq!(bytes("queue_bytes = 1", &[("TERCEL_SENSOR_QUEUE_BYTES", "300000")]).unwrap(), 300_000);
+        for wrong in ["1", "2_000_000_000", "-1", "\"16 MiB\""] {
+            let error = bytes(&format!("queue_bytes = {wrong}"), &[]).unwrap_err().to_string();
+            assert!(error.contains("queue_bytes"), "{wrong}: {error}");
+        }
+        let error = bytes("queue_bytes = 1", &[]).unwrap_err().to_string();
+        assert!(error.contains("queue_bytes = 1: use 262144 to 1073741824 bytes"), "{error}");
     }
 
     #[test]

@@ -29,9 +29,12 @@ const OF_SOCKETS: [EventType; 4] = [EventType::CONNECT, EventType::ACCEPT, Event
 /// Beside the kernel's bits for opens, the one for an access mode that no rule knows.
 const UNKNOWN_ACCESS: u8 = 0b1000_1000;
 
+/// Beginnings of paths, and the opens that each of them is of interest to.
+pub type Prefixes = Vec<(Box<[u8]>, u8)>;
+
 /// What the kernel side is to report for these rules, and the paths that it compares opens with. `muted`: processes that
 /// are not reported.
-pub fn of_rules(detector: &Detector, muted: [u32; MUTED_MAX], filters_opens: bool) -> (Control, Vec<(Box<[u8]>, u8)>) {
+pub fn of_rules(detector: &Detector, muted: [u32; MUTED_MAX], filters_opens: bool) -> (Control, Prefixes) {
     let wanted: Vec<_> = detector.event_types().collect();
     let needs_roles = wanted.iter().any(|event_type| WITH_DATA.contains(event_type));
     let of_sockets = OF_SOCKETS.into_iter().filter(|_| needs_roles);
@@ -64,8 +67,8 @@ fn asks_for(detector: &Detector, types: impl Iterator<Item = EventType>, names: 
     let fields: Vec<_> = names.iter().filter_map(|name| Some(find(name)?.0)).collect();
     let mut candidates = types.flat_map(|event_type| detector.candidates(event_type));
     candidates.any(|(rule, condition)| {
-        let named = condition.fields();
-        fields.iter().any(|field| named.contains(field) || rule.output.reads(*field))
+        let asked = condition.fields();
+        fields.iter().any(|field| asked.contains(field) || rule.output.reads(*field))
     })
 }
 
@@ -82,7 +85,7 @@ mod tests {
     use super::*;
     use crate::fields::SensorCatalog;
 
-    fn control(condition: &str, output: &str) -> (Control, Vec<(Box<[u8]>, u8)>) {
+    fn control(condition: &str, output: &str) -> (Control, Prefixes) {
         let text = format!("- rule: r\n  desc: d\n  condition: {condition}\n  output: {output}\n  priority: WARNING\n");
         let set = crate::rules::load_text(&[("rules.yaml", text.as_bytes())], &SensorCatalog).unwrap();
         of_rules(&Detector::new(set).unwrap(), [1, 0, 0, 0], true)

@@ -11,7 +11,7 @@ use tercel_alert::Priority;
 use tercel_filter::{Condition, Filter, FilterSet, Scratch};
 
 use crate::event::{Event, EventType};
-use crate::fields::event_type_field;
+use crate::fields::{event_type_field, host_name_fields};
 use crate::output::{Append, Template};
 use crate::rules::{Problem, RuleSet};
 
@@ -74,6 +74,12 @@ fn by_type(filters: &[Filter]) -> Vec<Arc<Candidates>> {
     EventType::all().map(candidates).collect()
 }
 
+/// The hosts that conditions name.
+fn hosts(filters: &[Filter]) -> BTreeSet<String> {
+    let texts = filters.iter().flat_map(|filter| host_name_fields().flat_map(|field| filter.texts_of(field)));
+    texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+}
+
 /// The rules in force, by event type.
 #[derive(Debug)]
 pub struct Detector {
@@ -81,6 +87,7 @@ pub struct Detector {
     /// By event type: what could match, in the order of the rules.
     by_type: Vec<Arc<Candidates>>,
     matching: Matching,
+    hosts: BTreeSet<String>,
 }
 
 impl Detector {
@@ -112,8 +119,8 @@ impl Detector {
                 Err(error) => problems.push(rule.output_problem(error.offset..error.offset + 1, error.to_string())),
             }
         }
-        let by_type = by_type(&filters);
-        if problems.is_empty() { Ok(Self { rules, by_type, matching: Matching::First }) } else { Err(problems) }
+        let (by_type, hosts) = (by_type(&filters), hosts(&filters));
+        if problems.is_empty() { Ok(Self { rules, by_type, matching: Matching::First, hosts }) } else { Err(problems) }
     }
 
     /// The first match only unless this is called.
@@ -128,6 +135,11 @@ impl Detector {
 
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// The hosts that the rules in force name.
+    pub fn hosts(&self) -> &BTreeSet<String> {
+        &self.hosts
     }
 
     /// The event types that some rule can match: what the kernel side need report, beside the lives of processes.

@@ -1,10 +1,12 @@
 //! Alerts → where they go: standard output, a router's Unix socket, or HTTP.
 //!
 //! One batch is in flight at a time; it is tried again until it is taken or refused for good. Meanwhile alerts wait in
-//! the bounded queue, and when that is full new ones are dropped and counted: watching never waits for the network.
+//! the bounded queue, and when that is full new ones are dropped and counted: watching never waits for the network. The last
+//! quarter of the queue is kept for critical alerts and above.
 
 mod http;
 mod queue;
+mod rarely;
 mod stdout;
 
 use std::fmt;
@@ -13,13 +15,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use reqwest::Url;
-use tercel_alert::Alert;
-use tokio::sync::mpsc::Receiver;
 
 use crate::metrics::Metrics;
 
 pub use http::{BadToken, Token};
-pub use queue::{AlertQueue, queue};
+pub use queue::{AlertQueue, Alerts, Bound, BoundError, queue};
 
 /// The router's address for batches. What is posted elsewhere is posted one by one, as Falco does.
 const BATCH_PATH: &str = "/v1/alerts";
@@ -93,7 +93,9 @@ impl fmt::Display for Output {
 }
 
 /// A way out that is ready to be used.
-pub enum Emitter {
+pub struct Emitter(Way);
+
+enum Way {
     Stdout,
     Http(http::Client),
 }
@@ -101,31 +103,22 @@ pub enum Emitter {
 impl Emitter {
     /// `token`: sent as a bearer token with every request.
     pub fn new(output: &Output, token: Option<Token>) -> Result<Self, Error> {
-        Ok(match output {
-            Output::Stdout => Self::Stdout,
-            Output::Http(url) => Self::Http(http::Client::tcp(url.clone(), token).map_err(Error::Client)?),
-            Output::Unix(path) => Self::Http(http::Client::unix(path, token).map_err(Error::Client)?),
-        })
+        Ok(Self(match output {
+            Output::Stdout => Way::Stdout,
+            Output::Http(url) => Way::Http(http::Client::tcp(url.clone(), token).map_err(Error::Client)?),
+            Output::Unix(path) => Way::Http(http::Client::unix(path, token).map_err(Error::Client)?),
+        }))
     }
 
     /// Emits until the queue is closed and empty.
-    pub async fn run(self, alerts: Receiver<Alert>, metrics: Arc<Metrics>) -> Result<(), Error> {
-        match self {
-            Self::Stdout => stdout::run(alerts, &metrics).await.map_err(Error::Stdout),
-            Self::Http(client) => {
+    pub async fn run(self, alerts: Alerts, metrics: Arc<Metrics>) -> Result<(), Error> {
+        match self.0 {
+            Way::Stdout => stdout::run(tokio::io::stdout(), alerts, &metrics.alerts).await.map_err(Error::Stdout),
+            Way::Http(client) => {
                 http::run(&client, alerts, &metrics).await;
                 Ok(())
             }
         }
-    }
-}
-
-/// One line of JSON, its end included.
-fn write_line(buffer: &mut Vec<u8>, alert: &Alert) {
-    let before = buffer.len();
-    match serde_json::to_writer(&mut *buffer, alert) {
-        Ok(()) => buffer.push(b'\n'),
-        Err(_) => buffer.truncate(before),
     }
 }
 

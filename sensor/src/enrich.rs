@@ -2,17 +2,22 @@
 //! ancestors, sockets, users, containers.
 
 pub mod container;
+pub mod dns;
 pub mod process;
 pub(crate) mod procfs;
 pub mod socket;
+pub(crate) mod timeline;
 pub mod user;
 
+use std::cell::Cell;
 use std::path::Path;
 
 use crate::ring::Record;
-use container::Containers;
+use container::{Container, Containers};
+use dns::HostNames;
 use process::Processes;
 use socket::Sockets;
+use timeline::Timeline;
 use user::Users;
 
 /// Everything that events look things up in.
@@ -21,6 +26,11 @@ pub struct State {
     pub processes: Processes,
     pub sockets: Sockets,
     pub users: Users,
+    /// The hosts that rules name.
+    pub hosts: HostNames,
+    pub(crate) timeline: Timeline,
+    /// How often somebody asked for the next number.
+    numbers: Cell<u64>,
     /// The machine's name as alerts have it; empty where nobody set it.
     pub hostname: String,
     containers: Containers,
@@ -33,14 +43,47 @@ impl State {
             processes: Processes::default(),
             sockets: Sockets::default(),
             users: Users::new(passwd, group),
+            hosts: HostNames::default(),
+            timeline: Timeline::default(),
+            numbers: Cell::default(),
             hostname: String::new(),
             containers: Containers::new(),
         }
     }
 
+    /// Knows what it is told, out of a recording, and asks neither /proc nor files.
+    pub(crate) fn recorded() -> Self {
+        Self {
+            processes: Processes::recorded(),
+            sockets: Sockets::default(),
+            users: Users::recorded(),
+            hosts: HostNames::default(),
+            timeline: Timeline::default(),
+            numbers: Cell::default(),
+            hostname: String::new(),
+            containers: Containers::recorded(),
+        }
+    }
+
+    /// From now on a process in this cgroup v2 directory is in this container.
+    pub(crate) fn learn_container(&mut self, cgroup_id: u64, container: Option<Container>) {
+        self.containers.learn(cgroup_id, container);
+    }
+
     #[must_use]
     pub fn with_hostname(self, hostname: &str) -> Self {
         Self { hostname: hostname.to_owned(), ..self }
+    }
+
+    #[must_use]
+    pub fn with_hosts(self, hosts: HostNames) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// The next number, from 1.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.numbers.set(self.numbers.get() + 1);
+        self.numbers.get()
     }
 
     /// Reads the running processes out of /proc. To be called when the kernel programs already report, and before their
@@ -53,11 +96,13 @@ impl State {
     pub fn apply(&mut self, record: &Record<'_>) {
         self.processes.apply(record, &self.containers);
         self.sockets.apply(record);
+        self.timeline.take(record.header.time_ns);
     }
 
     /// Housekeeping, about once a second. `now_ns`: `CLOCK_BOOTTIME`.
     pub fn tick(&mut self, now_ns: u64) {
         self.processes.tick(now_ns);
         self.users.refresh();
+        self.hosts.refresh();
     }
 }

@@ -1,5 +1,6 @@
 //! One event: a record together with what the sensor knows about its process.
 
+mod asked;
 pub(crate) mod call;
 mod descriptor;
 mod errno;
@@ -10,13 +11,13 @@ mod path;
 pub(crate) mod socket;
 mod texts;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 use tercel_sensor_abi::process::ForkArguments;
 use tercel_sensor_abi::{RecordKind, What};
 
 pub use call::{compat_numbers, interest, specs};
-pub(crate) use descriptor::Descriptor;
+pub(crate) use descriptor::{Descriptor, anonymous_kind};
 pub(crate) use errno::result_name;
 pub(crate) use file::OpenedFile;
 pub use names::NAMES;
@@ -78,6 +79,11 @@ impl EventType {
     /// Whether the sensor reports events of this type.
     pub fn is_reported(self) -> bool {
         self == Self::PROCEXIT || call::number_of(self).is_some()
+    }
+
+    /// Whether more is known of its call than number and result.
+    pub(crate) fn is_described(self) -> bool {
+        call::number_of(self).and_then(call::of_number).is_some_and(|(_, call)| call.is_some())
     }
 
     /// Every name there is, in order.
@@ -169,6 +175,7 @@ pub struct Event<'a> {
     descriptor: Option<Descriptor<'a>>,
     pub(crate) object: Object<'a>,
     texts: texts::Texts<'a>,
+    answers: OnceCell<Box<asked::Answers>>,
 }
 
 /// What the event was done to.
@@ -196,7 +203,19 @@ impl<'a> Event<'a> {
             (None, _) => Object::None,
         };
         let texts = texts::Texts::new(scratch);
-        Some(Self { number, time_ns, event_type, record, process, state, call, descriptor, object, texts })
+        Some(Self {
+            number,
+            time_ns,
+            event_type,
+            record,
+            process,
+            state,
+            call,
+            descriptor,
+            object,
+            texts,
+            answers: OnceCell::new(),
+        })
     }
 
     /// What the call returned; a new process's number for a fork; `None` for the end of a process.

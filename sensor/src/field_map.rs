@@ -114,7 +114,7 @@ impl FieldMap {
             }
             let found: Vec<_> = sources.iter().filter_map(|source| self.plain.get(source)).cloned().collect();
             let held = match values {
-                Values::One | Values::List => found.into_iter().next(),
+                Values::One | Values::Aliases | Values::Distance | Values::List => found.into_iter().next(),
                 Values::AnyOf | Values::EitherOf if found.is_empty() => None,
                 Values::AnyOf | Values::EitherOf => Some(Held::Several(found.into_iter().map(Some).collect())),
             };

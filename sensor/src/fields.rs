@@ -1,9 +1,10 @@
 //! The fields of events: one table, from which the condition language's catalog, the values and `docs/fields.md` are made.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use tercel_filter::{Catalog, Field, FieldId, Fields, Value};
+use tercel_filter::{Catalog, Field, FieldId, Fields, Value, Values};
 
 use crate::enrich::process::Process;
 use crate::event::Event;
@@ -23,13 +24,15 @@ mod user;
 pub use definition::{Definition, Flag, Shape, Type};
 pub use reference::{json, markdown};
 
-use definition::{Get, row};
+use definition::{Get, number, row, text};
 
 /// What stands for everything that is in no container.
 const HOST: &str = "host";
 
 /// Those of a class of their own.
-const OTHERS: &[Definition] = &[row("util.cnt", Type::Uint64, "Counts how often it was asked for.")];
+const OTHERS: &[Definition] =
+    &[row("util.cnt", Type::Uint64, "Counts how often it was asked for, by all rules together.")
+        .get(|event, _| number(event.state.next_number()))];
 
 const CLASSES: [&[Definition]; 8] =
     [evt::FIELDS, fd::FIELDS, proc::FIELDS, thread::FIELDS, user::FIELDS, container::FIELDS, k8s::FIELDS, OTHERS];
@@ -69,6 +72,11 @@ pub fn event_type_field() -> FieldId {
     *ID
 }
 
+/// The fields that are the names of a host.
+pub(crate) fn host_name_fields() -> impl Iterator<Item = FieldId> {
+    (0..).map(FieldId).zip(&TABLE).filter(|(_, field)| field.values == Values::Aliases).map(|(id, _)| id)
+}
+
 /// A field's number and definition.
 pub fn find(name: &str) -> Option<(FieldId, &'static Definition)> {
     static BY_NAME: LazyLock<HashMap<&str, (FieldId, &Definition)>> = LazyLock::new(|| {
@@ -104,6 +112,7 @@ impl Fields for Event<'_> {
             Get::Event(get) => get(self, argument),
             Get::Ancestor(get) => get(self.ancestor(argument.map_or(Some(0), |place| place.parse().ok())?)?),
             Get::Ends(get) => self.connection()?.ends().next().map(get),
+            Get::Hosts(get) => self.state.hosts.of(get(self)?.ip).next().map(text),
         }
     }
 
@@ -111,6 +120,7 @@ impl Fields for Event<'_> {
         match definition(field).map(|definition| &definition.get) {
             Some(Get::Ancestor(get)) => self.state.processes.ancestors(self.process).filter_map(get).any(test),
             Some(Get::Ends(get)) => self.connection().is_some_and(|connection| connection.ends().map(get).any(test)),
+            Some(Get::Hosts(get)) => get(self).is_some_and(|end| self.any_name(end.ip, test)),
             Some(Get::Event(get)) => get(self, None).is_some_and(test),
             Some(Get::Nothing) | None => false,
         }
@@ -118,6 +128,11 @@ impl Fields for Event<'_> {
 }
 
 impl Event<'_> {
+    /// Asks about the names of an address, and about itself as it is written: no name is `!=` to nothing.
+    fn any_name(&self, address: IpAddr, test: &mut dyn FnMut(Value<'_>) -> bool) -> bool {
+        self.state.hosts.of(address).any(|name| test(text(name))) || test(text(&address.to_string()))
+    }
+
     /// 0: the process itself, 1: its parent, and so on.
     fn ancestor(&self, distance: usize) -> Option<&Process> {
         match distance.checked_sub(1) {

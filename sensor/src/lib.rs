@@ -14,7 +14,8 @@
 //! What no rule can match need not leave the kernel: [`prefilter`] derives from the rules which opens are of use.
 //!
 //! Rules are tried without a kernel, too: a [`field_map`] is an event written down; [`eval`] asks conditions about such
-//! events, [`rule_test`] runs the unit tests of rules.
+//! events, [`rule_test`] runs the unit tests of rules. What [`record`] writes into a [`recording`], [`mod@replay`] evaluates
+//! anywhere.
 //!
 //! [`watch`] is the one thread that does 1 to 5, [`run`] starts and stops it, [`supervise`] looks after the kernel side
 //! meanwhile, [`losses`] tells what never arrived, [`config`] says how, [`metrics`] counts, and [`doctor`] tells what a
@@ -37,6 +38,9 @@ pub mod losses;
 pub mod metrics;
 pub mod output;
 pub mod prefilter;
+pub mod record;
+pub mod recording;
+pub mod replay;
 pub mod ring;
 pub mod rule_test;
 pub mod rules;

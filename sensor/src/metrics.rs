@@ -1,5 +1,7 @@
 //! What the sensor counts, for Prometheus. Every number has its one place here.
 
+mod ledger;
+mod names;
 mod serve;
 
 use std::collections::HashSet;
@@ -8,13 +10,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
-use tercel_alert::Priority;
 use tercel_sensor_abi::{Counters, KindCounters, RecordKind};
 
+use crate::enrich::State;
 use crate::enrich::process::Counts;
 use crate::kernel::{EntryPoint, PROGRAMS, Status};
 use crate::losses::Losses;
+use names::Names;
 
+use ledger::LedgerCollector;
+
+pub use ledger::{Balance, Ledger, Reason};
 pub use serve::{SampleKernel, serve};
 
 /// Values of the label `rule`; further rules are counted together as `other`.
@@ -67,19 +73,10 @@ const FILTER_OVERFLOWS: Description = (
     &[],
     "Values that a condition made with a transformer and that were too long for it: they counted as missing.",
 );
-const ALERTS: Description = ("tercel_sensor_alerts_total", &["priority"], "Alerts made.");
 const RULE_MATCHES: Description =
     ("tercel_sensor_rule_matches_total", &["rule"], "Alerts made, by rule; from the 257th rule on as `other`.");
-const SENT: Description = ("tercel_sensor_emit_sent_total", &[], "Alerts that the output took.");
-const FAILED: Description = ("tercel_sensor_emit_failed_total", &[], "Alerts that the output refused for good.");
-const EMIT_DROPPED: Description = (
-    "tercel_sensor_emit_dropped_total",
-    &["reason"],
-    "Alerts that never reached the output: the queue before it was full, or the sensor was stopped first.",
-);
 const RETRIES: Description =
-    ("tercel_sensor_emit_retries_total", &[], "Deliveries to the output that were tried again.");
-const QUEUED: Description = ("tercel_sensor_emit_queued", &[], "Alerts that wait for the output.");
+    ("tercel_sensor_output_retries_total", &[], "Requests to the output that were tried again.");
 const PROCESSES: Description = ("tercel_sensor_processes", &[], "Processes in the table, some of which ended lately.");
 const EVICTIONS: Description =
     ("tercel_sensor_process_evictions_total", &[], "Processes given up because the table was full.");
@@ -94,7 +91,7 @@ const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; t
 type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 27] = [
+pub const ALL: [Description; 31] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -110,16 +107,20 @@ pub const ALL: [Description; 27] = [
     ENTRY_INFO,
     ENTRY_SWITCHES,
     FILTER_OVERFLOWS,
-    ALERTS,
     RULE_MATCHES,
-    SENT,
-    FAILED,
-    EMIT_DROPPED,
+    ledger::MADE,
+    ledger::ACKNOWLEDGED,
+    ledger::DROPPED,
+    ledger::QUEUED,
+    ledger::QUEUE_BYTES,
+    ledger::QUEUE_BYTES_MAX,
     RETRIES,
-    QUEUED,
     PROCESSES,
     EVICTIONS,
     LOOKUPS,
+    names::HOSTS,
+    names::EVICTIONS,
+    names::FAILURES,
     RULES,
     BUILD_INFO,
 ];
@@ -146,18 +147,15 @@ pub struct Metrics {
     entry_info: IntGaugeVec,
     pub entry_switches: IntCounter,
     filter_overflows: IntCounter,
-    alerts: IntCounterVec,
     rule_matches: IntCounterVec,
     rules_seen: Mutex<HashSet<String>>,
-    pub sent: IntCounter,
-    pub failed: IntCounter,
-    pub dropped_queue_full: IntCounter,
-    pub dropped_stopped: IntCounter,
+    /// What became of the alerts that were made.
+    pub alerts: Ledger,
     pub retries: IntCounter,
-    pub queued: IntGauge,
     processes: IntGauge,
     evictions: IntCounter,
     lookups: IntCounterVec,
+    names: Names,
     pub rules: IntGauge,
     ready: AtomicBool,
     /// Seconds since boot when the watching thread last said that it lives.
@@ -172,7 +170,8 @@ impl Metrics {
         let registry = Registry::new();
         let register = Register(&registry);
         let events = register.counters(EVENTS)?;
-        let emit_dropped = register.counters(EMIT_DROPPED)?;
+        let alerts = Ledger::new()?;
+        registry.register(Box::new(LedgerCollector::new(alerts.clone())))?;
         let build_info = register.add(IntGaugeVec::new(options(BUILD_INFO), BUILD_INFO.1)?)?;
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
@@ -192,26 +191,19 @@ impl Metrics {
             entry_info: register.add(IntGaugeVec::new(options(ENTRY_INFO), ENTRY_INFO.1)?)?,
             entry_switches: register.counter(ENTRY_SWITCHES)?,
             filter_overflows: register.counter(FILTER_OVERFLOWS)?,
-            alerts: register.counters(ALERTS)?,
             rule_matches: register.counters(RULE_MATCHES)?,
             rules_seen: Mutex::default(),
-            sent: register.counter(SENT)?,
-            failed: register.counter(FAILED)?,
-            dropped_queue_full: emit_dropped.with_label_values(&["queue_full"]),
-            dropped_stopped: emit_dropped.with_label_values(&["stopped"]),
+            alerts,
             retries: register.counter(RETRIES)?,
-            queued: register.gauge(QUEUED)?,
             processes: register.gauge(PROCESSES)?,
             evictions: register.counter(EVICTIONS)?,
             lookups: register.counters(LOOKUPS)?,
+            names: Names::new(&register)?,
             rules: register.gauge(RULES)?,
             ready: AtomicBool::new(false),
             alive_s: AtomicU64::new(crate::clock::since_boot_ns() / 1_000_000_000),
             registry,
         };
-        for priority in Priority::ALL {
-            metrics.alerts.with_label_values(&[priority.name()]);
-        }
         for program in PROGRAMS {
             metrics.recursion_misses.with_label_values(&[program]);
         }
@@ -225,8 +217,8 @@ impl Metrics {
         }
     }
 
-    pub fn count_alert(&self, rule: &str, priority: Priority) {
-        self.alerts.with_label_values(&[priority.name()]).inc();
+    /// The alert itself is counted by the queue that it is put in.
+    pub fn count_match(&self, rule: &str) {
         let mut seen = self.rules_seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let is_known = seen.contains(rule) || (seen.len() < RULES_MAX && seen.insert(rule.to_owned()));
         self.rule_matches.with_label_values(&[if is_known { rule } else { OTHER }]).inc();
@@ -298,6 +290,10 @@ impl Metrics {
         raise(&self.socket_evictions, evicted);
     }
 
+    pub fn set_names(&self, state: &State) {
+        self.names.set(state);
+    }
+
     /// The text that Prometheus reads.
     pub fn render(&self) -> Vec<u8> {
         let mut text = Vec::new();
@@ -305,14 +301,6 @@ impl Metrics {
             Ok(()) => text,
             Err(error) => format!("# {error}\n").into_bytes(),
         }
-    }
-
-    /// Alerts made and neither taken, refused nor dropped so far.
-    pub fn unsettled(&self) -> u64 {
-        let made: u64 =
-            Priority::ALL.iter().map(|priority| self.alerts.with_label_values(&[priority.name()]).get()).sum();
-        let settled = [&self.sent, &self.failed, &self.dropped_queue_full, &self.dropped_stopped];
-        made.saturating_sub(settled.iter().map(|counter| counter.get()).sum())
     }
 
     pub fn set_ready(&self, ready: bool) {
@@ -418,13 +406,12 @@ mod tests {
     fn the_257th_rule_is_other() {
         let metrics = Metrics::new().unwrap();
         for number in 0..RULES_MAX + 3 {
-            metrics.count_alert(&format!("rule {number}"), Priority::Notice);
+            metrics.count_match(&format!("rule {number}"));
         }
-        metrics.count_alert("rule 0", Priority::Notice);
+        metrics.count_match("rule 0");
         let text = text(&metrics);
         assert!(text.contains("tercel_sensor_rule_matches_total{rule=\"other\"} 3"));
         assert!(text.contains("tercel_sensor_rule_matches_total{rule=\"rule 0\"} 2"));
-        assert!(text.contains("tercel_sensor_alerts_total{priority=\"Notice\"} 260"));
     }
 
     #[test]

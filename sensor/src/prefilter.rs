@@ -85,14 +85,18 @@ pub fn bit(flags: u32, failed: bool) -> Option<u8> {
     (access <= READ_WRITE).then_some(access + if failed { FAILED } else { 0 })
 }
 
-/// Whether a path is, as it was written, the one that rules compare: absolute, at most [`PLAIN_PATH_BYTES_MAX`] bytes, no two
-/// neighbouring bytes that are both a slash or a full stop (`//`, `/.`, `./`, `..`), and no slash at the end (so `/` is none).
+/// Whether a path is, as it was written, the one that rules compare: absolute, at most [`PLAIN_PATH_BYTES_MAX`] bytes, without
+/// `//`, `./` and `..`, and with neither a slash nor a full stop at the end (so `/` is none).
 pub fn is_plain(path: &[u8]) -> bool {
-    path.len() <= PLAIN_PATH_BYTES_MAX && path.starts_with(b"/") && !path.ends_with(b"/") && !has_neighbours(path)
+    let ends_well = !matches!(path.last(), None | Some(b'/' | b'.'));
+    path.len() <= PLAIN_PATH_BYTES_MAX && path.starts_with(b"/") && ends_well && !has_neighbours(path)
 }
 
+/// Whether two neighbours are both a slash or a full stop, but for the beginning of a hidden file's name. What follows that
+/// is another pair if the name is `.` or `..`.
 fn has_neighbours(text: &[u8]) -> bool {
-    text.windows(2).any(|pair| pair.iter().all(|byte| matches!(byte, b'/' | b'.')))
+    let is_one = |byte: &u8| matches!(byte, b'/' | b'.');
+    text.windows(2).any(|pair| pair.iter().all(is_one) && pair != b"/.")
 }
 
 /// The calls that open files.

@@ -19,10 +19,11 @@ use crate::control;
 use crate::detect::Detector;
 use crate::emit::{self, Emitter};
 use crate::enrich::State;
+use crate::enrich::dns::HostNames;
 use crate::event;
 use crate::fields::SensorCatalog;
 use crate::kernel::{self, Parameters};
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Metrics, Reason};
 use crate::output::Append;
 use crate::ring::Ring;
 use crate::rules::{self, Problem, RuleSet, Selector};
@@ -80,14 +81,19 @@ pub fn load_rules(settings: &Settings) -> Result<RuleSet, Error> {
     Ok(set)
 }
 
-/// Watches until SIGTERM or SIGINT.
-pub fn run(settings: &Settings) -> Result<(), Error> {
-    let started = Instant::now();
+/// The rules in force by these settings, ready to be asked. Warnings are logged.
+pub fn detector(settings: &Settings) -> Result<Detector, Error> {
     let set = load_rules(settings)?;
     set.warnings.iter().for_each(|warning| warn!("{warning}"));
     let appends = settings.append_output.clone().unwrap_or_else(Append::by_default);
     let detector = Detector::appending(set, &appends).map_err(Error::Rules)?;
-    let detector = detector.matching(settings.rule_matching);
+    Ok(detector.matching(settings.rule_matching))
+}
+
+/// Watches until SIGTERM or SIGINT.
+pub fn run(settings: &Settings) -> Result<(), Error> {
+    let started = Instant::now();
+    let detector = detector(settings)?;
     tell_unreported(&detector);
     let emitter = Emitter::new(&settings.output, settings.token()?)?;
     let listener = bind(settings.metrics)?;
@@ -108,9 +114,10 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     kernel.drop_privileges()?;
 
     // The programs report already, and nothing is taken from the ring before /proc is read: no process is missed.
-    let mut state = State::new(&settings.passwd_file, &settings.group_file);
+    let hosts = HostNames::start(detector.hosts()).map_err(Error::Runtime)?;
+    let mut state = State::new(&settings.passwd_file, &settings.group_file).with_hosts(hosts);
     state.seed();
-    let (queue, alerts) = emit::queue(Arc::clone(&metrics));
+    let (queue, alerts) = emit::queue(settings.queue_bytes, &metrics);
     let hooks = kernel.hooks().join(" ");
     let supervisor = Supervisor::new(kernel, settings.entry, Arc::clone(&metrics));
     info!(
@@ -119,7 +126,7 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
         settings.output,
         started.elapsed().as_millis()
     );
-    let watcher = Watcher::new(state, detector, queue, Arc::clone(&metrics), settings.hostname());
+    let watcher = Watcher::new(state, detector, queue, Arc::clone(&metrics), &settings.hostname());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()
@@ -250,14 +257,17 @@ fn finished(result: Result<Result<(), emit::Error>, task::JoinError>) -> Result<
     }
 }
 
-async fn flush(output: task::JoinHandle<Result<(), emit::Error>>, metrics: &Metrics) -> Result<(), Error> {
-    let Ok(result) = tokio::time::timeout(FLUSH_TIMEOUT, output).await else {
-        let left = metrics.unsettled();
-        metrics.dropped_stopped.inc_by(left);
-        warn!(alerts = left, waited = ?FLUSH_TIMEOUT, "the output did not take all alerts in time, they are lost");
+/// What is still queued after [`FLUSH_TIMEOUT`] is given up, and counted.
+async fn flush(mut output: task::JoinHandle<Result<(), emit::Error>>, metrics: &Metrics) -> Result<(), Error> {
+    if let Ok(result) = tokio::time::timeout(FLUSH_TIMEOUT, &mut output).await {
+        finished(result)?;
+        info!(alerts = metrics.alerts.balance().acknowledged, "stopped");
         return Ok(());
-    };
-    finished(result)?;
-    info!(alerts = metrics.sent.get(), "stopped");
+    }
+    // Ended first, so that nothing is taken that is counted as given up. An answer that did not come stays unknown.
+    output.abort();
+    drop(output.await);
+    let left = metrics.alerts.drop_queued(Reason::Stopped);
+    warn!(alerts = left, waited = ?FLUSH_TIMEOUT, "the output did not take all alerts in time, they are lost");
     Ok(())
 }

@@ -163,6 +163,18 @@ impl Builder {
         self
     }
 
+    /// By another thread than the main one.
+    pub(crate) fn thread(mut self, tid: u32) -> Self {
+        self.header.tid = tid;
+        self
+    }
+
+    /// In the cgroup v2 directory with this inode number.
+    pub(crate) fn in_cgroup(mut self, cgroup_id: u64) -> Self {
+        self.header.cgroup_id = cgroup_id;
+        self
+    }
+
     pub(crate) fn path_cut(mut self) -> Self {
         self.header.flags |= RecordHeader::PATH_CUT;
         self

@@ -1,24 +1,23 @@
 //! The thread that takes records from the ring and makes alerts of them.
 
+mod judge;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jiff::tz::TimeZone;
-use tercel_alert::Alert;
 use tracing::warn;
-use uuid::Uuid;
 
 use crate::clock;
-use crate::detect::{Detector, Rule};
+use crate::detect::Detector;
 use crate::emit::AlertQueue;
 use crate::enrich::State;
-use crate::event::{Event, Scratch};
 use crate::losses::{self, LossAlarm};
 use crate::metrics::Metrics;
-use crate::output::timestamp;
 use crate::ring::{Record, Ring};
+
+pub use judge::{Judge, alert};
 
 /// Records taken before the clock is looked at again.
 const RECORDS_PER_ROUND: usize = 4_096;
@@ -34,34 +33,16 @@ const SOURCE: &str = "syscall";
 
 /// Enriches, matches, renders.
 pub struct Watcher {
-    state: State,
-    detector: Detector,
+    judge: Judge,
     queue: AlertQueue,
     metrics: Arc<Metrics>,
-    hostname: String,
-    zone: TimeZone,
-    scratch: Scratch,
-    filter_scratch: tercel_filter::Scratch,
-    wall_offset_ns: i64,
-    events: u64,
     loss_alarm: LossAlarm,
 }
 
 impl Watcher {
-    pub fn new(state: State, detector: Detector, queue: AlertQueue, metrics: Arc<Metrics>, hostname: String) -> Self {
-        Self {
-            state: state.with_hostname(&hostname),
-            detector,
-            queue,
-            metrics,
-            hostname,
-            zone: TimeZone::system(),
-            scratch: Scratch::default(),
-            filter_scratch: tercel_filter::Scratch::new(),
-            wall_offset_ns: clock::wall_offset_ns(),
-            events: 0,
-            loss_alarm: LossAlarm::default(),
-        }
+    pub fn new(state: State, detector: Detector, queue: AlertQueue, metrics: Arc<Metrics>, hostname: &str) -> Self {
+        let judge = Judge::new(state.with_hostname(hostname), detector, clock::wall_offset_ns());
+        Self { judge, queue, metrics, loss_alarm: LossAlarm::default() }
     }
 
     /// Takes records until `stop` is set and the ring is empty.
@@ -89,57 +70,43 @@ impl Watcher {
 
     /// One record, all the way.
     fn take(&mut self, record: Record<'_>) {
-        self.metrics.count_event(record.kind);
-        self.state.apply(&record);
-        self.events += 1;
-        let time_ns = self.wall_offset_ns.saturating_add_unsigned(record.header.time_ns);
-        let Some(event) = Event::new(self.events, time_ns, record, &self.state, &self.scratch) else { return };
-        for rule in self.detector.matches(&event, &mut self.filter_scratch) {
-            self.metrics.count_alert(&rule.name, rule.priority);
-            self.queue.push(alert(rule, &event, &self.hostname, &self.zone));
-        }
+        let Self { judge, queue, metrics, .. } = self;
+        metrics.count_event(record.kind);
+        judge.take(record, |rule, alert| {
+            metrics.count_match(&rule.name);
+            queue.push(&alert);
+        });
     }
 
     fn tick(&mut self, ring: &Ring) {
         let now_ns = clock::since_boot_ns();
-        self.wall_offset_ns = clock::wall_offset_ns();
-        self.state.tick(now_ns);
-        self.metrics.set_alive(now_ns / 1_000_000_000);
-        self.metrics.set_ring(ring.lost(), ring.malformed());
-        self.metrics.set_filter_overflows(self.filter_scratch.overflows());
-        self.metrics.set_processes(self.state.processes.len(), self.state.processes.counts());
-        self.metrics.set_sockets(self.state.sockets.len(), self.state.sockets.evicted());
+        let Self { judge, metrics, .. } = self;
+        judge.wall_offset_ns = clock::wall_offset_ns();
+        judge.state.tick(now_ns);
+        metrics.set_alive(now_ns / 1_000_000_000);
+        metrics.set_ring(ring.lost(), ring.malformed());
+        metrics.set_filter_overflows(judge.filter_overflows());
+        metrics.set_processes(judge.state.processes.len(), judge.state.processes.counts());
+        metrics.set_names(&judge.state);
+        metrics.set_sockets(judge.state.sockets.len(), judge.state.sockets.evicted());
         self.tell_losses();
     }
 
     fn tell_losses(&mut self) {
         let Some(lost) = self.loss_alarm.check(Instant::now(), &self.metrics.losses()) else { return };
-        let alert = losses::alert(&lost, &self.hostname);
+        let alert = losses::alert(&lost, &self.judge.state.hostname);
         warn!("{}", alert.output);
-        self.metrics.count_alert(&alert.rule, alert.priority);
-        self.queue.push(alert);
-    }
-}
-
-/// The alert of a rule that matched.
-pub fn alert(rule: &Rule, event: &Event<'_>, hostname: &str, zone: &TimeZone) -> Alert {
-    let rendered = rule.output.render(event, rule.priority, zone);
-    Alert {
-        uuid: Some(Uuid::now_v7()),
-        time: timestamp(event.time_ns),
-        rule: rule.name.to_string(),
-        priority: rule.priority,
-        source: SOURCE.to_owned(),
-        hostname: hostname.to_owned(),
-        output: rendered.output,
-        output_fields: rendered.fields,
-        tags: rule.tags.clone(),
+        self.queue.push(&alert);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+    use tercel_alert::Alert;
+
     use super::*;
+    use crate::emit::Bound;
     use crate::fields::SensorCatalog;
     use crate::testing::{Builder, state_with_cat};
 
@@ -158,13 +125,13 @@ mod tests {
         std::fs::write(&path, RULES).unwrap();
         let detector = Detector::new(crate::rules::load(&[path], &SensorCatalog).unwrap()).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let (queue, mut alerts) = crate::emit::queue(Arc::clone(&metrics));
-        let mut watcher = Watcher::new(state_with_cat(), detector, queue, metrics, "node-1".to_owned());
-        (watcher.wall_offset_ns, watcher.zone) = (1_795_451_920_000_000_000, TimeZone::UTC);
+        let (queue, mut alerts) = crate::emit::queue(Bound::default(), &metrics);
+        let mut watcher = Watcher::new(state_with_cat(), detector, queue, metrics, "node-1");
+        (watcher.judge.wall_offset_ns, watcher.judge.zone) = (1_795_451_920_000_000_000, TimeZone::UTC);
         for record in records {
             watcher.take(Builder::parse(&record.bytes()));
         }
-        std::iter::from_fn(|| alerts.try_recv().ok()).collect()
+        std::iter::from_fn(|| alerts.try_next()).map(|line| serde_json::from_slice(&line).unwrap()).collect()
     }
 
     #[test]

@@ -45,7 +45,7 @@ async fn every_metric_on_a_dashboard_is_exported() {
     router.post("/", "no json").await;
     let router = router.settled().await;
     let sensor = SensorMetrics::new().unwrap();
-    sensor.count_alert("Rule", tercel_alert::Priority::Error);
+    sensor.count_match("Rule");
     sensor.set_kernel(&tercel_sensor_abi::Counters::default());
     sensor.set_processes(0, tercel_sensor::enrich::process::Counts::default());
     let sensor = Metrics::new(String::from_utf8(sensor.render()).unwrap());

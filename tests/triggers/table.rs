@@ -45,8 +45,11 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
         stage.named("curl", &["-o", "/dev/shm/x", "http://127.0.0.1:9/x"])
     }),
     Trigger::new("Tunnel tool started", "Warning", "chisel", |stage| stage.named("chisel", &["client"])),
-    Trigger::new("Standard stream tied to a connection", "Warning", "bash", |_| {
-        program("bash", &["-c", "exec 0<>/dev/udp/127.0.0.1/9"])
+    // From a file: on the command line it would be known for what it is.
+    Trigger::new("Standard stream tied to a connection", "Warning", "perl", |stage| {
+        let script = stage.made_path("script");
+        fs::write(&script, "use POSIX; socket(S, 2, 2, 0); POSIX::dup2(fileno(S), 0);").unwrap();
+        program("perl", &[&script])
     }),
     Trigger::new("Offline command connects to the network", "Warning", "cat", |stage| {
         stage.alias("cat", "/bin/bash", &["-c", "exec 3<>/dev/tcp/127.0.0.2/9"])

@@ -20,6 +20,10 @@ use crate::pattern::regex;
 pub(super) fn test(catalog: &dyn Catalog, left: &Typed, check: &Check, either: bool) -> Result<(Test, bool), Error> {
     check_operator(check, left)?;
     if let Right::Quantified(quantifier, literals) = &check.right {
+        if matches!(left.values, Values::Aliases | Values::Distance) {
+            let message = format!("{} takes no `oneof`, `anyof` or `allof`, only values", shown(&left.name));
+            return Err(Error::mismatch(check.operator_span.clone(), message));
+        }
         let one = |literal: &Literal| plain(catalog, left, check, check.operator, std::slice::from_ref(literal));
         let tests = literals.iter().map(one).collect::<Result<Vec<_>, _>>()?;
         if let Kind::Enum { names, .. } = left.kind {
@@ -67,6 +71,8 @@ pub(super) fn check_operator(check: &Check, left: &Typed) -> Result<(), Error> {
     let takes = match left.kind {
         _ if operator == Exists => true,
         _ if left.values == Values::List => matches!(operator, In | Intersects),
+        _ if left.values == Values::Aliases => matches!(operator, Equal | NotEqual | In),
+        _ if left.values == Values::Distance => operator == Equal,
         Kind::Text | Kind::Dynamic | Kind::Enum { ordered: false, .. } => !matches!(operator, BContains | BStartsWith),
         Kind::Bytes => matches!(
             operator,
@@ -165,6 +171,9 @@ impl Side<'_> {
             return Ok(NumberTest::Order(order, read(self.single()?)?));
         }
         match self.operator {
+            Operator::Equal if self.left.values == Values::Distance => {
+                Ok(NumberTest::Order(Order::LessOrEqual, read(self.single()?)?))
+            }
             Operator::Equal => Ok(NumberTest::Equal(read(self.single()?)?)),
             Operator::NotEqual => Ok(NumberTest::NotEqual(read(self.single()?)?)),
             _ => Ok(NumberTest::In(self.items.iter().map(read).collect::<Result<_, _>>()?)),

@@ -41,7 +41,7 @@ impl Compiler<'_> {
             Operand::Field(written) => {
                 let (reference, field) = self.field(written)?;
                 // With an argument it is one of the several values.
-                let several = matches!(field.values, Values::AnyOf | Values::EitherOf);
+                let several = matches!(field.values, Values::AnyOf | Values::EitherOf | Values::Aliases);
                 let values = if several && reference.argument.is_some() { Values::One } else { field.values };
                 Ok(Typed {
                     source: Source::Field(reference),

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the whole crate is a test, its helpers too")]
 
+mod aliases;
 mod conditions;
 mod errors;
 mod extract;

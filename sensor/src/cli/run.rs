@@ -68,7 +68,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// Messages for people, on standard error.
-fn start_log(directives: &str) -> Result<(), config::Error> {
+pub(super) fn start_log(directives: &str) -> Result<(), config::Error> {
     let filter = EnvFilter::try_new(directives)
         .map_err(|source| config::Error::Log { directives: directives.to_owned(), source })?;
     let is_terminal = io::stderr().is_terminal();
@@ -82,6 +82,6 @@ fn start_log(directives: &str) -> Result<(), config::Error> {
 }
 
 /// The text, if it can be read as this.
-fn known<T: FromStr<Err: Display>>(text: &str) -> Result<String, String> {
+pub(super) fn known<T: FromStr<Err: Display>>(text: &str) -> Result<String, String> {
     text.parse::<T>().map(|_| text.to_owned()).map_err(|error| error.to_string())
 }

@@ -58,13 +58,26 @@ pub struct Containers {
     by_cgroup: Cache<u64, Option<Arc<Container>>>,
     /// cgroup v1 hierarchies are mounted: the containers may be in those alone.
     has_v1: bool,
+    /// There is no /proc to ask: what is known was recorded.
+    is_recorded: bool,
 }
 
 impl Containers {
     /// Looks at the sensor's own cgroups to learn whether there are v1 hierarchies.
     pub fn new() -> Self {
         let own = procfs::read_cgroups(std::process::id()).unwrap_or_default();
-        Self { by_cgroup: Cache::new(CACHED_CGROUPS_MAX), has_v1: own.lines().any(|line| !line.starts_with("0::")) }
+        let has_v1 = own.lines().any(|line| !line.starts_with("0::"));
+        Self { by_cgroup: Cache::new(CACHED_CGROUPS_MAX), has_v1, is_recorded: false }
+    }
+
+    /// Knows what it is told by [`Self::learn`] and what records say, and asks nobody.
+    pub(crate) fn recorded() -> Self {
+        Self { by_cgroup: Cache::new(CACHED_CGROUPS_MAX), has_v1: false, is_recorded: true }
+    }
+
+    /// From now on a process in this cgroup v2 directory is in this container.
+    pub(crate) fn learn(&self, cgroup_id: u64, container: Option<Container>) {
+        self.by_cgroup.insert(cgroup_id, container.map(Arc::new));
     }
 
     /// The container of a process that reported its cgroup v2 directories, leaf first. Where those do not tell (there are
@@ -75,6 +88,7 @@ impl Containers {
             None => self.remember(cgroup_id, directories),
         };
         match by_v2 {
+            Lookup::Unknown if self.is_recorded => Lookup::Unknown,
             Lookup::Known(None) if self.has_v1 => Self::of_process(tgid),
             Lookup::Unknown => Self::of_process(tgid),
             known @ Lookup::Known(_) => known,
@@ -119,6 +133,11 @@ impl Default for Containers {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// One of the names that containers have for their runtimes; `None`: there is no such.
+pub(crate) fn runtime(name: &str) -> Option<&'static str> {
+    NAMES.iter().map(|(_, _, runtime)| *runtime).find(|runtime| *runtime == name)
 }
 
 /// The answer to which container a process is in.

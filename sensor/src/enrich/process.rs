@@ -4,6 +4,8 @@
 //! at the start, then kept by fork, exec and exit records; a process that is unknown all the same (its fork was lost) is
 //! looked up in /proc, within a budget. A process that ended stays for its descendants' sake.
 
+pub(crate) mod recorded;
+
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -39,7 +41,7 @@ const LOOKUPS_PER_TICK: u32 = 200;
 const LOOKUPS_MAX: u32 = 1_000;
 
 /// Threads of the kernel have no start time to compare to; entries from /proc are exact to a tick.
-const START_TOLERANCE_NS: u64 = procfs::NANOSECONDS_PER_TICK * 2;
+const START_TOLERANCE_NS: u64 = procfs::START_TOLERANCE_NS;
 
 /// Stands before a path of which only the end is known, so that it is not taken for an absolute one.
 pub const CUT_PATH: &[u8] = b"<UNKNOWN>";
@@ -234,11 +236,11 @@ impl Process {
     }
 
     /// Whether somebody with these rights may write to the program's file, by its permissions.
-    pub fn is_exe_writable_by(&self, euid: u32, egid: u32, overrides: bool) -> bool {
+    pub fn is_exe_writable_by(&self, user: u32, group: u32, overrides: bool) -> bool {
         let file = &self.image.file;
         let bit = match () {
-            () if file.uid == euid => 0o200,
-            () if file.gid == egid => 0o020,
+            () if file.uid == user => 0o200,
+            () if file.gid == group => 0o020,
             () => 0o002,
         };
         file.inode != 0 && (overrides || file.mode & bit != 0)
@@ -289,6 +291,11 @@ impl Process {
         texts + self.cwd.as_ref().map_or(0, |cwd| cwd.len())
     }
 
+    /// As far as the records tell.
+    pub(crate) fn is_running(&self) -> bool {
+        self.exited_ns.is_none()
+    }
+
     fn is(&self, start_ns: u64) -> bool {
         self.start_ns.abs_diff(start_ns) <= START_TOLERANCE_NS
     }
@@ -305,6 +312,8 @@ pub struct Counts {
     pub gone: u64,
     /// Not looked up because the budget was spent.
     pub over_budget: u64,
+    /// Known only by what their own records say.
+    pub unknown: u64,
 }
 
 /// The process table.
@@ -313,12 +322,23 @@ pub struct Processes {
     by_tgid: HashMap<u32, Process>,
     text_bytes: usize,
     budget: Cell<u32>,
+    /// By which the budget grows at a tick; 0 where there is no /proc to ask.
+    lookups_per_tick: u32,
+    /// What /proc answered; `None` where nobody wants to know.
+    answers: Option<Vec<Process>>,
     counts: Counts,
 }
 
 impl Default for Processes {
     fn default() -> Self {
-        Self { by_tgid: HashMap::new(), text_bytes: 0, budget: Cell::new(LOOKUPS_MAX), counts: Counts::default() }
+        Self {
+            by_tgid: HashMap::new(),
+            text_bytes: 0,
+            budget: Cell::new(LOOKUPS_MAX),
+            lookups_per_tick: LOOKUPS_PER_TICK,
+            answers: None,
+            counts: Counts::default(),
+        }
     }
 }
 
@@ -342,8 +362,9 @@ impl Processes {
     /// Parent, grandparent and so on, as far as they are known.
     pub fn ancestors<'a>(&'a self, process: &'a Process) -> impl Iterator<Item = &'a Process> {
         let parent_of = |child: &Process| {
-            self.get(child.ppid)
-                .filter(|parent| parent.start_ns <= child.start_ns + START_TOLERANCE_NS && parent.tgid != child.tgid)
+            self.get(child.ppid).filter(|parent| {
+                parent.start_ns <= child.start_ns.saturating_add(START_TOLERANCE_NS) && parent.tgid != child.tgid
+            })
         };
         std::iter::successors(parent_of(process), move |child| parent_of(child)).take(ANCESTORS_MAX)
     }
@@ -408,7 +429,7 @@ impl Processes {
 
     /// Forgets those that ended a while ago and have no descendants; fills the look-up budget.
     pub(super) fn tick(&mut self, now_ns: u64) {
-        self.budget.set((self.budget.get() + LOOKUPS_PER_TICK).min(LOOKUPS_MAX));
+        self.budget.set((self.budget.get() + self.lookups_per_tick).min(LOOKUPS_MAX));
         self.forget_exited(now_ns.saturating_sub(REMEMBERED_NS));
     }
 
@@ -440,6 +461,7 @@ impl Processes {
             }
         } else {
             let process = self.look_up(header.tgid).filter(|process| process.is(header.start_ns));
+            self.counts.unknown += u64::from(process.is_none());
             let mut process = process.unwrap_or_else(|| from_header(header));
             process.start_ns = header.start_ns;
             self.insert(process);
@@ -468,6 +490,9 @@ impl Processes {
         match process {
             Some(_) => self.counts.looked_up += 1,
             None => self.counts.gone += 1,
+        }
+        if let Some(answers) = &mut self.answers {
+            answers.extend(process.clone());
         }
         process
     }

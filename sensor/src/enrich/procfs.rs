@@ -1,5 +1,8 @@
 //! What `/proc/<pid>` says of one process.
 
+pub(crate) mod descriptors;
+mod status;
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
@@ -8,12 +11,17 @@ use std::os::unix::fs::MetadataExt;
 use tercel_sensor_abi::file::LAYER_NONE;
 
 use super::process::ProgramFile;
+use status::STATUS_BYTES_MAX;
+pub(crate) use status::Usage;
 
 /// Bytes read from one file below /proc: as many arguments as an exec record carries.
 const FILE_BYTES_MAX: u64 = 4_095;
 
 /// Bytes of a cgroup file: a dozen hierarchies with long paths.
 const CGROUP_BYTES_MAX: u64 = 16_384;
+
+/// Times from /proc are exact to a tick.
+pub(super) const START_TOLERANCE_NS: u64 = NANOSECONDS_PER_TICK * 2;
 
 /// Clock ticks in which `stat` tells times; 100 per second on every architecture that Linux still gains.
 pub(super) const NANOSECONDS_PER_TICK: u64 = 10_000_000;
@@ -46,6 +54,21 @@ pub(super) fn pids() -> impl Iterator<Item = u32> {
 /// `None`: there is no such process (any more).
 pub(super) fn read_stat(pid: u32) -> Option<Stat> {
     parse_stat(&read(pid, "stat", FILE_BYTES_MAX)?)
+}
+
+/// Whether the process of this number is still the one that started then: `CLOCK_BOOTTIME` nanoseconds.
+pub(crate) fn is_running(pid: u32, start_ns: u64) -> bool {
+    self::start_ns(pid).is_some_and(|started| started.abs_diff(start_ns) <= START_TOLERANCE_NS)
+}
+
+/// When it started, in the same clock, rounded down to a tick.
+pub(crate) fn start_ns(pid: u32) -> Option<u64> {
+    Some(read_stat(pid)?.start_ns)
+}
+
+/// What it uses; `None`: it is gone.
+pub(crate) fn read_usage(pid: u32) -> Option<Usage> {
+    Usage::parse(&String::from_utf8_lossy(&read(pid, "status", STATUS_BYTES_MAX)?))
 }
 
 /// The last of the numbers in `NSpid` and `NSpgid`: those of the innermost namespace.
@@ -107,7 +130,7 @@ pub(crate) fn read_cwd(pid: u32) -> Option<Vec<u8>> {
     Some(path)
 }
 
-pub(super) fn read_cgroups(pid: u32) -> Option<String> {
+pub(crate) fn read_cgroups(pid: u32) -> Option<String> {
     read(pid, "cgroup", CGROUP_BYTES_MAX).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 

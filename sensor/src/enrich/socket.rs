@@ -62,6 +62,11 @@ impl Sockets {
         self.of_record
     }
 
+    /// Which end of its connection a socket is, where that is known.
+    pub(crate) fn role_of(&self, inode: u64) -> Option<Role> {
+        self.by_inode.peek(&inode)?.role
+    }
+
     /// Takes in what a record says of its socket.
     pub(super) fn apply(&mut self, record: &Record<'_>) {
         if record.kind != RecordKind::Network && record.kind != RecordKind::Descriptor {
@@ -77,8 +82,7 @@ impl Sockets {
         let guessed = || guess(&ends);
         let (role, renamed) = match event_type {
             EventType::CONNECT => (Some(Role::Client), is_ok || record.header.result == socket::EINPROGRESS),
-            EventType::ACCEPT | EventType::ACCEPT4 => (Some(Role::Server), is_ok),
-            EventType::BIND | EventType::LISTEN => (Some(Role::Server), is_ok),
+            EventType::ACCEPT | EventType::ACCEPT4 | EventType::BIND | EventType::LISTEN => (Some(Role::Server), is_ok),
             EventType::SENDTO | EventType::SENDMSG | EventType::SENDMMSG if is_ok && peer.is_some() => {
                 (known.role.or(Some(Role::Client)), peer != known.peer)
             }

@@ -59,10 +59,7 @@ impl<'a> Descriptor<'a> {
             TYPE_PIPE => Some(("pipe", "p")),
             _ if self.name.starts_with(MEMORY_FILE) => Some(("memfd", "m")),
             _ if self.facts.file_system == PID_FILE_SYSTEM => Some(("pidfd", "P")),
-            _ => {
-                let anonymous = ANONYMOUS.iter().find(|(start, ..)| self.name.starts_with(start));
-                Some(anonymous.map_or(("file", "f"), |(_, word, letter)| (*word, *letter)))
-            }
+            _ => Some(anonymous_kind(self.name).unwrap_or(("file", "f"))),
         }
     }
 
@@ -100,4 +97,10 @@ impl<'a> Descriptor<'a> {
         let (major, minor) = (self.device_major(), self.device_minor());
         i64::from((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
     }
+}
+
+/// Falco's word, and letter, for a file without a file system, by the kernel's name of it.
+pub(crate) fn anonymous_kind(name: &[u8]) -> Option<(&'static str, &'static str)> {
+    let found = ANONYMOUS.iter().find(|(start, ..)| name.starts_with(start));
+    found.map(|(_, word, letter)| (*word, *letter))
 }

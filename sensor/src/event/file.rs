@@ -195,7 +195,7 @@ impl<'a> OpenedFile<'a> {
         result_name(self.result) == "SUCCESS"
     }
 
-    /// open_by_handle_at has no name but the kernel's.
+    /// `open_by_handle_at` has no name but the kernel's.
     fn absolute_name(&self) -> Cow<'a, [u8]> {
         if !self.has_name {
             return self.kernel_path.clone();

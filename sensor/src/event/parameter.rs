@@ -11,6 +11,7 @@ use super::errno::error_name;
 use super::{Connection, Endpoint, Event};
 use crate::capability;
 use crate::enrich::process::Process;
+use crate::enrich::user::Question;
 use crate::enrich::user::UNKNOWN;
 use flags::{Constants, Flags};
 use lists::rows;
@@ -200,7 +201,7 @@ impl<'e> Parameter<'e> {
             Self::Flags(bits, _) | Self::Constant(bits, _) | Self::Capabilities(bits) => write!(text, "{bits}"),
             Self::Process(number) => write!(text, "{number}"),
             Self::Data(bytes) => {
-                text.extend(bytes.iter().map(printable));
+                text.extend(bytes.iter().copied().map(printable));
                 Ok(())
             }
             Self::OpenFlags { bits: number, .. } | Self::User(number) | Self::Group(number) | Self::Signal(number) => {
@@ -230,8 +231,8 @@ impl<'e> Parameter<'e> {
             Self::Descriptor(error) | Self::Result(error) => error_name(error).unwrap_or_default().as_bytes(),
             Self::Process(pid) => event.state.processes.get(pid.cast_unsigned()).map(Process::name).unwrap_or_default(),
             Self::User(u32::MAX) => NO_USER.as_bytes(),
-            Self::User(uid) => event.state.users.user(uid).as_bytes(),
-            Self::Group(gid) => event.state.users.group(gid).as_bytes(),
+            Self::User(uid) => return event.write_user(Question::User, uid, text),
+            Self::Group(gid) => return event.write_user(Question::Group, gid, text),
             Self::Signal(number) => signal_name(number).as_bytes(),
             _ => b"",
         };
@@ -259,14 +260,14 @@ fn write_flags(text: &mut Vec<u8>, bits: u64, names: Flags) {
     }
 }
 
-fn printable(byte: &u8) -> u8 {
-    if matches!(byte, b' '..=b'~') { *byte } else { b'.' }
+fn printable(byte: u8) -> u8 {
+    if matches!(byte, b' '..=b'~') { byte } else { b'.' }
 }
 
 /// Each argument and a full stop, and one for every byte that does not print: how Falco shows a buffer.
 fn write_arguments(process: &Process, text: &mut Vec<u8>) {
     for argument in process.argument_list() {
-        text.extend(argument.iter().map(printable));
+        text.extend(argument.iter().copied().map(printable));
         text.push(b'.');
     }
 }

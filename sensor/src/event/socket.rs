@@ -40,6 +40,7 @@ pub(crate) enum Role {
 }
 
 /// The ends of a socket, and what a call did to it.
+#[expect(clippy::struct_excessive_bools, reason = "four facts about a socket that have nothing to do with each other")]
 pub(crate) struct Connection<'a> {
     /// `AF_*`.
     family: u16,

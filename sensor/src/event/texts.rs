@@ -33,9 +33,14 @@ pub(crate) enum Text {
     Capabilities,
     PermittedCapabilities,
     InheritableCapabilities,
+    User,
+    Home,
+    Shell,
+    Group,
+    Cgroups,
 }
 
-const NAMED: usize = Text::InheritableCapabilities as usize + 1;
+const NAMED: usize = Text::Cgroups as usize + 1;
 
 /// The texts of one event, in memory that it borrows when the first of them is asked for.
 pub(super) struct Texts<'a> {

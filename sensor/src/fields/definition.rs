@@ -9,6 +9,7 @@ use crate::event::{Endpoint, Event, EventType, NAMES};
 pub(super) type Getter = for<'e> fn(&'e Event<'_>, Option<&str>) -> Option<Value<'e>>;
 pub(super) type AncestorGetter = fn(&Process) -> Option<Value<'_>>;
 pub(super) type EndGetter = fn(Endpoint) -> Value<'static>;
+pub(super) type AddressGetter = fn(&Event<'_>) -> Option<Endpoint>;
 
 /// One field: everything that is known of it.
 #[derive(Clone, Copy)]
@@ -34,6 +35,8 @@ pub(super) enum Get {
     Ancestor(AncestorGetter),
     /// Both ends of a connection, as far as they are known.
     Ends(EndGetter),
+    /// The hosts that rules name and that have this end's address.
+    Hosts(AddressGetter),
 }
 
 /// A field's type, by Falco's name.
@@ -119,7 +122,7 @@ pub enum Flag {
     /// Makes sense in outputs alone.
     PrintOnly,
     /// Read from the program's memory when the call returned: another of its threads may have written something else
-    /// there after the kernel had read it.
+    /// there after the kernel had read it. Or read from /proc when a rule asked: the process may have changed it by then.
     Racy,
     /// Of use in tables of events, which neither Falco nor Tercel makes.
     TableOnly,
@@ -239,6 +242,11 @@ impl Definition {
         Self { get: Get::Ends(get), values: Values::EitherOf, ..self }
     }
 
+    /// The hosts that have this end's address.
+    pub(super) const fn hosts(self, get: AddressGetter) -> Self {
+        Self { get: Get::Hosts(get), values: Values::Aliases, ..self }
+    }
+
     pub(super) const fn list(self) -> Self {
         Self { values: Values::List, ..self }
     }
@@ -249,6 +257,11 @@ impl Definition {
 
     pub(super) const fn required(self, shape: Shape) -> Self {
         Self { argument: Argument::Required, shape: Some(shape), ..self }
+    }
+
+    /// How far it is from something.
+    pub(super) const fn distance(self) -> Self {
+        Self { values: Values::Distance, ..self }
     }
 
     /// Required, behind a dot.

@@ -14,6 +14,30 @@ use super::definition::{Definition, Shape, number, row, text, truth};
 use super::time::{NANOSECONDS_PER_SECOND, TimeForm};
 use crate::event::{Event, EventType, OpenedFile, Text, result_name};
 
+const SECOND_NS: u64 = NANOSECONDS_PER_SECOND.unsigned_abs();
+
+const MILLISECOND_NS: u64 = 1_000_000;
+
+/// Where system loggers listen: by the name that programs know, and by the one that it is a link to.
+const SYSLOG_SOCKETS: [&[u8]; 2] = [b"/dev/log", b"/run/systemd/journal/dev-log"];
+
+/// Calls about memory, sorted.
+const MEMORY_CALLS: [&str; 13] = [
+    "brk",
+    "madvise",
+    "mlock",
+    "mlock2",
+    "mlockall",
+    "mmap",
+    "mprotect",
+    "mremap",
+    "munlock",
+    "munlockall",
+    "munmap",
+    "pkey_mprotect",
+    "process_madvise",
+];
+
 pub(super) const FIELDS: &[Definition] = &[
     row("evt.num", Uint64, "Counts the events that the sensor looked at, from 1.")
         .flags(&[CountsFromOne])
@@ -34,9 +58,12 @@ pub(super) const FIELDS: &[Definition] = &[
         .get(|event, _| Some(Value::Number(event.time_ns.div_euclid(NANOSECONDS_PER_SECOND)))),
     row("evt.rawtime.ns", AbsTime, "The nanoseconds beyond the whole second.")
         .get(|event, _| Some(Value::Number(event.time_ns.rem_euclid(NANOSECONDS_PER_SECOND)))),
-    row("evt.reltime", RelTime, "Nanoseconds since the first event."),
-    row("evt.reltime.s", RelTime, "Whole seconds since the first event."),
-    row("evt.reltime.ns", RelTime, "The nanoseconds of `evt.reltime` beyond the whole second."),
+    row("evt.reltime", RelTime, "Nanoseconds since the first event that the sensor looked at.")
+        .get(|event, _| number(event.state.timeline.since_first_ns())),
+    row("evt.reltime.s", RelTime, "Whole seconds since the first event.")
+        .get(|event, _| number(event.state.timeline.since_first_ns() / SECOND_NS)),
+    row("evt.reltime.ns", RelTime, "The nanoseconds of `evt.reltime` beyond the whole second.")
+        .get(|event, _| number(event.state.timeline.since_first_ns() % SECOND_NS)),
     row("evt.pluginname", Chars, "The plugin that an event comes from; Tercel has no plugins."),
     row("evt.plugininfo", Chars, "What a plugin tells of its event; Tercel has no plugins."),
     row("evt.source", Chars, "Where the event comes from: `syscall`.").get(|_, _| Some(text("syscall"))),
@@ -51,9 +78,12 @@ pub(super) const FIELDS: &[Definition] = &[
         .flags(&[TableOnly, Deprecated])
         .get(|_, _| number(0)),
     row("evt.latency.human", Chars, "Always `0ns`, as in Falco.").flags(&[Deprecated]).get(|_, _| Some(text("0ns"))),
-    row("evt.deltatime", RelTime, "Nanoseconds since the event before."),
-    row("evt.deltatime.s", RelTime, "Whole seconds since the event before."),
-    row("evt.deltatime.ns", RelTime, "The nanoseconds of `evt.deltatime` beyond the whole second."),
+    row("evt.deltatime", RelTime, "Nanoseconds since the event before; 0 for the first.")
+        .get(|event, _| number(event.state.timeline.since_before_ns())),
+    row("evt.deltatime.s", RelTime, "Whole seconds since the event before.")
+        .get(|event, _| number(event.state.timeline.since_before_ns() / SECOND_NS)),
+    row("evt.deltatime.ns", RelTime, "The nanoseconds of `evt.deltatime` beyond the whole second.")
+        .get(|event, _| number(event.state.timeline.since_before_ns() % SECOND_NS)),
     row("evt.outputtime", Chars, "In an output, the same as `evt.time`.")
         .flags(&[PrintOnly])
         .get(|event, _| Some(time(event, TimeForm::Time))),
@@ -65,7 +95,7 @@ pub(super) const FIELDS: &[Definition] = &[
     row("evt.type.is", Uint32, "1 where the event has the type that is named behind the dot, else 0.")
         .dotted(Shape::EventType)
         .get(is_of_type),
-    row("evt.category", Chars, "What kind of call it is: `file`, `net`, `process` or another.")
+    row("evt.category", Chars, "What kind of call it is: `file`, `net`, `process`, `memory` or another.")
         .get(|event, _| Some(text(category(event)))),
     row("evt.cpu", Int16, "The processor that it happened on, from 0.")
         .get(|event, _| number(event.record.header.cpu)),
@@ -97,23 +127,26 @@ pub(super) const FIELDS: &[Definition] = &[
     row("evt.io_dir", Chars, "`read` or `write`, of calls that do.").get(|event, _| direction(event).map(text)),
     row("evt.is_wait", Bool, "Whether the call is one that waits, such as poll.").get(|_, _| truth(false)),
     row("evt.wait_latency", RelTime, "Always 0, as in Falco.").flags(&[Deprecated]).get(|_, _| number(0)),
-    row("evt.is_syslog", Bool, "Whether something was written to `/dev/log`.").get(|_, _| truth(false)),
+    row("evt.is_syslog", Bool, "Whether something was sent to `/dev/log`.").get(|event, _| truth(is_syslog(event))),
     row("evt.count", Uint32, "Always 1.").get(|_, _| number(1)),
     row("evt.count.error", Uint32, "1 where the call failed, else 0.").get(|event, _| failures(event, |_| true)),
     row("evt.count.error.file", Uint32, "The same for calls about files; missing for others.")
         .get(|event, _| failures(event, |event| category(event) == "file")),
     row("evt.count.error.net", Uint32, "The same for calls about sockets; missing for others.")
         .get(|event, _| failures(event, |event| category(event) == "net")),
-    row("evt.count.error.memory", Uint32, "The same for calls about memory; missing for others."),
+    row("evt.count.error.memory", Uint32, "The same for calls about memory; missing for others.")
+        .get(|event, _| failures(event, |event| category(event) == "memory")),
     row("evt.count.error.other", Uint32, "The same for calls about neither files nor sockets nor memory; missing for those.")
-        .get(|event, _| failures(event, |event| !matches!(category(event), "file" | "net"))),
+        .get(|event, _| failures(event, |event| !matches!(category(event), "file" | "net" | "memory"))),
     row("evt.count.exit", Uint32, "1 where the event is the return of a call; missing where it is not.")
         .get(|event, _| is_syscall(event).then_some(Value::Number(1))),
     row("evt.count.procinfo", Uint32, "Always 0.").flags(&[TableOnly]).get(|_, _| number(0)),
     row("evt.count.threadinfo", Uint32, "Always 0.").flags(&[TableOnly]).get(|_, _| number(0)),
     row("evt.around", Uint64, "Compared with a number of milliseconds, whether the event is no farther than that from the time in brackets.")
         .required(Shape::Time)
-        .flags(&[FilterOnly, NoTransformer, NoRightHand]),
+        .flags(&[FilterOnly, NoTransformer, NoRightHand])
+        .distance()
+        .get(distance),
     row("evt.abspath", Chars, "The path of a call that takes a directory's descriptor and a name, made absolute.")
         .flags(&[Racy])
         .get(|event, _| absolute_path(event, 0)),
@@ -152,6 +185,16 @@ fn time<'e>(event: &'e Event<'_>, form: TimeForm) -> Value<'e> {
     Value::Text(event.text(form.text(), write))
 }
 
+/// In milliseconds, what is begun counted whole.
+fn distance<'e>(event: &Event<'_>, time: Option<&str>) -> Option<Value<'e>> {
+    let time_ns: i64 = time?.parse().ok()?;
+    number(event.time_ns.abs_diff(time_ns).div_ceil(MILLISECOND_NS))
+}
+
+fn is_syslog(event: &Event<'_>) -> bool {
+    is_writing(event) && event.connection().is_some_and(|connection| SYSLOG_SOCKETS.contains(&connection.name()))
+}
+
 fn is_of_type<'e>(event: &'e Event<'_>, argument: Option<&str>) -> Option<Value<'e>> {
     number(u8::from(EventType::find(argument?)? == event.event_type))
 }
@@ -166,6 +209,7 @@ fn category(event: &Event<'_>) -> &'static str {
         RecordKind::Open | RecordKind::Path | RecordKind::Descriptor => "file",
         RecordKind::Network => "net",
         RecordKind::Exec | RecordKind::ExecFailed | RecordKind::Fork | RecordKind::Exit => "process",
+        RecordKind::Other if MEMORY_CALLS.binary_search(&event.event_type.name()).is_ok() => "memory",
         RecordKind::Other => "other",
     }
 }

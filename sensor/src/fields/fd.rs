@@ -51,8 +51,8 @@ pub(super) const FIELDS: &[Definition] = &[
         .get(|event, _| internet(event).map(|connection| text(connection.protocol()))),
     row("fd.sockfamily", Chars, "`ip` or `unix`, for a socket.")
         .get(|event, _| event.connection().and_then(Connection::socket_family).map(text)),
-    row("fd.is_server", Bool, "Whether the server's end of the connection is on this machine.")
-        .get(|event, _| event.connection().map(|connection| Value::Bool(connection.is_to_this_machine()))),
+    row("fd.is_server", Bool, "Whether the server's end of the connection is on this machine; no for what is no socket.")
+        .get(|event, _| is_server(event).map(Value::Bool)),
     row("fd.uid", Chars, "The thread's number and the descriptor's, one behind the other.")
         .get(|event, _| descriptor_id(event)),
     row("fd.containername", Chars, "`container.id`, a colon, and `fd.name`.").flags(&[Racy]).get(|event, _| {
@@ -93,10 +93,10 @@ pub(super) const FIELDS: &[Definition] = &[
         .get(|event, _| is_connected(event).map(Value::Bool)),
     row("fd.name_changed", Bool, "Whether the event gave the descriptor another name.")
         .get(|event, _| is_connected(event).and_then(|_| truth(is_renamed(event)))),
-    row("fd.cip.name", Chars, "The client's name in DNS.").flags(RESOLVED),
-    row("fd.sip.name", Chars, "The server's name in DNS.").flags(RESOLVED),
-    row("fd.lip.name", Chars, "The local address's name in DNS.").flags(RESOLVED),
-    row("fd.rip.name", Chars, "The remote address's name in DNS.").flags(RESOLVED),
+    row("fd.cip.name", Chars, "A host that a rule names and that has the client's address. Every such host is `=`; for `!=` none may be the one. Resolved at the start, then every minute.").flags(RESOLVED).hosts(client),
+    row("fd.sip.name", Chars, "The same for the server's address.").flags(RESOLVED).hosts(server),
+    row("fd.lip.name", Chars, "The same for the local address.").flags(RESOLVED).hosts(local),
+    row("fd.rip.name", Chars, "The same for the remote address.").flags(RESOLVED).hosts(remote),
     row("fd.dev", Int32, "The number of the device that the file is on.")
         .get(|event, _| event.descriptor_facts().and_then(|found| number(found.device()))),
     row("fd.dev.major", Int32, "That device's major number.")
@@ -108,10 +108,11 @@ pub(super) const FIELDS: &[Definition] = &[
     row("fd.nameraw", Chars, "A file's name as the caller wrote it, runs of slashes made one.")
         .flags(&[Racy])
         .get(|event, _| raw_name(event).map(Value::Text)),
-    row("fd.types", Chars, "The types of all descriptors that the process has open; with a number, of that one.")
+    row("fd.types", Chars, "The types of all descriptors that the process has open, of the first 1,024; with a number, of that one. Asked of /proc.")
         .list()
         .optional(Shape::Index)
-        .flags(&[NoRightHand]),
+        .flags(&[NoRightHand, Racy])
+        .get(kinds),
     row("fd.is_upper_layer", Bool, "Whether the file is in the upper layer of an overlay file system.")
         .get(|event, _| event.descriptor_facts().map(|found| Value::Bool(found.is_upper_layer()))),
     row("fd.is_lower_layer", Bool, "Whether the file is in a lower layer of an overlay file system.")
@@ -236,6 +237,18 @@ fn split_path(path: &[u8]) -> (&[u8], &[u8]) {
 /// A connection that has addresses.
 fn internet<'e, 'a>(event: &'e Event<'a>) -> Option<&'e Connection<'a>> {
     event.connection().filter(|connection| connection.socket_family() == Some("ip"))
+}
+
+fn is_server(event: &Event<'_>) -> Option<bool> {
+    let of_other = || event.descriptor_kind().map(|_| false);
+    event.connection().map(Connection::is_to_this_machine).or_else(of_other)
+}
+
+fn kinds<'e>(event: &'e Event<'_>, number: Option<&str>) -> Option<Value<'e>> {
+    match number {
+        Some(number) => event.descriptor_kind_of(number.parse().ok()?).map(Value::List),
+        None => event.descriptor_kinds().map(Value::List),
+    }
 }
 
 fn client(event: &Event<'_>) -> Option<Endpoint> {

@@ -2,7 +2,7 @@
 
 use tercel_filter::Value;
 
-use super::definition::Flag::{NoRightHand, NoTransformer};
+use super::definition::Flag::{NoRightHand, NoTransformer, Racy};
 use super::definition::Type::{AbsTime, Bool, Double, Int64, RelTime, Text as Chars, Uint32, Uint64};
 use super::definition::{AncestorGetter, Definition, Flag, Shape, number, row, text, truth};
 use crate::enrich::process::Process;
@@ -124,21 +124,47 @@ pub(super) const FIELDS: &[Definition] = &[
         }),
     row("proc.pidns_init_start_ts", Uint64, "When the first process of the pid namespace was started: nanoseconds since 1970.")
         .get(|event, _| number(event.namespace_start_ns()?)),
-    row("proc.fdopencount", Uint64, "How many descriptors the process has open."),
+    row("proc.fdopencount", Uint64, "How many descriptors the process has open. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| number(event.open_descriptors()?)),
     row("proc.fdlimit", Int64, "How many it might have open when it was started.")
         .get(|event, _| Some(event.process.descriptors_max()).filter(|limit| *limit > 0).and_then(number)),
-    row("proc.fdusage", Double, "The share of that limit which is in use, in per cent."),
-    row("proc.vmsize", Uint64, "The process's virtual memory, in KiB."),
-    row("proc.vmrss", Uint64, "Its resident memory, in KiB."),
-    row("proc.vmswap", Uint64, "Its memory that is swapped out, in KiB."),
-    row("proc.nthreads", Uint64, "How many threads it has."),
-    row("proc.nchilds", Uint64, "How many threads it has beside the main one."),
-    row("proc.stdin.type", Chars, "`fd.type` of its descriptor 0."),
-    row("proc.stdout.type", Chars, "`fd.type` of its descriptor 1."),
-    row("proc.stderr.type", Chars, "`fd.type` of its descriptor 2."),
-    row("proc.stdin.name", Chars, "`fd.name` of its descriptor 0."),
-    row("proc.stdout.name", Chars, "`fd.name` of its descriptor 1."),
-    row("proc.stderr.name", Chars, "`fd.name` of its descriptor 2."),
+    row("proc.fdusage", Double, "The share of that limit which is in use, in per cent. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| descriptor_share(event).map(Value::Float)),
+    row("proc.vmsize", Uint64, "The process's virtual memory, in KiB. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| number(event.usage()?.virtual_kib)),
+    row("proc.vmrss", Uint64, "Its resident memory, in KiB. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| number(event.usage()?.resident_kib)),
+    row("proc.vmswap", Uint64, "Its memory that is swapped out, in KiB. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| number(event.usage()?.swapped_kib)),
+    row("proc.nthreads", Uint64, "How many threads it has. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| number(event.usage()?.threads)),
+    row("proc.nchilds", Uint64, "How many threads it has beside the main one. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| number(event.usage()?.threads.saturating_sub(1))),
+    row("proc.stdin.type", Chars, "`fd.type` of its descriptor 0. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| event.standard_descriptor(0).map(|opening| text(opening.kind))),
+    row("proc.stdout.type", Chars, "`fd.type` of its descriptor 1. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| event.standard_descriptor(1).map(|opening| text(opening.kind))),
+    row("proc.stderr.type", Chars, "`fd.type` of its descriptor 2. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| event.standard_descriptor(2).map(|opening| text(opening.kind))),
+    row("proc.stdin.name", Chars, "`fd.name` of its descriptor 0; `pipe:[…]` of a pipe. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| event.standard_descriptor(0).map(|opening| Value::Text(&opening.name))),
+    row("proc.stdout.name", Chars, "`fd.name` of its descriptor 1; `pipe:[…]` of a pipe. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| event.standard_descriptor(1).map(|opening| Value::Text(&opening.name))),
+    row("proc.stderr.name", Chars, "`fd.name` of its descriptor 2; `pipe:[…]` of a pipe. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| event.standard_descriptor(2).map(|opening| Value::Text(&opening.name))),
     row("proc.is_container_healthcheck", Bool, "Whether the process belongs to the container's health check."),
     row("proc.is_container_liveness_probe", Bool, "Whether it belongs to the pod's liveness probe."),
     row("proc.is_container_readiness_probe", Bool, "Whether it belongs to the pod's readiness probe."),
@@ -210,7 +236,7 @@ fn ancestor_environment<'e>(event: &'e Event<'_>, argument: Option<&str>) -> Opt
         let environment = process.environment()?;
         environment.split(|byte| *byte == 0).find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     };
-    let line = |process: &'e Process| process.environment().map(|environment| Value::Text(environment));
+    let line = |process: &'e Process| process.environment().map(Value::Text);
     match argument {
         Some(place) if place.bytes().all(|byte| byte.is_ascii_digit()) => line(event.ancestor(place.parse().ok()?)?),
         Some(name) => {
@@ -218,6 +244,12 @@ fn ancestor_environment<'e>(event: &'e Event<'_>, argument: Option<&str>) -> Opt
         }
         None => event.state.processes.ancestors(event.process).find_map(line),
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share in per cent")]
+fn descriptor_share(event: &Event<'_>) -> Option<f64> {
+    let limit = Some(event.process.descriptors_max()).filter(|limit| *limit > 0)?;
+    Some(event.open_descriptors()? as f64 * 100.0 / limit as f64)
 }
 
 fn text_or_nothing(value: Option<&[u8]>) -> Value<'_> {

@@ -4,11 +4,14 @@ use std::io::Write;
 
 use tercel_filter::Value;
 
-use super::definition::Flag::TableOnly;
+use super::definition::Flag::{Racy, TableOnly};
 use super::definition::Type::{Bool, Double, Int64, RelTime, Text as Chars, Uint64};
-use super::definition::{Definition, Shape, number, row, truth};
+use super::definition::{Definition, Shape, number, row, text, truth};
 use crate::capability;
+use crate::enrich::procfs::Usage;
 use crate::event::{Event, Text};
+
+const KIB: u64 = 1_024;
 
 pub(super) const FIELDS: &[Definition] = &[
     row(
@@ -44,17 +47,49 @@ pub(super) const FIELDS: &[Definition] = &[
         .get(|event, _| name_and_number(event)),
     row("thread.exectime", RelTime, "Nanoseconds of processor time since the last switch."),
     row("thread.totexectime", RelTime, "Nanoseconds of processor time since the sensor's start."),
-    row("thread.cgroups", Chars, "The thread's cgroups, `controller=path` with blanks between them."),
-    row("thread.cgroup", Chars, "The path of its cgroup for the controller that is named behind the dot.")
-        .dotted(Shape::Controller),
+    row("thread.cgroups", Chars, "The thread's cgroups, `controller=path` with blanks between them. Asked of /proc.")
+        .flags(&[Racy])
+        .get(|event, _| event.cgroups().map(Value::Text)),
+    row(
+        "thread.cgroup",
+        Chars,
+        "The path of its cgroup for the controller that is named behind the dot. Asked of /proc.",
+    )
+    .dotted(Shape::Controller)
+    .flags(&[Racy])
+    .get(|event, controller| event.cgroup(controller?).map(text)),
     row("thread.cpu", Double, "The share of a processor that the thread used in the last second, in per cent."),
     row("thread.cpu.user", Double, "Of that, what it used for itself."),
     row("thread.cpu.system", Double, "Of that, what the kernel used for it."),
-    row("thread.vmsize", Uint64, "Virtual memory of a main thread's process, in KiB; 0 for other threads."),
-    row("thread.vmrss", Uint64, "Resident memory of a main thread's process, in KiB; 0 for other threads."),
-    row("thread.vmsize.b", Uint64, "`thread.vmsize` in bytes.").flags(&[TableOnly]),
-    row("thread.vmrss.b", Uint64, "`thread.vmrss` in bytes.").flags(&[TableOnly]),
+    row(
+        "thread.vmsize",
+        Uint64,
+        "Virtual memory of a main thread's process, in KiB; 0 for other threads. Asked of /proc.",
+    )
+    .flags(&[Racy])
+    .get(|event, _| memory(event, |usage| usage.virtual_kib)),
+    row(
+        "thread.vmrss",
+        Uint64,
+        "Resident memory of a main thread's process, in KiB; 0 for other threads. Asked of /proc.",
+    )
+    .flags(&[Racy])
+    .get(|event, _| memory(event, |usage| usage.resident_kib)),
+    row("thread.vmsize.b", Uint64, "`thread.vmsize` in bytes.")
+        .flags(&[TableOnly, Racy])
+        .get(|event, _| memory(event, |usage| usage.virtual_kib.saturating_mul(KIB))),
+    row("thread.vmrss.b", Uint64, "`thread.vmrss` in bytes.")
+        .flags(&[TableOnly, Racy])
+        .get(|event, _| memory(event, |usage| usage.resident_kib.saturating_mul(KIB))),
 ];
+
+fn memory<'e>(event: &Event<'_>, get: fn(&Usage) -> u64) -> Option<Value<'e>> {
+    let header = &event.record.header;
+    if header.tid != header.tgid {
+        return Some(Value::Number(0));
+    }
+    number(get(&event.usage()?))
+}
 
 fn capabilities<'e>(event: &'e Event<'_>, text: Text, bits: u64) -> Value<'e> {
     Value::Text(event.text(text, |text| capability::write(text, bits)))

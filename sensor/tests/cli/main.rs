@@ -11,6 +11,10 @@ use tempfile::TempDir;
 mod check;
 mod describe;
 mod eval;
+mod record;
+// The committed recording is of this kind of machine.
+#[cfg(target_arch = "x86_64")]
+mod replay;
 mod run;
 mod test;
 

@@ -5,7 +5,7 @@ use tercel_sensor_abi::process::ForkArguments;
 
 use super::{Parameter, Row, flags as names};
 use crate::event::call::Subject;
-use crate::event::{Event, EventType};
+use crate::event::{Event, EventType, OpenedFile};
 
 macro_rules! rows {
     ($($list:ident = [$(($name:literal, $get:expr)),* $(,)?];)*) => {
@@ -19,7 +19,7 @@ rows! {
     OPENAT = [("fd", descriptor), ("dirfd", directory::<0>), ("name", path::<0>), ("flags", open_flags), ("mode", open_mode),
         ("dev", device), ("ino", inode)];
     OPENAT2 = [("fd", descriptor), ("dirfd", directory::<0>), ("name", path::<0>), ("flags", open_flags), ("mode", open_mode),
-        ("resolve", |event| Parameter::flags(event.file().map_or(0, |file| file.resolve()), names::RESOLVE)), ("dev", device), ("ino", inode)];
+        ("resolve", |event| Parameter::flags(event.file().map_or(0, OpenedFile::resolve), names::RESOLVE)), ("dev", device), ("ino", inode)];
     CREAT = [("fd", descriptor), ("name", path::<0>), ("mode", open_mode), ("dev", device), ("ino", inode),
         ("creat_flags", |event| layer_flags(event))];
     OPEN_BY_HANDLE_AT = [("fd", descriptor), ("mountfd", directory::<0>), ("flags", open_flags),

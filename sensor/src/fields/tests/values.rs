@@ -1,5 +1,8 @@
 //! The value of every field that has one.
 
+mod asked;
+mod ends;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -33,7 +36,7 @@ fn split(written: &str) -> (FieldId, Option<&str>) {
 /// A field's value as text; `-` where it is missing. All values of a field that has several, with blanks between them.
 fn show(event: &Event<'_>, written: &str) -> String {
     let (id, argument) = split(written);
-    let has_several = matches!(definition(id).unwrap().values, Values::AnyOf | Values::EitherOf);
+    let has_several = matches!(definition(id).unwrap().values, Values::AnyOf | Values::EitherOf | Values::Aliases);
     if !has_several || argument.is_some() {
         return event.value(id, argument).map_or_else(|| "-".to_owned(), show_value);
     }
@@ -104,6 +107,7 @@ fn every_gathered_field_has_its_value() {
     data(&mut checked);
     users_and_containers(&mut checked);
     parameters_of_events(&mut checked);
+    asked::asked(&mut checked);
     let gathered: BTreeSet<_> =
         TABLE.iter().filter(|definition| definition.is_gathered()).map(|definition| definition.name).collect();
     let unchecked: Vec<_> = gathered.difference(&checked.0).filter(|name| **name != "proc.env").collect();
