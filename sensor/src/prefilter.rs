@@ -53,7 +53,7 @@ impl OpenFilter {
     /// What the rules in force leave to be sent.
     pub fn new(detector: &Detector) -> Self {
         let mut needs = Needs::default();
-        for event_type in event_types() {
+        for event_type in EventType::OPENS {
             for (rule, condition) in detector.candidates(event_type) {
                 needs.add(event_type, rule, condition);
             }
@@ -97,11 +97,6 @@ pub fn is_plain(path: &[u8]) -> bool {
 fn has_neighbours(text: &[u8]) -> bool {
     let is_one = |byte: &u8| matches!(byte, b'/' | b'.');
     text.windows(2).any(|pair| pair.iter().all(is_one) && pair != b"/.")
-}
-
-/// The calls that open files.
-fn event_types() -> impl Iterator<Item = EventType> {
-    ["open", "openat", "openat2", "creat", "open_by_handle_at"].into_iter().filter_map(EventType::find)
 }
 
 /// The bits that a call can have.

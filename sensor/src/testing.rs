@@ -95,7 +95,7 @@ impl Builder {
         Self::exec_with(tgid, ppid, comm, exe_path, arguments, "", &facts)
     }
 
-    /// In the directory `/work`, with an environment whose variables are ended by a NUL each.
+    /// In the directory `/srv/app`, with an environment whose variables are ended by a NUL each.
     pub(crate) fn exec_with(
         tgid: u32,
         ppid: u32,
@@ -107,7 +107,7 @@ impl Builder {
     ) -> Self {
         let joined: String = arguments.iter().flat_map(|argument| [argument, "\0"]).collect();
         let exec = Self::new(RecordKind::Exec).process(tgid, ppid).comm(comm).string(exe_path.as_bytes());
-        exec.string(joined.as_bytes()).string(environment.as_bytes()).string(b"/work").string(&process_bytes(facts))
+        exec.string(joined.as_bytes()).string(environment.as_bytes()).string(b"/srv/app").string(&process_bytes(facts))
     }
 
     /// Any call, by `cat`; its strings are to be added.

@@ -618,10 +618,8 @@ fn set_cwd(process: &mut Process, record: &Record<'_>, string: usize) {
     process.cwd = Some([&path, slash].concat().into());
 }
 
-fn fork(parent: &mut Process, record: &Record<'_>) -> Process {
+fn fork(parent: &Process, record: &Record<'_>) -> Process {
     let arguments = ForkArguments::from_words(record.header.arguments);
-    let before = parent.cwd.clone();
-    set_cwd(parent, record, ForkArguments::STRING_WORKING_DIRECTORY);
     let mut child = Process {
         tgid: arguments.child_tgid,
         ppid: parent.tgid,
@@ -630,7 +628,7 @@ fn fork(parent: &mut Process, record: &Record<'_>) -> Process {
         seen_ns: record.header.time_ns,
         ..parent.clone()
     };
-    parent.cwd = before;
+    set_cwd(&mut child, record, ForkArguments::STRING_WORKING_DIRECTORY);
     if let Some(facts) = ProcessFacts::from_bytes(record.string(ForkArguments::STRING_FACTS)) {
         child.set_facts(&facts);
     }

@@ -396,7 +396,7 @@ fn processes(checked: &mut Checked) {
     Builder::exec(CAT, SHELL, "x", "memfd:x", &["x"]).apply(&mut state);
     checked.check(&state, &record, &[("proc.is_exe_from_memfd", "true"), ("proc.cmdnargs", "0"), ("proc.args", "")]);
     let shell = Builder::open("/x", 3).process(SHELL, INIT).comm("sh");
-    checked.check(&state, &shell, &[("proc.is_sid_leader", "true"), ("proc.cwd", "/work/")]);
+    checked.check(&state, &shell, &[("proc.is_sid_leader", "true"), ("proc.cwd", "/srv/app/")]);
 }
 
 fn programs_and_namespaces(checked: &mut Checked) {
@@ -425,7 +425,7 @@ fn programs_and_namespaces(checked: &mut Checked) {
         &state,
         &record,
         &[
-            ("proc.cwd", "/work/"),
+            ("proc.cwd", "/srv/app/"),
             ("proc.vpid", "3"),
             ("proc.pvpid", "-"),
             ("proc.pgid", "5000002"),

@@ -15,7 +15,7 @@ fn names(bits: u8) -> String {
 /// Of each rule that an open can match, what it leaves on its own.
 fn by_rule(detector: &Detector) -> Vec<(String, OpenFilter)> {
     let mut by_rule: Vec<(String, Needs)> = Vec::new();
-    for event_type in event_types() {
+    for event_type in EventType::OPENS {
         for (rule, condition) in detector.candidates(event_type) {
             let place = by_rule.iter().position(|(name, _)| **name == *rule.name);
             let place = place.unwrap_or_else(|| {
