@@ -48,13 +48,14 @@ pub unsafe fn facts(
         let facts = bytes.cast::<DescriptorFacts>();
         let inode = read::<u64>(file, offset!(file_inode));
         let super_block = read::<u64>(inode, offset!(inode_super));
+        let file_system = read::<u64>(super_block, offset!(super_magic));
         let mode = read::<u16>(inode, offset!(inode_mode)) as u32;
         (*facts).inode = read::<u64>(inode, offset!(inode_number));
-        (*facts).file_system = read::<u64>(super_block, offset!(super_magic));
+        (*facts).file_system = file_system;
         (*facts).device = read::<u32>(super_block, offset!(super_device));
         (*facts).flags = read::<u32>(file, offset!(file_flags));
         (*facts).mode = mode;
-        (*facts).layer = layer(inode);
+        (*facts).layer = layer_in(inode, file_system);
         if mode & FILE_TYPE_MASK != FILE_TYPE_SOCKET {
             record.end_string_here(DescriptorFacts::BYTES as u64);
             // What was opened by a name has one; the kernel's is taken where somebody asks for it.
@@ -114,13 +115,22 @@ unsafe fn unix_name(record: &mut RecordWriter, sock: u64) {
     }
 }
 
-/// An overlay file system keeps the dentry of the upper layer right behind the inode that everybody knows.
+/// Which layer of an overlay file system a file lies in.
 #[inline(always)]
 pub unsafe fn layer(inode: u64) -> u32 {
     // SAFETY: as `facts`.
     unsafe {
         let super_block = read::<u64>(inode, offset!(inode_super));
-        if read::<u64>(super_block, offset!(super_magic)) != OVERLAY {
+        layer_in(inode, read::<u64>(super_block, offset!(super_magic)))
+    }
+}
+
+/// An overlay file system keeps the dentry of the upper layer right behind the inode that everybody knows.
+#[inline(always)]
+unsafe fn layer_in(inode: u64, file_system: u64) -> u32 {
+    // SAFETY: as `facts`.
+    unsafe {
+        if file_system != OVERLAY {
             LAYER_NONE
         } else if read::<u64>(inode, offset!(inode_bytes)) != 0 {
             LAYER_UPPER

@@ -149,12 +149,13 @@ pub unsafe fn has_living_threads(task: u64) -> bool {
 pub unsafe fn file(task: u64, fd: u64) -> u64 {
     // SAFETY: as `tty`; the descriptor is checked against the table's size.
     unsafe {
-        let files = read::<u64>(task, offset!(task_files));
-        let table = read::<u64>(files, offset!(files_fdt));
-        if fd >= read::<u32>(table, offset!(fdt_max_fds)) as u64 {
+        let files = member!(u64, task, task_files);
+        let table = member!(u64, files, files_fdt);
+        if fd >= member!(u32, table, fdt_max_fds) as u64 {
             return 0;
         }
-        read::<u64>(read::<u64>(table, offset!(fdt_fd)) + fd * 8, 0)
+        // An array of pointers is no structure: from here on the verifier knows no types.
+        read::<u64>(member!(u64, table, fdt_fd) + fd * 8, 0)
     }
 }
 
