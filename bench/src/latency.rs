@@ -66,8 +66,8 @@ pub(crate) async fn run(alerts: usize) -> anyhow::Result<()> {
     println!("  ready after: router {} ms, sensor {} ms", router.start.as_millis(), sensor.start.as_millis());
     println!(
         "  resident: router {:.1} MiB, sensor {:.1} MiB",
-        router.resident_mib("VmRSS")?,
-        sensor.resident_mib("VmRSS")?
+        router.resident_mib("Rss")?,
+        sensor.resident_mib("Rss")?
     );
     println!("  dropped in the kernel {:.0}", sensor.metric("tercel_sensor_dropped_total").await?);
     sensor.stop()?;

@@ -75,13 +75,13 @@ impl Program {
         Ok(samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
-    /// Resident memory in MiB: `VmRSS` or one of its parts, as `/proc/<pid>/status` calls it.
+    /// Resident memory of the process and its children in MiB: `Rss`, `Pss` or `Anonymous`, as `/proc/<pid>/smaps_rollup`
+    /// calls them.
     pub(crate) fn resident_mib(&self, part: &str) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(part)?.strip_prefix(':'));
-        let line = line.with_context(|| format!("no {part}"))?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
-        Ok(kib / 1024.0)
+        let pid = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let children = children.split_ascii_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>()?;
+        children.into_iter().chain([pid]).map(|pid| resident_mib(pid, part)).sum()
     }
 
     /// Of all its threads, since it was started.
@@ -139,6 +139,13 @@ impl std::ops::Sub for CpuTime {
     fn sub(self, other: Self) -> Self {
         Self { user_s: self.user_s - other.user_s, system_s: self.system_s - other.system_s }
     }
+}
+
+fn resident_mib(pid: u32, part: &str) -> anyhow::Result<f64> {
+    let sums = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = sums.lines().find_map(|line| line.strip_prefix(part)?.strip_prefix(':'));
+    let kib: f64 = line.with_context(|| format!("no {part}"))?.trim().trim_end_matches(" kB").trim().parse()?;
+    Ok(kib / 1024.0)
 }
 
 fn client() -> anyhow::Result<reqwest::Client> {

@@ -61,7 +61,9 @@ struct WithSensor {
     alerts: f64,
     cpu: CpuTime,
     ready_ms: Vec<f64>,
+    /// Of both of its processes, as what follows.
     resident_mib: Vec<f64>,
+    proportional_mib: Vec<f64>,
     anonymous_mib: Vec<f64>,
 }
 
@@ -114,8 +116,9 @@ impl Bench {
         sums.dropped += sensor.metric("tercel_sensor_dropped_total").await?;
         sums.skipped += sensor.metric("tercel_sensor_recursion_misses_total").await?;
         sums.alerts += sensor.metric("tercel_sensor_alerts_total").await?;
-        sums.resident_mib.push(sensor.resident_mib("VmRSS")?);
-        sums.anonymous_mib.push(sensor.resident_mib("RssAnon")?);
+        sums.resident_mib.push(sensor.resident_mib("Rss")?);
+        sums.proportional_mib.push(sensor.resident_mib("Pss")?);
+        sums.anonymous_mib.push(sensor.resident_mib("Anonymous")?);
         sensor.stop()
     }
 
@@ -175,9 +178,15 @@ impl WithSensor {
             self.cpu.user_s * 1e6 / self.taken,
             self.cpu.system_s * 1e6 / self.taken
         );
-        let [ready, resident, anonymous] =
-            [&self.ready_ms, &self.resident_mib, &self.anonymous_mib].map(|values| Series::new(values.clone()));
+        let [ready, resident, proportional, anonymous] =
+            [&self.ready_ms, &self.resident_mib, &self.proportional_mib, &self.anonymous_mib]
+                .map(|values| Series::new(values.clone()));
         println!("  ready after {:.0} ms (median {:.0} ms)", ready.min(), ready.median());
-        println!("  resident {:.1} MiB, of which anonymous {:.1} MiB (medians)", resident.median(), anonymous.median());
+        println!(
+            "  resident {:.1} MiB, what is shared counted by its share {:.1} MiB, anonymous {:.1} MiB (medians of worker and loader together)",
+            resident.median(),
+            proportional.median(),
+            anonymous.median()
+        );
     }
 }

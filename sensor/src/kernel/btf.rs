@@ -2,8 +2,6 @@
 //! byte offsets by dotted path need it. aya parses BTF too, but keeps the types to itself; the `btf-rs` crate is LGPL, which
 //! a statically linked Apache-2.0 program cannot take.
 
-use std::collections::HashMap;
-
 const MAGIC: u16 = 0xeb9f;
 const HEADER_BYTES: usize = 24;
 
@@ -13,19 +11,38 @@ const DEPTH_MAX: u32 = 32;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 
-/// The types of one kernel.
-pub(super) struct Btf {
-    strings: Vec<u8>,
-    types: Vec<Type>,
-    structures: HashMap<String, u32>,
+/// The types of one kernel, in the file's own form: it describes some 150,000 of them, of which a few dozen are asked for.
+pub(super) struct Btf<'a> {
+    strings: &'a [u8],
+    types: &'a [u8],
+    /// Where each type begins; 0 is void.
+    positions: Vec<u32>,
+    /// The types that are structures.
+    structures: Vec<u32>,
 }
 
-enum Type {
+/// One type, taken apart as far as it is needed.
+enum Type<'a> {
     /// Bytes, and members.
-    Composite(u32, Vec<Member>),
+    Composite(u32, Members<'a>),
     /// Typedefs and qualifiers: another type under a name.
     Alias(u32),
     Other,
+}
+
+/// The three words that begin every type.
+struct Head {
+    name: u32,
+    kind: u32,
+    count: usize,
+    is_bit_field: bool,
+    size_or_type: u32,
+}
+
+struct Members<'a> {
+    words: Words<'a>,
+    left: usize,
+    is_bit_field: bool,
 }
 
 struct Member {
@@ -45,15 +62,14 @@ pub enum BtfError {
     UnknownKind(usize, u32),
 }
 
-impl Btf {
-    /// Parses the contents of `/sys/kernel/btf/vmlinux`.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, BtfError> {
+impl<'a> Btf<'a> {
+    /// Of the contents of `/sys/kernel/btf/vmlinux`.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
         let (types, strings) = sections(bytes).ok_or(BtfError::Header)?;
-        // Type 0 is void.
-        let mut btf = Self { strings: strings.to_vec(), types: vec![Type::Other], structures: HashMap::new() };
+        let mut btf = Self { strings, types, positions: vec![0], structures: Vec::new() };
         let mut words = Words(types);
         while !words.0.is_empty() {
-            btf.read_type(&mut words)?;
+            btf.note_type(&mut words)?;
         }
         Ok(btf)
     }
@@ -61,9 +77,9 @@ impl Btf {
     /// Byte offset of a member, through anonymous structures and unions; `None` where there is none, or it is a bit field.
     /// Of the empty path the structure's size.
     pub(super) fn offset(&self, structure: &str, path: &str) -> Option<u32> {
-        let mut type_id = *self.structures.get(structure)?;
-        if let (true, Type::Composite(bytes, _)) = (path.is_empty(), self.types.get(type_id as usize)?) {
-            return Some(*bytes);
+        let mut type_id = self.structure(structure)?;
+        if let (true, Type::Composite(bytes, _)) = (path.is_empty(), self.type_of(type_id)?) {
+            return Some(bytes);
         }
         let mut bits = 0;
         for name in path.split('.') {
@@ -74,68 +90,93 @@ impl Btf {
         (bits % 8 == 0).then_some(bits / 8)
     }
 
-    fn read_type(&mut self, words: &mut Words<'_>) -> Result<(), BtfError> {
-        let number = self.types.len();
-        let (name, info, size_or_type) = words.triple().ok_or(BtfError::Truncated(number))?;
-        let (kind, count, is_bit_field) = ((info >> 24) & 0x1f, (info & 0xffff) as usize, info >> 31 != 0);
-        let decoded = match kind {
-            KIND_STRUCT | KIND_UNION => {
-                let members = (0..count).map(|_| words.member(is_bit_field)).collect::<Option<Vec<_>>>();
-                Type::Composite(size_or_type, members.ok_or(BtfError::Truncated(number))?)
-            }
-            // typedef, volatile, const, restrict, type tag
-            8..=11 | 18 => Type::Alias(size_or_type),
-            _ => {
-                let bytes = trailing_bytes(kind, count).ok_or(BtfError::UnknownKind(number, kind))?;
-                words.skip(bytes).ok_or(BtfError::Truncated(number))?;
-                Type::Other
-            }
-        };
-        self.types.push(decoded);
-        if kind == KIND_STRUCT {
-            let name = String::from_utf8_lossy(self.string(name)).into_owned();
-            self.structures.entry(name).or_insert(u32::try_from(number).unwrap_or(0));
+    /// Notes where the next type begins, and goes on to the one behind it.
+    fn note_type(&mut self, words: &mut Words<'_>) -> Result<(), BtfError> {
+        let number = self.positions.len();
+        let truncated = BtfError::Truncated(number);
+        // The header counts their bytes in 32 bits.
+        let position = u32::try_from(self.types.len() - words.0.len()).unwrap_or(u32::MAX);
+        let head = words.head().ok_or(truncated)?;
+        let bytes = trailing_bytes(head.kind, head.count).ok_or(BtfError::UnknownKind(number, head.kind))?;
+        words.skip(bytes).ok_or(BtfError::Truncated(number))?;
+        self.positions.push(position);
+        if head.kind == KIND_STRUCT {
+            self.structures.push(u32::try_from(number).unwrap_or(0));
         }
         Ok(())
+    }
+
+    /// The first of this name.
+    fn structure(&self, name: &str) -> Option<u32> {
+        self.structures.iter().copied().find(|id| {
+            let head = self.words_at(*id).and_then(|mut words| words.head());
+            head.is_some_and(|head| self.is_string(head.name, name))
+        })
+    }
+
+    fn type_of(&self, id: u32) -> Option<Type<'a>> {
+        let mut words = self.words_at(id)?;
+        let Head { kind, count, is_bit_field, size_or_type, .. } = words.head()?;
+        Some(match kind {
+            KIND_STRUCT | KIND_UNION => Type::Composite(size_or_type, Members { words, left: count, is_bit_field }),
+            // typedef, volatile, const, restrict, type tag
+            8..=11 | 18 => Type::Alias(size_or_type),
+            _ => Type::Other,
+        })
     }
 
     fn member(&self, type_id: u32, name: &str, depth: u32) -> Option<(u32, u32)> {
         if depth > DEPTH_MAX {
             return None;
         }
-        let members = match self.types.get(type_id as usize)? {
-            Type::Alias(target) => return self.member(*target, name, depth + 1),
+        let mut members = match self.type_of(type_id)? {
+            Type::Alias(target) => return self.member(target, name, depth + 1),
             Type::Composite(_, members) => members,
             Type::Other => return None,
         };
-        members.iter().find_map(|member| {
+        members.find_map(|member| {
             if member.name != 0 {
-                return (self.string(member.name) == name.as_bytes()).then_some((member.bit_offset, member.type_id));
+                return self.is_string(member.name, name).then_some((member.bit_offset, member.type_id));
             }
             let (offset, type_id) = self.member(member.type_id, name, depth + 1)?;
             Some((member.bit_offset + offset, type_id))
         })
     }
 
-    fn string(&self, offset: u32) -> &[u8] {
+    fn is_string(&self, offset: u32, text: &str) -> bool {
         let bytes = self.strings.get(offset as usize..).unwrap_or_default();
-        bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+        bytes.strip_prefix(text.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+    }
+
+    fn words_at(&self, id: u32) -> Option<Words<'a>> {
+        // Type 0 has no bytes.
+        let position = *self.positions.get(id as usize).filter(|_| id != 0)?;
+        Some(Words(self.types.get(position as usize..)?))
+    }
+}
+
+impl Iterator for Members<'_> {
+    type Item = Member;
+
+    fn next(&mut self) -> Option<Member> {
+        self.left = self.left.checked_sub(1)?;
+        self.words.member(self.is_bit_field)
     }
 }
 
 /// Bytes that follow the three words of a type; `None`: unknown kind.
 fn trailing_bytes(kind: u32, count: usize) -> Option<usize> {
     match kind {
-        // pointer, forward, function, float
-        2 | 7 | 12 | 16 => Some(0),
+        // pointer, forward, typedef and qualifiers, function, float, type tag
+        2 | 7..=12 | 16 | 18 => Some(0),
         // integer, variable, declaration tag
         1 | 14 | 17 => Some(4),
         // array
         3 => Some(12),
         // enum, function prototype
         6 | 13 => Some(count * 8),
-        // data section, enum of 64 bits
-        15 | 19 => Some(count * 12),
+        // structure, union, data section, enum of 64 bits
+        KIND_STRUCT | KIND_UNION | 15 | 19 => Some(count * 12),
         _ => None,
     }
 }
@@ -167,6 +208,12 @@ impl Words<'_> {
 
     fn triple(&mut self) -> Option<(u32, u32, u32)> {
         Some((self.next()?, self.next()?, self.next()?))
+    }
+
+    fn head(&mut self) -> Option<Head> {
+        let (name, info, size_or_type) = self.triple()?;
+        let (kind, count) = ((info >> 24) & 0x1f, (info & 0xffff) as usize);
+        Some(Head { name, kind, count, is_bit_field: info >> 31 != 0, size_or_type })
     }
 
     /// In structures with bit fields the upper eight bits of the offset are the field's width.
@@ -208,7 +255,8 @@ mod tests {
 
     #[test]
     fn members_are_found_through_anonymous_unions_and_typedefs() {
-        let btf = Btf::parse(&sample()).unwrap();
+        let bytes = sample();
+        let btf = Btf::parse(&bytes).unwrap();
         assert_eq!(btf.offset("outer", "a"), Some(0));
         assert_eq!(btf.offset("outer", "b"), Some(4));
         assert_eq!(btf.offset("outer", "d.y"), Some(12));

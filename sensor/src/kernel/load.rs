@@ -78,9 +78,11 @@ impl Loaded {
     }
 }
 
-/// Read for the load and, where the BTF form was not loaded at first, for a switch; some MiB, so it is not kept.
+/// Read for the load and, where the BTF form was not loaded at first, for a switch; some MiB, so it is not kept. A thread's
+/// memory lies apart: nothing that outlives these types keeps their pages.
 pub(super) fn read_btf() -> Result<aya::Btf, Error> {
-    aya::Btf::from_sys_fs().map_err(|error| Error::Object(Box::new(error.into())))
+    let read = || aya::Btf::from_sys_fs().map_err(|error| Error::Object(Box::new(error.into())));
+    std::thread::scope(|scope| scope.spawn(read).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn load_object(btf: &aya::Btf, version: (u32, u32), offsets: &Offsets, parameters: Parameters) -> Result<Ebpf, Error> {

@@ -66,7 +66,7 @@ pub(super) fn read_offsets() -> Result<Offsets, Error> {
     Ok(offsets)
 }
 
-pub(super) fn resolve_offsets(btf: &btf::Btf) -> Offsets {
+pub(super) fn resolve_offsets(btf: &btf::Btf<'_>) -> Offsets {
     Offsets::resolve(|structure, paths| paths.iter().find_map(|path| btf.offset(structure, path)))
 }
 

@@ -19,6 +19,10 @@ pub const LOADER_COMMAND: &str = "loader";
 /// For the verifier on a slow machine; it needs 0.02 to 0.4 s.
 const LOAD_TIMEOUT: Duration = Duration::from_mins(2);
 
+/// Has glibc give back what it read the kernel's types into, some 20 MiB: left to itself it learns from the first large
+/// block that it gave back to keep the next ones. Others do not know these names.
+const RETURNS_MEMORY: [(&str, &str); 2] = [("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
+
 /// For an answer. A switch has the verifier look at one program.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -40,6 +44,7 @@ impl Loader {
         let mut command = Command::new(program);
         // Nothing of the environment, which may hold the output's token. A group of its own: Ctrl-C is for the worker.
         command.arg(LOADER_COMMAND).stdin(theirs).stdout(Stdio::null()).env_clear().process_group(0);
+        command.envs(RETURNS_MEMORY);
         let child = command.spawn().map_err(Error::LoaderStart)?;
         // It holds our copy of the loader's end, by which we would not see it close.
         drop(command);
