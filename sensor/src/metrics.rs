@@ -85,13 +85,23 @@ const LOOKUPS: Description = (
     &["result"],
     "Unknown processes looked up in /proc: found, gone, or not tried (over_budget).",
 );
+const MUTED: Description = (
+    "tercel_sensor_muted_processes",
+    &[],
+    "Processes that are not reported: the sensor's own, and the one on this machine that takes the alerts.",
+);
+const OUTPUT_LOOKUPS: Description = (
+    "tercel_sensor_output_lookups_total",
+    &["result"],
+    "Look-ups of the process that takes the alerts: found, unknown, or over_bound where there was too much to look through.",
+);
 const RULES: Description = ("tercel_sensor_rules", &[], "Rules in force.");
 const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; the label tells the version.");
 
 type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 31] = [
+pub const ALL: [Description; 33] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -121,6 +131,8 @@ pub const ALL: [Description; 31] = [
     names::HOSTS,
     names::EVICTIONS,
     names::FAILURES,
+    MUTED,
+    OUTPUT_LOOKUPS,
     RULES,
     BUILD_INFO,
 ];
@@ -156,6 +168,8 @@ pub struct Metrics {
     evictions: IntCounter,
     lookups: IntCounterVec,
     names: Names,
+    pub muted: IntGauge,
+    output_lookups: IntCounterVec,
     pub rules: IntGauge,
     ready: AtomicBool,
     /// Seconds since boot when the watching thread last said that it lives.
@@ -199,6 +213,8 @@ impl Metrics {
             evictions: register.counter(EVICTIONS)?,
             lookups: register.counters(LOOKUPS)?,
             names: Names::new(&register)?,
+            muted: register.gauge(MUTED)?,
+            output_lookups: register.counters(OUTPUT_LOOKUPS)?,
             rules: register.gauge(RULES)?,
             ready: AtomicBool::new(false),
             alive_s: AtomicU64::new(crate::clock::since_boot_ns() / 1_000_000_000),
@@ -245,6 +261,11 @@ impl Metrics {
         for misses in &status.misses {
             raise(&self.recursion_misses.with_label_values(&[misses.program.as_str()]), misses.count);
         }
+    }
+
+    /// `result`: of the metric's label.
+    pub(crate) fn count_output_lookup(&self, result: &'static str) {
+        self.output_lookups.with_label_values(&[result]).inc();
     }
 
     pub fn set_entry(&self, used: EntryPoint) {
