@@ -6,7 +6,7 @@ use tercel_sensor_abi::control::MUTED_MAX;
 use crate::detect::Detector;
 use crate::event::{self, EventType};
 use crate::fields::find;
-use crate::prefilter::{BITS, FAILED, OpenFilter};
+use crate::prefilter::{OpenFilter, UNKNOWN_ACCESS};
 
 /// Fields that are made of what was sent or received.
 const OF_DATA: [&str; 5] = ["evt.buffer", "evt.arg", "evt.rawarg", "evt.args", "evt.info"];
@@ -26,9 +26,6 @@ const WITH_DATA: [EventType; 6] = [
 /// Calls by which it is known which end of a connection a socket is.
 const OF_SOCKETS: [EventType; 4] = [EventType::CONNECT, EventType::ACCEPT, EventType::ACCEPT4, EventType::LISTEN];
 
-/// Beside the kernel's bits for opens, the one for an access mode that no rule knows.
-const UNKNOWN_ACCESS: u8 = 0b1000_1000;
-
 /// Beginnings of paths, and the opens that each of them is of interest to.
 pub type Prefixes = Vec<(Box<[u8]>, u8)>;
 
@@ -40,18 +37,16 @@ pub fn of_rules(detector: &Detector, muted: [u32; MUTED_MAX], filters_opens: boo
     let of_sockets = OF_SOCKETS.into_iter().filter(|_| needs_roles);
     let (interest, interest_compat) = event::interest(wanted.into_iter().chain(EventType::OF_STATE).chain(of_sockets));
     let filter = OpenFilter::new(detector);
-    let opens = kernel_bits(filter.any_path);
     let control = Control {
         interest,
         interest_compat,
         muted,
         flags: flags(detector, &filter),
-        opens_any_path: if filters_opens { opens | UNKNOWN_ACCESS } else { Control::OPENS_ALL },
-        opens_by_prefix: kernel_bits(filter.by_prefix),
+        opens_any_path: if filters_opens { filter.any_path | UNKNOWN_ACCESS } else { Control::OPENS_ALL },
+        opens_by_prefix: filter.by_prefix,
         ..Control::default()
     };
-    let prefixes = filter.prefixes.into_iter().map(|(prefix, bits)| (prefix, kernel_bits(bits))).collect();
-    (control, prefixes)
+    (control, filter.prefixes)
 }
 
 fn flags(detector: &Detector, filter: &OpenFilter) -> u32 {
@@ -72,12 +67,6 @@ fn asks_for(detector: &Detector, types: impl Iterator<Item = EventType>, names: 
     })
 }
 
-/// The filter counts three access modes, the kernel's flags have room for four.
-fn kernel_bits(bits: u8) -> u8 {
-    let is_set = |bit: &u8| bits >> bit & 1 == 1;
-    (0..BITS).filter(is_set).fold(0, |all, bit| all | 1 << (bit % FAILED + bit / FAILED * (FAILED + 1)))
-}
-
 #[cfg(test)]
 mod tests {
     use tercel_sensor_abi::control::open_bit;
@@ -89,15 +78,6 @@ mod tests {
         let text = format!("- rule: r\n  desc: d\n  condition: {condition}\n  output: {output}\n  priority: WARNING\n");
         let set = crate::rules::load_text(&[("rules.yaml", text.as_bytes())], &SensorCatalog).unwrap();
         of_rules(&Detector::new(set).unwrap(), [1, 0, 0, 0], true)
-    }
-
-    #[test]
-    fn bits_of_the_filter_are_those_that_the_kernel_makes_of_an_open() {
-        for bit in 0..BITS {
-            let (access, failed) = (u32::from(bit % FAILED), bit >= FAILED);
-            assert_eq!(kernel_bits(1 << bit), open_bit(access, failed), "{bit}");
-        }
-        assert_eq!(UNKNOWN_ACCESS, open_bit(3, false) | open_bit(3, true));
     }
 
     #[test]
