@@ -29,9 +29,19 @@ const OF_SOCKETS: [EventType; 4] = [EventType::CONNECT, EventType::ACCEPT, Event
 /// Beginnings of paths, and the opens that each of them is of interest to.
 pub type Prefixes = Vec<(Box<[u8]>, u8)>;
 
-/// What the kernel side is to report for these rules, and the paths that it compares opens with. `muted`: processes that
-/// are not reported.
-pub fn of_rules(detector: &Detector, muted: [u32; MUTED_MAX], filters_opens: bool) -> (Control, Prefixes) {
+/// What rules make of the kernel side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orders {
+    /// What is to be reported.
+    pub control: Control,
+    /// The paths that opens are compared with.
+    pub prefixes: Prefixes,
+    /// How many more there should be.
+    pub prefixes_refused: usize,
+}
+
+/// What the kernel side is to be told for these rules. `muted`: processes that are not reported.
+pub fn of_rules(detector: &Detector, muted: [u32; MUTED_MAX], filters_opens: bool) -> Orders {
     let wanted: Vec<_> = detector.event_types().collect();
     let needs_roles = wanted.iter().any(|event_type| WITH_DATA.contains(event_type));
     let of_sockets = OF_SOCKETS.into_iter().filter(|_| needs_roles);
@@ -46,7 +56,7 @@ pub fn of_rules(detector: &Detector, muted: [u32; MUTED_MAX], filters_opens: boo
         opens_by_prefix: filter.by_prefix,
         ..Control::default()
     };
-    (control, filter.prefixes)
+    Orders { control, prefixes: filter.prefixes, prefixes_refused: filter.refused }
 }
 
 fn flags(detector: &Detector, filter: &OpenFilter) -> u32 {
@@ -74,7 +84,7 @@ mod tests {
     use super::*;
     use crate::fields::SensorCatalog;
 
-    fn control(condition: &str, output: &str) -> (Control, Prefixes) {
+    fn orders(condition: &str, output: &str) -> Orders {
         let text = format!("- rule: r\n  desc: d\n  condition: {condition}\n  output: {output}\n  priority: WARNING\n");
         let set = crate::rules::load_text(&[("rules.yaml", text.as_bytes())], &SensorCatalog).unwrap();
         of_rules(&Detector::new(set).unwrap(), [1, 0, 0, 0], true)
@@ -82,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_kernel_takes_what_some_rule_asks_for_and_no_more() {
-        let flags = |condition: &str, output: &str| control(condition, output).0.flags;
+        let flags = |condition: &str, output: &str| orders(condition, output).control.flags;
         assert_eq!(flags("evt.type = openat and fd.name = /etc/shadow", "x"), 0);
         assert_eq!(flags("evt.type = openat and fd.realpath = /etc/shadow", "x"), Control::KERNEL_PATH);
         assert_eq!(flags("evt.type = openat", "at %fd.realpath"), Control::KERNEL_PATH);
@@ -93,11 +103,12 @@ mod tests {
 
     #[test]
     fn opens_that_no_rule_can_match_are_held_back_and_those_of_an_unknown_kind_are_not() {
-        let (control, prefixes) =
-            control("evt.type = openat and evt.is_open_read = true and fd.name = /etc/shadow", "x");
+        let Orders { control, prefixes, prefixes_refused } =
+            orders("evt.type = openat and evt.is_open_read = true and fd.name = /etc/shadow", "x");
         let [read, both, failed] = [open_bit(0, false), open_bit(2, false), open_bit(0, true)];
         assert_eq!(control.opens_any_path, UNKNOWN_ACCESS);
         assert_eq!(control.opens_by_prefix, read | both | failed | open_bit(2, true));
         assert_eq!(prefixes, [(b"/etc/shadow".to_vec().into_boxed_slice(), control.opens_by_prefix)]);
+        assert_eq!(prefixes_refused, 0);
     }
 }

@@ -50,6 +50,11 @@ const FILTERED_OPENS: Description = (
     &[],
     "Opens that the kernel side did not report because no rule could match them.",
 );
+const OPEN_PREFIXES: Description = (
+    "tercel_sensor_open_prefixes",
+    &["state"],
+    "Beginnings of paths that the rules ask for: compared by the kernel side, or refused because there are too many; then opens of that kind are reported whatever their path.",
+);
 const SOCKETS: Description = ("tercel_sensor_sockets", &[], "Sockets that are remembered.");
 const SOCKET_EVICTIONS: Description =
     ("tercel_sensor_socket_evictions_total", &[], "Sockets that were forgotten because the table was full.");
@@ -101,7 +106,7 @@ const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; t
 type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 33] = [
+pub const ALL: [Description; 34] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -111,6 +116,7 @@ pub const ALL: [Description; 33] = [
     COMPAT_CALLS,
     X32_CALLS,
     FILTERED_OPENS,
+    OPEN_PREFIXES,
     SOCKETS,
     SOCKET_EVICTIONS,
     RECURSION_MISSES,
@@ -153,6 +159,7 @@ pub struct Metrics {
     compat_calls: IntCounter,
     x32_calls: IntCounter,
     filtered_opens: IntCounter,
+    open_prefixes: IntGaugeVec,
     sockets: IntGauge,
     socket_evictions: IntCounter,
     recursion_misses: IntCounterVec,
@@ -199,6 +206,7 @@ impl Metrics {
             compat_calls: register.counter(COMPAT_CALLS)?,
             x32_calls: register.counter(X32_CALLS)?,
             filtered_opens: register.counter(FILTERED_OPENS)?,
+            open_prefixes: register.add(IntGaugeVec::new(options(OPEN_PREFIXES), OPEN_PREFIXES.1)?)?,
             sockets: register.gauge(SOCKETS)?,
             socket_evictions: register.counter(SOCKET_EVICTIONS)?,
             recursion_misses: register.counters(RECURSION_MISSES)?,
@@ -266,6 +274,13 @@ impl Metrics {
     /// `result`: of the metric's label.
     pub(crate) fn count_output_lookup(&self, result: &'static str) {
         self.output_lookups.with_label_values(&[result]).inc();
+    }
+
+    /// How many beginnings of paths the kernel side compares opens with, and how many more there should be.
+    pub fn set_prefixes(&self, compared: usize, refused: usize) {
+        for (state, count) in [("compared", compared), ("refused", refused)] {
+            self.open_prefixes.with_label_values(&[state]).set(count.try_into().unwrap_or(i64::MAX));
+        }
     }
 
     pub fn set_entry(&self, used: EntryPoint) {
@@ -446,6 +461,15 @@ mod tests {
         let text = text(&metrics);
         assert!(text.contains("tercel_sensor_dropped_total{kind=\"open\",reason=\"ring_full\"} 7"), "{text}");
         assert_eq!(metrics.losses().dropped["open.ring_full"], 7);
+    }
+
+    #[test]
+    fn prefixes_that_are_refused_stand_beside_those_that_are_compared() {
+        let metrics = Metrics::new().unwrap();
+        metrics.set_prefixes(512, 3);
+        let text = text(&metrics);
+        assert!(text.contains("tercel_sensor_open_prefixes{state=\"compared\"} 512"), "{text}");
+        assert!(text.contains("tercel_sensor_open_prefixes{state=\"refused\"} 3"), "{text}");
     }
 
     #[test]

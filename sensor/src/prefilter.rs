@@ -45,6 +45,8 @@ pub struct OpenFilter {
     /// Sorted; at most [`PREFIXES_MAX`] of 2 to [`PREFIX_BYTES_MAX`] bytes. The bits of a longer prefix include those of
     /// every shorter prefix of it, so that the longest one that a path has is the only one to look at.
     pub prefixes: Vec<(Box<[u8]>, u8)>,
+    /// Prefixes that there was no room for: opens of their bits are sent whatever the path.
+    pub refused: usize,
     /// Whether some rule that an open can match asks for the kernel's own path, in its condition or its output.
     pub needs_kernel_path: bool,
 }
@@ -129,6 +131,7 @@ impl Needs {
     fn into_filter(self) -> OpenFilter {
         let mut plain = self.plain.map(|beginnings| shortened(&beginnings));
         let mut prefixes = with_bits(&plain);
+        let wanted = prefixes.len();
         while prefixes.len() > PREFIXES_MAX {
             let most = plain.iter_mut().max_by_key(|beginnings| beginnings.iter().count());
             let Some(most) = most else { break };
@@ -142,7 +145,8 @@ impl Needs {
         }
         let any_path = mask(|bit| plain[usize::from(bit)].is_all());
         let by_prefix = self.other & !any_path | mask(|bit| !plain[usize::from(bit)].is_none()) & !any_path;
-        OpenFilter { any_path, by_prefix, prefixes, needs_kernel_path: self.kernel_path }
+        let refused = wanted - prefixes.len();
+        OpenFilter { any_path, by_prefix, prefixes, refused, needs_kernel_path: self.kernel_path }
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Settings};
-use crate::control;
+use crate::control::{self, Orders};
 use crate::detect::Detector;
 use crate::emit::{self, Emitter};
 use crate::enrich::State;
@@ -108,8 +108,9 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     kernel.set_calls(&event::specs())?;
     kernel.set_compat(&event::compat_numbers())?;
     let muted = [std::process::id(), kernel.loader_pid().unwrap_or(0), 0, 0];
-    let (control, prefixes) = control::of_rules(&detector, muted, settings.filter_opens);
+    let Orders { control, prefixes, prefixes_refused } = control::of_rules(&detector, muted, settings.filter_opens);
     kernel.set_prefixes(&prefixes)?;
+    metrics.set_prefixes(prefixes.len(), prefixes_refused);
     kernel.set_control(&control)?;
     // Before any thread is started. What is kept lets /proc be read; the loader has what it takes to attach.
     kernel.drop_privileges()?;

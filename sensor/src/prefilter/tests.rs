@@ -135,10 +135,10 @@ fn too_many_prefixes_leave_the_bits_that_have_most_of_them_without_any() {
     let reads = "evt.type = open and evt.is_open_read = true and evt.is_open_write = false and fd.name = /etc/shadow";
     let filter = |count: usize| OpenFilter::new(&detector(&[&condition(count), reads]));
     let most = filter(PREFIXES_MAX - 1);
-    assert_eq!((most.any_path, most.prefixes.len()), (0, PREFIXES_MAX));
+    assert_eq!((most.any_path, most.prefixes.len(), most.refused), (0, PREFIXES_MAX, 0));
     let over = filter(PREFIXES_MAX);
     assert_eq!((over.any_path, over.by_prefix), (WRITE | BOTH, READ | FAILED_READ));
-    assert_eq!(texts(&over), [("/etc/shadow", READ | FAILED_READ)]);
+    assert_eq!((texts(&over), over.refused), (vec![("/etc/shadow", READ | FAILED_READ)], PREFIXES_MAX));
 }
 
 #[test]
