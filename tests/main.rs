@@ -21,6 +21,8 @@ mod ingest;
 mod kernel;
 /// The sensor's two processes: what each may do, how one follows the other, and switching under load.
 mod loader;
+/// Rules that match what a router does to deliver their own alerts.
+mod muting;
 /// A router that is killed and away while the sensor goes on: nothing lost, or counted.
 mod outage;
 /// Recordings made on this machine's kernel, and replayed by somebody without rights.

@@ -38,23 +38,6 @@ pub struct DescriptorFacts {
 
 impl DescriptorFacts {
     pub const BYTES: usize = size_of::<Self>();
-    pub const ZERO: Self = Self {
-        inode: 0,
-        file_system: 0,
-        mode: 0,
-        device: 0,
-        layer: 0,
-        flags: 0,
-        family: 0,
-        socket_type: 0,
-        protocol: 0,
-        state: 0,
-        local_port: 0,
-        remote_port: 0,
-        reserved: 0,
-        local: [0; 16],
-        remote: [0; 16],
-    };
 
     /// `None` where the bytes are not those of one.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {

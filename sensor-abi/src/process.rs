@@ -41,27 +41,6 @@ pub struct ProcessFacts {
 
 impl ProcessFacts {
     pub const BYTES: usize = size_of::<Self>();
-    pub const ZERO: Self = Self {
-        exe_inode: 0,
-        exe_ctime_ns: 0,
-        exe_mtime_ns: 0,
-        pid_namespace_start_ns: 0,
-        descriptors_max: 0,
-        minor_faults: 0,
-        major_faults: 0,
-        exe_mode: 0,
-        exe_uid: 0,
-        exe_gid: 0,
-        exe_layer: 0,
-        tty: 0,
-        sid: 0,
-        pgid: 0,
-        vpid: 0,
-        vtid: 0,
-        vpgid: 0,
-        pid_namespace: 0,
-        reserved: 0,
-    };
 
     /// `None` where the bytes are not those of one.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {

@@ -53,6 +53,9 @@ pub struct Settings {
     /// Bytes of alerts that wait for the output; beyond them alerts are dropped and counted.
     #[serde(default)]
     pub queue_bytes: Bound,
+    /// Whether the process that takes the alerts, where it is on this machine, is not reported: else a rule that matches
+    /// what it does would feed itself.
+    pub mute_output: bool,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub metrics: SocketAddr,
     /// Through which hook system calls are seen: `auto`, or one of `btf` and `classic`, which is then never changed.
@@ -169,6 +172,7 @@ fn build(
         .set_default("priority", "debug")?
         .set_default("rule_matching", "first")?
         .set_default("output", "stdout")?
+        .set_default("mute_output", true)?
         .set_default("metrics", "127.0.0.1:2803")?
         .set_default("entry", "auto")?
         .set_default("passwd_file", "/etc/passwd")?

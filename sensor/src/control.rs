@@ -6,7 +6,7 @@ use tercel_sensor_abi::control::MUTED_MAX;
 use crate::detect::Detector;
 use crate::event::{self, EventType};
 use crate::fields::find;
-use crate::prefilter::{BITS, FAILED, OpenFilter};
+use crate::prefilter::{OpenFilter, UNKNOWN_ACCESS};
 
 /// Fields that are made of what was sent or received.
 const OF_DATA: [&str; 5] = ["evt.buffer", "evt.arg", "evt.rawarg", "evt.args", "evt.info"];
@@ -26,32 +26,37 @@ const WITH_DATA: [EventType; 6] = [
 /// Calls by which it is known which end of a connection a socket is.
 const OF_SOCKETS: [EventType; 4] = [EventType::CONNECT, EventType::ACCEPT, EventType::ACCEPT4, EventType::LISTEN];
 
-/// Beside the kernel's bits for opens, the one for an access mode that no rule knows.
-const UNKNOWN_ACCESS: u8 = 0b1000_1000;
-
 /// Beginnings of paths, and the opens that each of them is of interest to.
 pub type Prefixes = Vec<(Box<[u8]>, u8)>;
 
-/// What the kernel side is to report for these rules, and the paths that it compares opens with. `muted`: processes that
-/// are not reported.
-pub fn of_rules(detector: &Detector, muted: [u32; MUTED_MAX], filters_opens: bool) -> (Control, Prefixes) {
+/// What rules make of the kernel side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orders {
+    /// What is to be reported.
+    pub control: Control,
+    /// The paths that opens are compared with.
+    pub prefixes: Prefixes,
+    /// How many more there should be.
+    pub prefixes_refused: usize,
+}
+
+/// What the kernel side is to be told for these rules. `muted`: processes that are not reported.
+pub fn of_rules(detector: &Detector, muted: [u32; MUTED_MAX], filters_opens: bool) -> Orders {
     let wanted: Vec<_> = detector.event_types().collect();
     let needs_roles = wanted.iter().any(|event_type| WITH_DATA.contains(event_type));
     let of_sockets = OF_SOCKETS.into_iter().filter(|_| needs_roles);
     let (interest, interest_compat) = event::interest(wanted.into_iter().chain(EventType::OF_STATE).chain(of_sockets));
     let filter = OpenFilter::new(detector);
-    let opens = kernel_bits(filter.any_path);
     let control = Control {
         interest,
         interest_compat,
         muted,
         flags: flags(detector, &filter),
-        opens_any_path: if filters_opens { opens | UNKNOWN_ACCESS } else { Control::OPENS_ALL },
-        opens_by_prefix: kernel_bits(filter.by_prefix),
+        opens_any_path: if filters_opens { filter.any_path | UNKNOWN_ACCESS } else { Control::OPENS_ALL },
+        opens_by_prefix: filter.by_prefix,
         ..Control::default()
     };
-    let prefixes = filter.prefixes.into_iter().map(|(prefix, bits)| (prefix, kernel_bits(bits))).collect();
-    (control, prefixes)
+    Orders { control, prefixes: filter.prefixes, prefixes_refused: filter.refused }
 }
 
 fn flags(detector: &Detector, filter: &OpenFilter) -> u32 {
@@ -72,12 +77,6 @@ fn asks_for(detector: &Detector, types: impl Iterator<Item = EventType>, names: 
     })
 }
 
-/// The filter counts three access modes, the kernel's flags have room for four.
-fn kernel_bits(bits: u8) -> u8 {
-    let is_set = |bit: &u8| bits >> bit & 1 == 1;
-    (0..BITS).filter(is_set).fold(0, |all, bit| all | 1 << (bit % FAILED + bit / FAILED * (FAILED + 1)))
-}
-
 #[cfg(test)]
 mod tests {
     use tercel_sensor_abi::control::open_bit;
@@ -85,24 +84,15 @@ mod tests {
     use super::*;
     use crate::fields::SensorCatalog;
 
-    fn control(condition: &str, output: &str) -> (Control, Prefixes) {
+    fn orders(condition: &str, output: &str) -> Orders {
         let text = format!("- rule: r\n  desc: d\n  condition: {condition}\n  output: {output}\n  priority: WARNING\n");
         let set = crate::rules::load_text(&[("rules.yaml", text.as_bytes())], &SensorCatalog).unwrap();
         of_rules(&Detector::new(set).unwrap(), [1, 0, 0, 0], true)
     }
 
     #[test]
-    fn bits_of_the_filter_are_those_that_the_kernel_makes_of_an_open() {
-        for bit in 0..BITS {
-            let (access, failed) = (u32::from(bit % FAILED), bit >= FAILED);
-            assert_eq!(kernel_bits(1 << bit), open_bit(access, failed), "{bit}");
-        }
-        assert_eq!(UNKNOWN_ACCESS, open_bit(3, false) | open_bit(3, true));
-    }
-
-    #[test]
     fn the_kernel_takes_what_some_rule_asks_for_and_no_more() {
-        let flags = |condition: &str, output: &str| control(condition, output).0.flags;
+        let flags = |condition: &str, output: &str| orders(condition, output).control.flags;
         assert_eq!(flags("evt.type = openat and fd.name = /etc/shadow", "x"), 0);
         assert_eq!(flags("evt.type = openat and fd.realpath = /etc/shadow", "x"), Control::KERNEL_PATH);
         assert_eq!(flags("evt.type = openat", "at %fd.realpath"), Control::KERNEL_PATH);
@@ -113,11 +103,12 @@ mod tests {
 
     #[test]
     fn opens_that_no_rule_can_match_are_held_back_and_those_of_an_unknown_kind_are_not() {
-        let (control, prefixes) =
-            control("evt.type = openat and evt.is_open_read = true and fd.name = /etc/shadow", "x");
+        let Orders { control, prefixes, prefixes_refused } =
+            orders("evt.type = openat and evt.is_open_read = true and fd.name = /etc/shadow", "x");
         let [read, both, failed] = [open_bit(0, false), open_bit(2, false), open_bit(0, true)];
         assert_eq!(control.opens_any_path, UNKNOWN_ACCESS);
         assert_eq!(control.opens_by_prefix, read | both | failed | open_bit(2, true));
         assert_eq!(prefixes, [(b"/etc/shadow".to_vec().into_boxed_slice(), control.opens_by_prefix)]);
+        assert_eq!(prefixes_refused, 0);
     }
 }

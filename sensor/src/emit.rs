@@ -5,6 +5,7 @@
 //! quarter of the queue is kept for critical alerts and above.
 
 mod http;
+mod peer;
 mod queue;
 mod rarely;
 mod stdout;
@@ -15,10 +16,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use reqwest::Url;
+use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 
 pub use http::{BadToken, Token};
+pub use peer::Peer;
 pub use queue::{AlertQueue, Alerts, Bound, BoundError, queue};
 
 /// The router's address for batches. What is posted elsewhere is posted one by one, as Falco does.
@@ -97,7 +100,7 @@ pub struct Emitter(Way);
 
 enum Way {
     Stdout,
-    Http(http::Client),
+    Http(Box<http::Client>),
 }
 
 impl Emitter {
@@ -105,9 +108,17 @@ impl Emitter {
     pub fn new(output: &Output, token: Option<Token>) -> Result<Self, Error> {
         Ok(Self(match output {
             Output::Stdout => Way::Stdout,
-            Output::Http(url) => Way::Http(http::Client::tcp(url.clone(), token).map_err(Error::Client)?),
-            Output::Unix(path) => Way::Http(http::Client::unix(path, token).map_err(Error::Client)?),
+            Output::Http(url) => Way::Http(http::Client::tcp(url.clone(), token).map_err(Error::Client)?.into()),
+            Output::Unix(path) => Way::Http(http::Client::unix(path, token).map_err(Error::Client)?.into()),
         }))
+    }
+
+    /// Who takes the alerts, where it is somebody on this machine: he may change at any time.
+    pub fn peers(&self) -> watch::Receiver<Option<Peer>> {
+        match &self.0 {
+            Way::Stdout => watch::channel(None).1,
+            Way::Http(client) => client.peer.peers(),
+        }
     }
 
     /// Emits until the queue is closed and empty.

@@ -18,7 +18,7 @@
 //! anywhere.
 //!
 //! [`watch`] is the one thread that does 1 to 5, [`run`] starts and stops it, [`supervise`] looks after the kernel side
-//! meanwhile, [`losses`] tells what never arrived, [`config`] says how, [`metrics`] counts, and [`doctor`] tells what a
+//! meanwhile, [`mute`] knows who takes the alerts and is not reported, [`losses`] tells what never arrived, [`config`] says how, [`metrics`] counts, and [`doctor`] tells what a
 //! machine lacks.
 
 mod capability;
@@ -36,6 +36,7 @@ pub mod fields;
 pub mod kernel;
 pub mod losses;
 pub mod metrics;
+pub mod mute;
 pub mod output;
 pub mod prefilter;
 pub mod record;

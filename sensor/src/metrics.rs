@@ -50,6 +50,11 @@ const FILTERED_OPENS: Description = (
     &[],
     "Opens that the kernel side did not report because no rule could match them.",
 );
+const OPEN_PREFIXES: Description = (
+    "tercel_sensor_open_prefixes",
+    &["state"],
+    "Beginnings of paths that the rules ask for: compared by the kernel side, or refused because there are too many; then opens of that kind are reported whatever their path.",
+);
 const SOCKETS: Description = ("tercel_sensor_sockets", &[], "Sockets that are remembered.");
 const SOCKET_EVICTIONS: Description =
     ("tercel_sensor_socket_evictions_total", &[], "Sockets that were forgotten because the table was full.");
@@ -85,13 +90,23 @@ const LOOKUPS: Description = (
     &["result"],
     "Unknown processes looked up in /proc: found, gone, or not tried (over_budget).",
 );
+const MUTED: Description = (
+    "tercel_sensor_muted_processes",
+    &[],
+    "Processes that are not reported: the sensor's own, and the one on this machine that takes the alerts.",
+);
+const OUTPUT_LOOKUPS: Description = (
+    "tercel_sensor_output_lookups_total",
+    &["result"],
+    "Look-ups of the process that takes the alerts: found, unknown, or over_bound where there was too much to look through.",
+);
 const RULES: Description = ("tercel_sensor_rules", &[], "Rules in force.");
 const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; the label tells the version.");
 
 type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 31] = [
+pub const ALL: [Description; 34] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -101,6 +116,7 @@ pub const ALL: [Description; 31] = [
     COMPAT_CALLS,
     X32_CALLS,
     FILTERED_OPENS,
+    OPEN_PREFIXES,
     SOCKETS,
     SOCKET_EVICTIONS,
     RECURSION_MISSES,
@@ -121,6 +137,8 @@ pub const ALL: [Description; 31] = [
     names::HOSTS,
     names::EVICTIONS,
     names::FAILURES,
+    MUTED,
+    OUTPUT_LOOKUPS,
     RULES,
     BUILD_INFO,
 ];
@@ -141,6 +159,7 @@ pub struct Metrics {
     compat_calls: IntCounter,
     x32_calls: IntCounter,
     filtered_opens: IntCounter,
+    open_prefixes: IntGaugeVec,
     sockets: IntGauge,
     socket_evictions: IntCounter,
     recursion_misses: IntCounterVec,
@@ -156,6 +175,8 @@ pub struct Metrics {
     evictions: IntCounter,
     lookups: IntCounterVec,
     names: Names,
+    pub muted: IntGauge,
+    output_lookups: IntCounterVec,
     pub rules: IntGauge,
     ready: AtomicBool,
     /// Seconds since boot when the watching thread last said that it lives.
@@ -185,6 +206,7 @@ impl Metrics {
             compat_calls: register.counter(COMPAT_CALLS)?,
             x32_calls: register.counter(X32_CALLS)?,
             filtered_opens: register.counter(FILTERED_OPENS)?,
+            open_prefixes: register.add(IntGaugeVec::new(options(OPEN_PREFIXES), OPEN_PREFIXES.1)?)?,
             sockets: register.gauge(SOCKETS)?,
             socket_evictions: register.counter(SOCKET_EVICTIONS)?,
             recursion_misses: register.counters(RECURSION_MISSES)?,
@@ -199,6 +221,8 @@ impl Metrics {
             evictions: register.counter(EVICTIONS)?,
             lookups: register.counters(LOOKUPS)?,
             names: Names::new(&register)?,
+            muted: register.gauge(MUTED)?,
+            output_lookups: register.counters(OUTPUT_LOOKUPS)?,
             rules: register.gauge(RULES)?,
             ready: AtomicBool::new(false),
             alive_s: AtomicU64::new(crate::clock::since_boot_ns() / 1_000_000_000),
@@ -244,6 +268,18 @@ impl Metrics {
         self.set_entry(status.entry);
         for misses in &status.misses {
             raise(&self.recursion_misses.with_label_values(&[misses.program.as_str()]), misses.count);
+        }
+    }
+
+    /// `result`: of the metric's label.
+    pub(crate) fn count_output_lookup(&self, result: &'static str) {
+        self.output_lookups.with_label_values(&[result]).inc();
+    }
+
+    /// How many beginnings of paths the kernel side compares opens with, and how many more there should be.
+    pub fn set_prefixes(&self, compared: usize, refused: usize) {
+        for (state, count) in [("compared", compared), ("refused", refused)] {
+            self.open_prefixes.with_label_values(&[state]).set(count.try_into().unwrap_or(i64::MAX));
         }
     }
 
@@ -425,6 +461,15 @@ mod tests {
         let text = text(&metrics);
         assert!(text.contains("tercel_sensor_dropped_total{kind=\"open\",reason=\"ring_full\"} 7"), "{text}");
         assert_eq!(metrics.losses().dropped["open.ring_full"], 7);
+    }
+
+    #[test]
+    fn prefixes_that_are_refused_stand_beside_those_that_are_compared() {
+        let metrics = Metrics::new().unwrap();
+        metrics.set_prefixes(512, 3);
+        let text = text(&metrics);
+        assert!(text.contains("tercel_sensor_open_prefixes{state=\"compared\"} 512"), "{text}");
+        assert!(text.contains("tercel_sensor_open_prefixes{state=\"refused\"} 3"), "{text}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod question;
 use std::collections::BTreeMap;
 
 use tercel_filter::{Beginnings, Condition};
+use tercel_sensor_abi::control::open_bit;
 pub use tercel_sensor_abi::control::{PLAIN_PATH_BYTES_MAX, PREFIX_BYTES_MAX, PREFIXES_MAX};
 
 use crate::detect::{Detector, Rule};
@@ -19,23 +20,22 @@ use crate::event::EventType;
 use crate::fields::find;
 use question::Opening;
 
-/// How many bits there are: three access modes, each for a call that succeeded and for one that failed.
-pub const BITS: u8 = 6;
+/// How many bits there are ([`open_bit`]): four access modes, each for a call that succeeded and for one that failed.
+const BITS: u8 = 8;
 
-const O_ACCMODE: u32 = 0o3;
-
-/// Numbers of access modes, as the kernel has them in an open's flags.
-const READ_WRITE: u8 = 2;
+/// Number of an access mode, as the kernel has it in an open's flags.
 const WRITE_ONLY: u8 = 1;
 
 /// What is added to an access mode's number where the call failed.
-pub const FAILED: u8 = 3;
+const FAILED: u8 = 4;
+
+/// The fourth access mode, which no rule knows. Such opens are rare, and always sent.
+pub const UNKNOWN_ACCESS: u8 = open_bit(3, false) | open_bit(3, true);
 
 /// The fields that come from the kernel's walk from the opened file up to the root.
 const KERNEL_PATH_FIELDS: [&str; 1] = ["fd.realpath"];
 
-/// What an open may be, as the kernel knows it before any path: 3 access modes × {succeeded, failed}.
-/// bit = access (0 read-only, 1 write-only, 2 read-write) + 3 if the call failed.
+/// Which opens are sent. Bits are those of [`open_bit`], without those of [`UNKNOWN_ACCESS`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OpenFilter {
     /// Bits for which some rule may match whatever the path is: always sent.
@@ -45,6 +45,8 @@ pub struct OpenFilter {
     /// Sorted; at most [`PREFIXES_MAX`] of 2 to [`PREFIX_BYTES_MAX`] bytes. The bits of a longer prefix include those of
     /// every shorter prefix of it, so that the longest one that a path has is the only one to look at.
     pub prefixes: Vec<(Box<[u8]>, u8)>,
+    /// Prefixes that there was no room for: opens of their bits are sent whatever the path.
+    pub refused: usize,
     /// Whether some rule that an open can match asks for the kernel's own path, in its condition or its output.
     pub needs_kernel_path: bool,
 }
@@ -61,13 +63,13 @@ impl OpenFilter {
         needs.into_filter()
     }
 
-    /// Whether the kernel side sends such an open, the path being as the caller wrote it. `bit`: of [`bit`].
+    /// Whether the kernel side sends such an open, the path being as the caller wrote it. `bit`: of [`open_bit`], which for
+    /// a creat, that has no flags, is the one of opens that write only.
     pub fn passes(&self, bit: u8, path: &[u8]) -> bool {
-        let mask = 1 << bit;
-        if self.any_path & mask != 0 {
+        if (self.any_path | UNKNOWN_ACCESS) & bit != 0 {
             return true;
         }
-        self.by_prefix & mask != 0 && (!is_plain(path) || self.bits_of(path) & mask != 0)
+        self.by_prefix & bit != 0 && (!is_plain(path) || self.bits_of(path) & bit != 0)
     }
 
     /// The bits of the longest prefix.
@@ -76,13 +78,6 @@ impl OpenFilter {
         let place = |length| self.prefixes.binary_search_by(|(prefix, _)| (**prefix).cmp(&path[..length])).ok();
         (0..=longest).rev().find_map(place).map_or(0, |place| self.prefixes[place].1)
     }
-}
-
-/// The bit of an open with these flags. `None`: its access mode is the fourth, for which there is no bit; such opens are
-/// rare, and always sent. A creat has no flags: it writes only.
-pub fn bit(flags: u32, failed: bool) -> Option<u8> {
-    let access = (flags & O_ACCMODE).to_le_bytes()[0];
-    (access <= READ_WRITE).then_some(access + if failed { FAILED } else { 0 })
 }
 
 /// Whether a path is, as it was written, the one that rules compare: absolute, at most [`PLAIN_PATH_BYTES_MAX`] bytes, without
@@ -99,9 +94,10 @@ fn has_neighbours(text: &[u8]) -> bool {
     text.windows(2).any(|pair| pair.iter().all(is_one) && pair != b"/.")
 }
 
-/// The bits that a call can have.
+/// The numbers of the bits that a call can have, as far as rules know its access mode.
 fn bits_of_type(event_type: EventType) -> impl Iterator<Item = u8> {
-    (0..BITS).filter(move |bit| event_type != EventType::CREAT || bit % FAILED == WRITE_ONLY)
+    let known = (0..BITS).filter(|bit| UNKNOWN_ACCESS >> bit & 1 == 0);
+    known.filter(move |bit| event_type != EventType::CREAT || bit % FAILED == WRITE_ONLY)
 }
 
 /// What all rules together need.
@@ -135,6 +131,7 @@ impl Needs {
     fn into_filter(self) -> OpenFilter {
         let mut plain = self.plain.map(|beginnings| shortened(&beginnings));
         let mut prefixes = with_bits(&plain);
+        let wanted = prefixes.len();
         while prefixes.len() > PREFIXES_MAX {
             let most = plain.iter_mut().max_by_key(|beginnings| beginnings.iter().count());
             let Some(most) = most else { break };
@@ -148,7 +145,8 @@ impl Needs {
         }
         let any_path = mask(|bit| plain[usize::from(bit)].is_all());
         let by_prefix = self.other & !any_path | mask(|bit| !plain[usize::from(bit)].is_none()) & !any_path;
-        OpenFilter { any_path, by_prefix, prefixes, needs_kernel_path: self.kernel_path }
+        let refused = wanted - prefixes.len();
+        OpenFilter { any_path, by_prefix, prefixes, refused, needs_kernel_path: self.kernel_path }
     }
 }
 

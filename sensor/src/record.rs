@@ -147,7 +147,7 @@ fn attach(settings: &Settings, calls: &Calls) -> Result<(Kernel, Ring), Error> {
 /// kernel's paths, and the environment.
 fn control_of(calls: &Calls, muted: [u32; MUTED_MAX]) -> Control {
     let mut control = match calls {
-        Calls::Of(detector) => control::of_rules(detector, muted, false).0,
+        Calls::Of(detector) => control::of_rules(detector, muted, false).control,
         Calls::All { with_data } => {
             let (interest, interest_compat) = event::interest(EventType::all().filter(|kind| kind.is_described()));
             let flags = if *with_data { Control::DATA } else { 0 };

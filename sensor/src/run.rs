@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Settings};
-use crate::control;
+use crate::control::{self, Orders};
 use crate::detect::Detector;
 use crate::emit::{self, Emitter};
 use crate::enrich::State;
@@ -24,6 +24,7 @@ use crate::event;
 use crate::fields::SensorCatalog;
 use crate::kernel::{self, Parameters};
 use crate::metrics::{self, Metrics, Reason};
+use crate::mute::Muting;
 use crate::output::Append;
 use crate::ring::Ring;
 use crate::rules::{self, Problem, RuleSet, Selector};
@@ -107,8 +108,9 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     kernel.set_calls(&event::specs())?;
     kernel.set_compat(&event::compat_numbers())?;
     let muted = [std::process::id(), kernel.loader_pid().unwrap_or(0), 0, 0];
-    let (control, prefixes) = control::of_rules(&detector, muted, settings.filter_opens);
+    let Orders { control, prefixes, prefixes_refused } = control::of_rules(&detector, muted, settings.filter_opens);
     kernel.set_prefixes(&prefixes)?;
+    metrics.set_prefixes(prefixes.len(), prefixes_refused);
     kernel.set_control(&control)?;
     // Before any thread is started. What is kept lets /proc be read; the loader has what it takes to attach.
     kernel.drop_privileges()?;
@@ -119,7 +121,8 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     state.seed();
     let (queue, alerts) = emit::queue(settings.queue_bytes, &metrics);
     let hooks = kernel.hooks().join(" ");
-    let supervisor = Supervisor::new(kernel, settings.entry, Arc::clone(&metrics));
+    let muting = Muting::new(settings.mute_output.then(|| emitter.peers()), Arc::clone(&metrics));
+    let supervisor = Supervisor::new(kernel, control, settings.entry, muting, Arc::clone(&metrics));
     info!(
         "ready: {} rules, hooks {hooks}, output {}, {} ms",
         detector.len(),
@@ -238,10 +241,18 @@ impl Watching {
 async fn look_after(supervisor: &Arc<Supervisor>) -> Error {
     let mut clock = tokio::time::interval(LOOK_INTERVAL);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut peers = supervisor.peers();
     loop {
-        clock.tick().await;
+        let is_time = tokio::select! {
+            _ = clock.tick() => true,
+            Ok(()) = peers.changed() => false,
+        };
         let supervisor = Arc::clone(supervisor);
-        match task::spawn_blocking(move || supervisor.look()).await {
+        let look = move || {
+            supervisor.mute();
+            if is_time { supervisor.look() } else { Ok(()) }
+        };
+        match task::spawn_blocking(look).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.into(),
             Err(error) => return Error::Runtime(error.into()),

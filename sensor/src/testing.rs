@@ -66,7 +66,7 @@ impl Builder {
         if result < 0 {
             open = open.string(b"").string(b"");
         } else {
-            open = open.facts(&DescriptorFacts { mode: 0o100_644, inode: 7, ..DescriptorFacts::ZERO });
+            open = open.facts(&DescriptorFacts { mode: 0o100_644, inode: 7, ..DescriptorFacts::default() });
             open = open.string(kernel_path.as_bytes());
         }
         if event_type == EventType::OPENAT2 {
@@ -91,7 +91,7 @@ impl Builder {
     }
 
     pub(crate) fn exec(tgid: u32, ppid: u32, comm: &str, exe_path: &str, arguments: &[&str]) -> Self {
-        let facts = ProcessFacts { tty: 34_816, sid: SHELL, ..ProcessFacts::ZERO };
+        let facts = ProcessFacts { tty: 34_816, sid: SHELL, ..ProcessFacts::default() };
         Self::exec_with(tgid, ppid, comm, exe_path, arguments, "", &facts)
     }
 
@@ -137,7 +137,7 @@ impl Builder {
             state: 1,
             local_port: 4_000,
             remote_port,
-            ..DescriptorFacts::ZERO
+            ..DescriptorFacts::default()
         };
         facts.local[..4].copy_from_slice(&[10, 0, 0, 1]);
         facts.remote[..4].copy_from_slice(&remote);

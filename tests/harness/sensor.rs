@@ -103,7 +103,9 @@ impl Watch {
         let hook = Webhook::start().await;
         let router = TestRouter::start(&all_to(&hook, more)).await;
         let metrics = free_address();
-        let mut sensor = Process::start(&mut sensor_command(&format!("unix:{}", router.socket().display()), metrics));
+        let mut command = sensor_command(&format!("unix:{}", router.socket().display()), metrics);
+        // The router is this process, and so is much of what tests do to be seen.
+        let mut sensor = Process::start(command.env("TERCEL_SENSOR_MUTE_OUTPUT", "false"));
         sensor.ready(metrics).await;
         Some(Self { hook, router, sensor, metrics, _kernel: kernel })
     }

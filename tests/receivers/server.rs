@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -41,6 +41,8 @@ struct State<S> {
     received: Vec<Received>,
     next: VecDeque<Answer>,
     always: Answer,
+    /// Each answer ends its connection.
+    closes: bool,
 }
 
 impl<S: Service> Receiver<S> {
@@ -64,8 +66,13 @@ impl<S: Service> Receiver<S> {
 
     fn on(listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("a bound listener has an address");
-        let state =
-            State { service: S::default(), received: Vec::new(), next: VecDeque::new(), always: Answer::Normal };
+        let state = State {
+            service: S::default(),
+            received: Vec::new(),
+            next: VecDeque::new(),
+            always: Answer::Normal,
+            closes: false,
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), arrival: Notify::new() });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
         Self { address, shared, accepting }
@@ -119,6 +126,11 @@ impl<S: Service> Receiver<S> {
     /// How all requests are answered that no other answer waits for; at the start normally.
     pub fn answer_always(&self, answer: Answer) {
         self.shared.lock().always = answer;
+    }
+
+    /// From now on each request needs a connection of its own.
+    pub fn close_after_answers(&self) {
+        self.shared.lock().closes = true;
     }
 
     /// Looks into what the service keeps.
@@ -187,6 +199,7 @@ async fn answer<S: Service>(request: Request<Incoming>, shared: Arc<Shared<S>>) 
         status: None,
     };
     let (answer, reply) = shared.take(request);
+    let closes = shared.lock().closes;
     match answer {
         Answer::Hang => pending::<()>().await,
         Answer::Close => return Err(io::ErrorKind::ConnectionReset.into()),
@@ -196,6 +209,9 @@ async fn answer<S: Service>(request: Request<Incoming>, shared: Arc<Shared<S>>) 
     let mut response = Response::new(Full::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).map_err(io::Error::other)?;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    if closes {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Answer::RetryAfter(_, text) = answer {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(text));
     }

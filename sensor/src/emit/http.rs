@@ -27,6 +27,7 @@ const BATCH_BYTES_MAX: usize = 512 << 10;
 
 /// Sends until the queue is closed and empty.
 pub(super) async fn run(client: &Client, mut alerts: Alerts, metrics: &Metrics) {
+    client.peer.ask().await;
     let count_max = if client.takes_batches { BATCH_ALERTS_MAX } else { 1 };
     let mut sender = Sender { client, metrics, ledger: &metrics.alerts, refused: Rarely::default() };
     loop {

@@ -1,6 +1,7 @@
 //! What `/proc/<pid>` says of one process.
 
 pub(crate) mod descriptors;
+pub(crate) mod owner;
 mod status;
 
 use std::fs::{self, File};
@@ -113,7 +114,7 @@ pub(crate) fn append_environment(pid: u32, buffer: &mut Vec<u8>) {
 }
 
 /// Path of the program; `None` for a kernel thread.
-pub(super) fn read_exe_path(pid: u32) -> Option<Vec<u8>> {
+pub(crate) fn read_exe_path(pid: u32) -> Option<Vec<u8>> {
     let mut path = read_link(pid, "exe")?;
     if path.ends_with(b" (deleted)") {
         path.truncate(path.len() - b" (deleted)".len());

@@ -55,7 +55,7 @@ fn a_directory_that_is_not_to_be_found_out_says_so() {
 const SOCKET: [&str; 6] = ["fd.name", "fd.type", "fd.cip", "fd.sip", "fd.sport", "fd.l4proto"];
 
 fn tcp_socket() -> DescriptorFacts {
-    DescriptorFacts { mode: 0o140_777, inode: 9, family: 2, socket_type: 1, protocol: 6, ..DescriptorFacts::ZERO }
+    DescriptorFacts { mode: 0o140_777, inode: 9, family: 2, socket_type: 1, protocol: 6, ..DescriptorFacts::default() }
 }
 
 fn address_v4(port: u16, ip: [u8; 4]) -> Vec<u8> {

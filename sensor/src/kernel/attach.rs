@@ -130,6 +130,12 @@ impl Programs {
     /// uncounted; this way a call that returns while both are attached is reported twice, each report with its own
     /// sequence number and counted as seen: an alert more, never one fewer. How long that was is told.
     ///
+    /// A word in `Control` that names the form which may report would not do. Both run at one exit, one after the other:
+    /// when the word changes in between, the first has left the call to the second and the second to the first, and it is
+    /// lost. With a third value, both, in between nothing is lost, provided that it stays until every exit that began
+    /// before it has ended. That is a grace period, some milliseconds; meanwhile calls are reported twice, and more of them
+    /// than now (some six in a switch under full load). And every call would pay for the look at the word.
+    ///
     /// The program that is detached stays loaded: its misses still count, and switching back verifies nothing again.
     pub(super) fn switch(&mut self, ebpf: &mut Ebpf, to: EntryPoint) -> Result<Switch, Error> {
         if self.entry.entry() == to {

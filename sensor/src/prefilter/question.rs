@@ -26,7 +26,7 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// With a path that is not plain.
+    /// With a path that is not plain. `bit`: its number.
     pub(super) fn new(event_type: EventType, bit: u8) -> Self {
         Self { event_type, access: bit % FAILED, failed: bit >= FAILED, has_plain_path: false }
     }

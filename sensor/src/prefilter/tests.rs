@@ -6,12 +6,12 @@ use super::*;
 use crate::fields::SensorCatalog;
 
 /// Successful opens, then failed ones.
-const READ: u8 = 1;
-const WRITE: u8 = 2;
-const BOTH: u8 = 4;
-const FAILED_READ: u8 = 8;
-const FAILED_WRITE: u8 = 16;
-const FAILED_BOTH: u8 = 32;
+const READ: u8 = open_bit(0, false);
+const WRITE: u8 = open_bit(1, false);
+const BOTH: u8 = open_bit(2, false);
+const FAILED_READ: u8 = open_bit(0, true);
+const FAILED_WRITE: u8 = open_bit(1, true);
+const FAILED_BOTH: u8 = open_bit(2, true);
 const SUCCEEDED: u8 = READ | WRITE | BOTH;
 const FAILURES: u8 = FAILED_READ | FAILED_WRITE | FAILED_BOTH;
 const ALL: u8 = SUCCEEDED | FAILURES;
@@ -60,9 +60,23 @@ fn a_plain_path_is_the_same_after_normalisation() {
 fn the_bit_says_how_a_file_is_used_and_whether_it_was_opened() {
     let read_write = 2;
     let with_others = 0o2_000_101;
-    let table = [(0, false, Some(0)), (with_others, false, Some(1)), (read_write, true, Some(5)), (3, false, None)];
+    let table = [(0, false, 1), (with_others, false, 1 << 1), (read_write, true, 1 << 6), (3, false, 1 << 3)];
     for (flags, failed, expected) in table {
-        assert_eq!(bit(flags, failed), expected, "{flags:o} {failed}");
+        assert_eq!(open_bit(flags, failed), expected, "{flags:o} {failed}");
+    }
+    for (event_type, bits) in [(EventType::OPENAT, ALL), (EventType::CREAT, WRITE | FAILED_WRITE)] {
+        assert_eq!(bits_of_type(event_type).fold(0, |all, bit| all | 1 << bit), bits);
+    }
+    for bit in bits_of_type(EventType::OPENAT) {
+        assert_eq!(1 << bit, open_bit(u32::from(bit % FAILED), bit >= FAILED));
+    }
+}
+
+#[test]
+fn an_open_of_an_unknown_kind_always_passes() {
+    let nothing = OpenFilter::default();
+    for failed in [false, true] {
+        assert!(nothing.passes(open_bit(3, failed), b"/a") && !nothing.passes(open_bit(2, failed), b"/a"));
     }
 }
 
@@ -75,18 +89,18 @@ fn only_what_a_rule_may_match_passes() {
     let filter = OpenFilter::new(&detector(&rules));
     assert_eq!(texts(&filter), [("/etc/s", READ | BOTH), ("/etc/shadow", ALL & !FAILED_READ)]);
     for (bit, path, expected) in [
-        (0, "/etc/shadow", true),
-        (0, "/etc/sudoers", true),
-        (0, "/etc/passwd", false),
-        (0, "/etc", false),
-        (0, "etc", true),
-        (0, "/tmp/../etc/shadow", true),
-        (1, "/etc/shadow", true),
-        (1, "/etc/shadow-", true),
-        (1, "/etc/sudoers", false),
-        (3, "/etc/shadow", false),
-        (3, "../etc/shadow", false),
-        (4, "/etc/shadow", true),
+        (READ, "/etc/shadow", true),
+        (READ, "/etc/sudoers", true),
+        (READ, "/etc/passwd", false),
+        (READ, "/etc", false),
+        (READ, "etc", true),
+        (READ, "/tmp/../etc/shadow", true),
+        (WRITE, "/etc/shadow", true),
+        (WRITE, "/etc/shadow-", true),
+        (WRITE, "/etc/sudoers", false),
+        (FAILED_READ, "/etc/shadow", false),
+        (FAILED_READ, "../etc/shadow", false),
+        (FAILED_WRITE, "/etc/shadow", true),
     ] {
         assert_eq!(filter.passes(bit, path.as_bytes()), expected, "{bit} {path}");
     }
@@ -109,7 +123,7 @@ fn long_prefixes_are_cut() {
     let long = format!("/{}", "a".repeat(200));
     let filter = of(&format!("evt.type = open and fd.name = {long}"));
     assert_eq!(texts(&filter), [(&long[..PREFIX_BYTES_MAX], ALL)]);
-    assert!(filter.passes(0, long.as_bytes()) && !filter.passes(0, &long.as_bytes()[..PREFIX_BYTES_MAX - 1]));
+    assert!(filter.passes(READ, long.as_bytes()) && !filter.passes(READ, &long.as_bytes()[..PREFIX_BYTES_MAX - 1]));
 }
 
 #[test]
@@ -121,10 +135,10 @@ fn too_many_prefixes_leave_the_bits_that_have_most_of_them_without_any() {
     let reads = "evt.type = open and evt.is_open_read = true and evt.is_open_write = false and fd.name = /etc/shadow";
     let filter = |count: usize| OpenFilter::new(&detector(&[&condition(count), reads]));
     let most = filter(PREFIXES_MAX - 1);
-    assert_eq!((most.any_path, most.prefixes.len()), (0, PREFIXES_MAX));
+    assert_eq!((most.any_path, most.prefixes.len(), most.refused), (0, PREFIXES_MAX, 0));
     let over = filter(PREFIXES_MAX);
     assert_eq!((over.any_path, over.by_prefix), (WRITE | BOTH, READ | FAILED_READ));
-    assert_eq!(texts(&over), [("/etc/shadow", READ | FAILED_READ)]);
+    assert_eq!((texts(&over), over.refused), (vec![("/etc/shadow", READ | FAILED_READ)], PREFIXES_MAX));
 }
 
 #[test]

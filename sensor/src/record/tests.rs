@@ -37,7 +37,7 @@ fn recorder(tree: Option<Tree>, redacts: bool) -> Recorder<Vec<u8>> {
 fn life() -> Vec<Builder> {
     let child = CAT + 1;
     let environment = "TOKEN=s3cret-value\0PATH=/bin\0";
-    let facts = ProcessFacts { tty: 1, sid: SHELL, ..ProcessFacts::ZERO };
+    let facts = ProcessFacts { tty: 1, sid: SHELL, ..ProcessFacts::default() };
     vec![
         Builder::fork(CAT, SHELL, child),
         Builder::exec_with(child, CAT, "id", "/usr/bin/id", &["id", "-u"], environment, &facts),

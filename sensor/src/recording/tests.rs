@@ -53,7 +53,7 @@ fn container() -> Container {
 /// One item of each kind at least, and records of many.
 fn everything() -> Vec<u8> {
     let records = [
-        Builder::exec_with(CAT, SHELL, "cat", "/usr/bin/cat", &["cat", "-"], "A=1\0", &ProcessFacts::ZERO).bytes(),
+        Builder::exec_with(CAT, SHELL, "cat", "/usr/bin/cat", &["cat", "-"], "A=1\0", &ProcessFacts::default()).bytes(),
         Builder::fork(CAT, SHELL, CAT + 1).bytes(),
         Builder::open("/etc/shadow", 3).bytes(),
         Builder::open("../relative", -2).base("/home").bytes(),
@@ -300,7 +300,7 @@ fn values_of_variables_are_redacted_and_names_stay() {
 fn a_redacted_record_is_the_record_but_for_the_values() {
     let exec = |environment: &str| {
         let arguments = ["cat", "odd"];
-        Builder::exec_with(CAT, SHELL, "cat", "/usr/bin/cat", &arguments, environment, &ProcessFacts::ZERO).bytes()
+        Builder::exec_with(CAT, SHELL, "cat", "/usr/bin/cat", &arguments, environment, &ProcessFacts::default()).bytes()
     };
     let original = exec("TOKEN=s3cret\0HOME=/root\0");
     let redacted = redacted_record(&Record::parse(&original).unwrap()).unwrap();
@@ -313,7 +313,7 @@ fn a_redacted_record_is_the_record_but_for_the_values() {
 #[test]
 fn the_largest_environment_there_can_be_is_redacted_whole() {
     let environment = "A\0".repeat(2_047);
-    let exec = Builder::exec_with(CAT, SHELL, "cat", "/cat", &["cat"], &environment, &ProcessFacts::ZERO).bytes();
+    let exec = Builder::exec_with(CAT, SHELL, "cat", "/cat", &["cat"], &environment, &ProcessFacts::default()).bytes();
     let redacted = redacted_record(&Record::parse(&exec).unwrap()).unwrap();
     let record = Record::parse(&redacted).unwrap();
     assert_eq!(record.string(2), b"<redacted>\0".repeat(2_047));

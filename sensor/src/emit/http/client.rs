@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::wait::retry_after;
 use crate::emit::BATCH_PATH;
+use crate::emit::peer::Teller;
 
 /// Bytes of an answer that are read; the rest is left.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -53,18 +54,20 @@ pub(in crate::emit) struct Client {
     url: Url,
     token: Option<Token>,
     pub(super) takes_batches: bool,
+    pub(in crate::emit) peer: Teller,
 }
 
 impl Client {
     pub(in crate::emit) fn tcp(url: Url, token: Option<Token>) -> Result<Self, reqwest::Error> {
         let takes_batches = url.path().trim_end_matches('/') == BATCH_PATH;
-        Ok(Self { http: builder().build()?, url, token, takes_batches })
+        let peer = Teller::tcp(&url);
+        Ok(Self { http: builder().build()?, url, token, takes_batches, peer })
     }
 
     pub(in crate::emit) fn unix(path: &Path, token: Option<Token>) -> Result<Self, reqwest::Error> {
         let http = builder().unix_socket(path).build()?;
         let url = batch_url();
-        Ok(Self { http, url, token, takes_batches: true })
+        Ok(Self { http, url, token, takes_batches: true, peer: Teller::unix(path) })
     }
 
     pub(super) async fn post(&self, body: Bytes) -> Outcome {
@@ -74,8 +77,14 @@ impl Client {
             request = request.header(AUTHORIZATION, token.clone());
         }
         match request.send().await {
-            Ok(response) => Outcome::of(response).await,
-            Err(error) => Outcome::Retry { reason: reason(&error).to_owned(), wait: None },
+            Ok(response) => {
+                self.peer.answered(&response).await;
+                Outcome::of(response).await
+            }
+            Err(error) => {
+                self.peer.broke();
+                Outcome::Retry { reason: reason(&error).to_owned(), wait: None }
+            }
         }
     }
 }

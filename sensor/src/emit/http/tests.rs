@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::time::Instant;
 
 use super::*;
-use crate::emit::{Bound, queue};
+use crate::emit::{Bound, Peer, queue};
 
 /// Status line, further headers, body.
 type Reply = (&'static str, String, String);
@@ -201,6 +201,23 @@ async fn more_than_one_request_holds_comes_in_several_in_order() {
     let content: Vec<_> = requests.iter().map(|request| rules(request.split_once("\r\n\r\n").unwrap().1)).collect();
     assert_eq!((content[0].len(), content[1].clone()), (BATCH_ALERTS_MAX, vec!["r256".to_owned()]));
     assert_eq!(outcome(&metrics), (257, 0, 0));
+}
+
+#[tokio::test]
+async fn the_two_ends_of_a_connection_that_answers_are_told() {
+    let metrics = Metrics::new().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let remote = listener.local_addr().unwrap();
+    let client = Client::tcp(format!("http://localhost:{}/", remote.port()).parse().unwrap(), None).unwrap();
+    let peers = client.peer.peers();
+    let server = async {
+        let (stream, local) = listener.accept().await.unwrap();
+        assert_eq!(*peers.borrow(), None, "nobody has answered yet");
+        answer(stream, |_| reply("202 Accepted", "{}")).await;
+        local
+    };
+    let ((), local) = tokio::join!(run(&client, queued(1, &metrics), &metrics), server);
+    assert_eq!(*peers.borrow(), Some(Peer::Connection { local, remote }));
 }
 
 #[tokio::test]

@@ -78,6 +78,11 @@ pub(crate) fn opened(pid: u32, number: u32) -> Option<Opened> {
     Some(of_link(&link, || is_directory(pid, number)))
 }
 
+/// The inode number, where this descriptor is a socket. Cheaper than [`opened`].
+pub(super) fn socket(pid: u32, number: u32) -> Option<u64> {
+    socket_inode(&read_link(pid, &format!("fd/{number}"))?)
+}
+
 /// The socket, where this table of the process's network namespace has it.
 pub(crate) fn socket_in(pid: u32, (table, reader): (&str, Reader), inode: u64) -> Option<Socket> {
     let text = read(pid, &format!("net/{table}"), TABLE_BYTES_MAX)?;
@@ -86,8 +91,7 @@ pub(crate) fn socket_in(pid: u32, (table, reader): (&str, Reader), inode: u64) -
 }
 
 fn of_link(link: &[u8], is_directory: impl FnOnce() -> bool) -> Opened {
-    let socket = link.strip_prefix(b"socket:[").and_then(|rest| rest.strip_suffix(b"]"));
-    if let Some(inode) = socket.and_then(|inode| std::str::from_utf8(inode).ok()?.parse().ok()) {
+    if let Some(inode) = socket_inode(link) {
         return Opened::Socket(inode);
     }
     if link.starts_with(b"pipe:[") {
@@ -103,6 +107,11 @@ fn of_link(link: &[u8], is_directory: impl FnOnce() -> bool) -> Opened {
         () if is_directory() => Opened::Known("directory", name.to_vec()),
         () => Opened::Known("file", name.to_vec()),
     }
+}
+
+fn socket_inode(link: &[u8]) -> Option<u64> {
+    let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(inode).ok()?.parse().ok()
 }
 
 /// Whether it was opened as one. The file itself is not asked: its file system might never answer.
@@ -133,7 +142,7 @@ fn netlink(members: &[&str], inode: u64) -> Option<Socket> {
 }
 
 /// `0100007F:1F90`: the address in words of 32 bits, each as the machine has it in memory.
-fn end(text: &str) -> Option<Endpoint> {
+pub(super) fn end(text: &str) -> Option<Endpoint> {
     let (address, port) = text.split_once(':')?;
     let word = |at: usize| Some(u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
     let ip = match address.len() {

@@ -312,7 +312,7 @@ fn connections(checked: &mut Checked) {
         &connect(-115, [10, 0, 0, 1], ADDRESS),
         &[("fd.connected", "false"), ("fd.is_server", "true")],
     );
-    let unconnected = DescriptorFacts { family: 2, protocol: 6, mode: 0o140_777, ..DescriptorFacts::ZERO };
+    let unconnected = DescriptorFacts { family: 2, protocol: 6, mode: 0o140_777, ..DescriptorFacts::default() };
     checked.check_applied(
         &mut state,
         &Builder::connect(&unconnected, -111, ADDRESS),
@@ -416,7 +416,7 @@ fn programs_and_namespaces(checked: &mut Checked) {
         pgid: SHELL,
         vpid: 3,
         vpgid: 3,
-        ..ProcessFacts::ZERO
+        ..ProcessFacts::default()
     };
     let environment = "A=1\0LD_PRELOAD=/x.so\0";
     Builder::exec_with(CAT, SHELL, "cat", "/usr/bin/cat", &["cat"], environment, &facts).apply(&mut state);
@@ -482,7 +482,7 @@ fn descriptors(checked: &mut Checked) {
         inode: 42,
         device: 8 << 20 | 1,
         layer: LAYER_LOWER,
-        ..DescriptorFacts::ZERO
+        ..DescriptorFacts::default()
     };
     let fchmod = |facts: &DescriptorFacts, name: &[u8]| {
         Builder::call(RecordKind::Descriptor, "fchmod", [3, 0o4_755, 0, 0, 0, 0], 0).facts(facts).string(name)
@@ -516,7 +516,7 @@ fn descriptors(checked: &mut Checked) {
         (0o600, "inotify", "inotify"),
         (0o100_777, "memfd:x", "memfd"),
     ] {
-        let facts = DescriptorFacts { mode, ..DescriptorFacts::ZERO };
+        let facts = DescriptorFacts { mode, ..DescriptorFacts::default() };
         checked.check(&state, &fchmod(&facts, name.as_bytes()), &[("fd.type", kind)]);
     }
     let dup = Builder::call(RecordKind::Descriptor, "dup2", [5, 0, 0, 0, 0, 0], 0);

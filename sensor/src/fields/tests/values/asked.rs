@@ -71,7 +71,7 @@ fn numbers(checked: &mut Checked) {
             ("fd.is_server", "-"),
         ],
     );
-    let unix = DescriptorFacts { family: 1, mode: 0o140_777, inode: 11, ..DescriptorFacts::ZERO };
+    let unix = DescriptorFacts { family: 1, mode: 0o140_777, inode: 11, ..DescriptorFacts::default() };
     let log = |event: &str, name: &[u8]| {
         let send = Builder::call(RecordKind::Network, event, [3, 0, 5, 0, 0, 0], 5).string(b"");
         send.string(b"hello").facts(&unix).string(name)
@@ -135,7 +135,7 @@ fn memory(checked: &mut Checked) {
     let open = sleep.open();
     checked.check_applied(&mut state, &open, &[("proc.nthreads", "1"), ("proc.nchilds", "0"), ("proc.vmswap", "0")]);
     checked.check(&state, &open, &[("proc.fdusage", "-")]);
-    let facts = ProcessFacts { descriptors_max: 8, ..ProcessFacts::ZERO };
+    let facts = ProcessFacts { descriptors_max: 8, ..ProcessFacts::default() };
     let exec = Builder::exec_with(CAT, SHELL, "sleep", "/bin/sleep", &["sleep"], "", &facts);
     exec.process_number(sleep.tgid()).started(procfs::start_ns(sleep.tgid()).unwrap()).apply(&mut state);
     let numbers = values(&state, &open, FIELDS).map(|number| number.parse::<f64>().unwrap());
