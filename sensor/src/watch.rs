@@ -37,12 +37,14 @@ pub struct Watcher {
     queue: AlertQueue,
     metrics: Arc<Metrics>,
     loss_alarm: LossAlarm,
+    /// Forks, execs and exits that were lost by the last second.
+    lost_of_processes: u64,
 }
 
 impl Watcher {
     pub fn new(state: State, detector: Detector, queue: AlertQueue, metrics: Arc<Metrics>, hostname: &str) -> Self {
         let judge = Judge::new(state.with_hostname(hostname), detector, clock::wall_offset_ns());
-        Self { judge, queue, metrics, loss_alarm: LossAlarm::default() }
+        Self { judge, queue, metrics, loss_alarm: LossAlarm::default(), lost_of_processes: 0 }
     }
 
     /// Takes records until `stop` is set and the ring is empty.
@@ -92,8 +94,13 @@ impl Watcher {
         self.tell_losses();
     }
 
+    /// The kernel's numbers also tell of a loss that no later record has shown yet.
     fn tell_losses(&mut self) {
-        let Some(lost) = self.loss_alarm.check(Instant::now(), &self.metrics.losses()) else { return };
+        let losses = self.metrics.losses();
+        if losses.of_processes() > std::mem::replace(&mut self.lost_of_processes, losses.of_processes()) {
+            self.judge.state.processes.distrust();
+        }
+        let Some(lost) = self.loss_alarm.check(Instant::now(), &losses) else { return };
         let alert = losses::alert(&lost, &self.judge.state.hostname);
         warn!("{}", alert.output);
         self.queue.push(&alert);

@@ -136,3 +136,75 @@ fn long_arguments_do_not_grow_the_table_beyond_its_bound() {
     assert!(held <= TEXT_BYTES_MAX && held > TEXT_BYTES_MAX / 2, "{held}");
     assert!(processes.counts().evicted > 0 && processes.get(CAT + 20_000).is_some());
 }
+
+/// A process that runs on this machine, and is called something else in the table than /proc says. The table knows no other.
+fn state_with_a_stale_process(start_ns: impl FnOnce(u64) -> u64) -> (State, u32, u64, String) {
+    let tgid = std::process::id();
+    let found = read_process(tgid).unwrap();
+    let name = String::from_utf8_lossy(found.name()).into_owned();
+    let mut state = State::new(std::path::Path::new("/nonexistent"), std::path::Path::new("/nonexistent"));
+    Builder::exec(tgid, 0, "yesterday", "/y", &["yesterday"]).started(start_ns(found.start_ns)).apply(&mut state);
+    (state, tgid, found.start_ns, name)
+}
+
+/// As the ring hands it over behind a gap in the numbers of forks.
+fn apply_behind_a_loss(record: &Builder, state: &mut State) {
+    let bytes = record.bytes();
+    let mut record = Builder::parse(&bytes);
+    record.is_behind_lost_process = true;
+    state.apply(&record);
+}
+
+#[test]
+fn a_parent_whose_exec_was_lost_is_known_by_its_name_of_today() {
+    let (mut state, parent, start_ns, name) = state_with_a_stale_process(|start_ns| start_ns);
+    let child = Builder::exec(CAT, parent, "cat", "/usr/bin/cat", &["cat"]).started(start_ns + SECOND_NS);
+    child.apply(&mut state);
+    assert_eq!(names(&state, CAT)[0], "yesterday", "nothing was lost, nobody is asked");
+    apply_behind_a_loss(&child, &mut state);
+    assert_eq!(names(&state, CAT)[0], name);
+    assert!(names(&state, CAT).len() > 1, "the ancestors of the parent are known, too");
+    let before = state.processes.counts().looked_up;
+    child.apply(&mut state);
+    assert_eq!(state.processes.counts().looked_up, before, "once after a loss is enough");
+}
+
+#[test]
+fn a_parent_whose_number_was_used_before_and_whose_fork_was_lost_is_the_one_that_runs() {
+    let (mut state, parent, start_ns, name) =
+        state_with_a_stale_process(|start_ns| start_ns - 50 * SECOND_NS.min(start_ns / 60));
+    let child = Builder::exec(CAT, parent, "cat", "/usr/bin/cat", &["cat"]).started(start_ns + SECOND_NS);
+    apply_behind_a_loss(&child, &mut state);
+    assert_eq!(names(&state, CAT)[0], name);
+    assert_eq!(state.processes.get(parent).unwrap().start_ns, start_ns);
+}
+
+#[test]
+fn a_process_that_got_a_number_after_the_record_s_parent_had_it_is_not_taken_for_it() {
+    let (mut state, parent, start_ns, _) =
+        state_with_a_stale_process(|start_ns| start_ns - 50 * SECOND_NS.min(start_ns / 60));
+    let child = Builder::exec(CAT, parent, "cat", "/usr/bin/cat", &["cat"]);
+    apply_behind_a_loss(&child.started(start_ns - SECOND_NS.min(start_ns / 60)), &mut state);
+    assert_eq!(names(&state, CAT), ["yesterday"]);
+}
+
+#[test]
+fn a_process_whose_end_was_lost_is_found_gone_when_it_is_compared() {
+    let mut state = state_with_cat();
+    apply_behind_a_loss(&Builder::open("/x", 3), &mut state);
+    let is_running = |tgid| state.processes.get(tgid).unwrap().is_running();
+    assert!(![INIT, SHELL, CAT].into_iter().any(is_running), "none of them is in /proc");
+    assert_eq!(names(&state, CAT), ["sh", "init"], "and who they were is known all the same");
+}
+
+#[test]
+fn comparing_leaves_look_ups_for_processes_that_are_not_known() {
+    let mut state = state_with_cat();
+    for number in 0..LOOKUPS_MAX {
+        apply_behind_a_loss(&Builder::open("/x", 3).at(SECOND_NS + u64::from(number)), &mut state);
+    }
+    let before = state.processes.counts();
+    assert_eq!(before.over_budget, 0);
+    Builder::open("/x", 3).process(CAT + 1, 0).apply(&mut state);
+    assert_eq!(state.processes.counts().gone, before.gone + 1);
+}
