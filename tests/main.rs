@@ -27,6 +27,8 @@ mod outage;
 mod recording;
 /// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.
 mod sensor;
+/// More events than two CPUs can take, beside a table of thousands of processes.
+mod storm;
 /// What holds across files and crates, and no compiler checks.
 mod tidy;
 /// For every shipped rule one harmless action that it must see.
