@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep};
 pub(crate) use crowd::Crowd;
 pub(crate) use metrics::Metrics;
 pub(crate) use pod::Pod;
-pub(crate) use process::{Process, binary, free_address, run, scrape};
+pub(crate) use process::{Process, binary, free_address, losses, run, scrape};
 pub(crate) use router::{Answer, TestRouter, http_client};
 pub(crate) use sensor::{Cat, Watch, can_watch, kernel, not_here, sensor_command, skipped};
 pub(crate) use station::Station;

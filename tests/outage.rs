@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::sync::MutexGuard;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Metrics, Process, binary, can_watch, eventually, free_address, kernel, scrape};
+use crate::harness::{Metrics, Process, binary, can_watch, eventually, free_address, kernel, losses, scrape};
 
 /// Seconds that the router is away; 60 in the soak.
 const DOWN_VARIABLE: &str = "TERCEL_TEST_DOWN_S";
@@ -216,7 +216,10 @@ async fn a_router_that_is_killed_under_load_and_away_for_long_costs_no_alert() {
     let opened = opened.load(Ordering::Relaxed);
     eventually("every open is an alert", CATCH_UP, async || {
         let made = stage.balance().await.made;
-        if made == opened { Ok(()) } else { Err(format!("{made} alerts of {opened} opens")) }
+        if made == opened {
+            return Ok(());
+        }
+        Err(format!("{made} alerts of {opened} opens; {}", losses(stage.metrics).await))
     })
     .await;
     let balance = stage.settled().await;
@@ -272,7 +275,11 @@ async fn a_router_that_stays_away_costs_exactly_what_is_counted_and_the_urgent_l
 async fn made(stage: &Stage, count: u64) -> Balance {
     eventually("every open is an alert", CATCH_UP, async || {
         let balance = stage.balance().await;
-        if balance.made == count { Ok(balance) } else { Err(format!("{balance:?}\n{}", stage.sensor.stderr())) }
+        if balance.made == count {
+            return Ok(balance);
+        }
+        let lost = losses(stage.metrics).await;
+        Err(format!("{balance:?}; {lost}\n{}", stage.sensor.stderr()))
     })
     .await
 }

@@ -24,7 +24,7 @@ const OPENS_TOO_MUCH: u64 = 300_000;
 const PAIRS_TOO_MUCH: u64 = 150;
 const RING_BYTES_MIN: &str = "65536";
 const OPENS_TO_FILL: &str = "2000";
-const PAIRS_TO_FILL: &str = "20";
+const PAIRS_TO_FILL: &str = "40";
 
 /// The opens' access mode is nobody's but the storm's: see `workload/storm.rs`. They go through every rule and match none.
 const RULES: &str = r"
@@ -135,8 +135,9 @@ async fn a_parent_whose_fork_and_exec_were_lost_is_known_to_its_children_by_its_
 
     for parent in [&mut known, &mut unknown] {
         wake(parent);
-        assert!(parent.wait().unwrap().success());
         let child = alert_by(&station, parent.id()).await;
+        wake(parent);
+        assert!(parent.wait().unwrap().success());
         assert_eq!(
             lineage(&child),
             ("childless".to_owned(), [&json!("awake"), &json!(own_name()), &child["output_fields"]["proc.aname[3]"]])

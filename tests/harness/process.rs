@@ -123,3 +123,12 @@ pub(crate) async fn scrape(address: SocketAddr) -> Metrics {
     let response = http_client().get(format!("http://{address}/metrics")).send().await.unwrap();
     Metrics::new(response.text().await.unwrap())
 }
+
+/// What the sensor behind this address knows to have missed, for messages: an alert that is missing was either missed by a
+/// rule, or its event never arrived.
+pub(crate) async fn losses(address: SocketAddr) -> String {
+    let Ok(response) = http_client().get(format!("http://{address}/metrics")).send().await else {
+        return "the sensor tells no numbers any more".to_owned();
+    };
+    Metrics::new(response.text().await.unwrap_or_default()).losses()
+}

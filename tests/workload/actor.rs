@@ -24,7 +24,7 @@ pub(crate) enum Actor {
     Child,
     /// `sleeper`: at a line on standard input it becomes `awake`.
     Sleeper(PathBuf),
-    /// `awake`: at a line on standard input it runs `childless`, and ends.
+    /// `awake`: at a line on standard input it runs `childless`, at another one it ends.
     Awake(PathBuf),
     /// `mixer` does a little of everything, part of it as nobody.
     Mixer,
@@ -55,6 +55,7 @@ impl Actor {
             Self::Awake(child) => {
                 wait_for_line()?;
                 run(&mut Command::new(child))?;
+                wait_for_line()?;
             }
             Self::Mixer => mix()?,
         }

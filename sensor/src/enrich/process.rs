@@ -20,7 +20,7 @@ use super::container::{Container, Containers, Lookup};
 use super::procfs;
 use crate::event::{EventType, call};
 use crate::ring::Record;
-use trust::Trust;
+use trust::{COMPARISONS_MAX, COMPARISONS_PER_TICK, Trust};
 
 /// Processes that are remembered, those that ended included: at some 700 bytes, as is usual, about 23 MiB.
 pub const PROCESSES_MAX: usize = 32_768;
@@ -311,6 +311,8 @@ pub struct Counts {
     pub evicted: u64,
     /// Found in /proc.
     pub looked_up: u64,
+    /// Known ones that were compared with /proc after a loss.
+    pub compared: u64,
     /// Gone from /proc before they were looked up.
     pub gone: u64,
     /// Not looked up because the budget was spent.
@@ -329,8 +331,12 @@ pub struct Processes {
     lookups_per_tick: u32,
     /// What /proc answered; `None` where nobody wants to know.
     answers: Option<Vec<Process>>,
+    /// How many known processes may be compared with /proc before the next tick.
+    comparisons_left: u32,
     /// Times that records about the lives of processes were found missing.
     losses: u32,
+    /// Of these, those after which every process was compared with /proc.
+    swept: u32,
     counts: Counts,
 }
 
@@ -342,7 +348,9 @@ impl Default for Processes {
             budget: Cell::new(LOOKUPS_MAX),
             lookups_per_tick: LOOKUPS_PER_TICK,
             answers: None,
+            comparisons_left: COMPARISONS_MAX,
             losses: 0,
+            swept: 0,
             counts: Counts::default(),
         }
     }
@@ -439,6 +447,8 @@ impl Processes {
     /// Forgets those that ended a while ago and have no descendants; fills the look-up budget.
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.budget.set((self.budget.get() + self.lookups_per_tick).min(LOOKUPS_MAX));
+        self.comparisons_left = (self.comparisons_left + COMPARISONS_PER_TICK).min(COMPARISONS_MAX);
+        self.sweep(now_ns);
         self.forget_exited(now_ns.saturating_sub(REMEMBERED_NS));
     }
 

@@ -164,9 +164,9 @@ fn a_parent_whose_exec_was_lost_is_known_by_its_name_of_today() {
     apply_behind_a_loss(&child, &mut state);
     assert_eq!(names(&state, CAT)[0], name);
     assert!(names(&state, CAT).len() > 1, "the ancestors of the parent are known, too");
-    let before = state.processes.counts().looked_up;
+    let before = state.processes.counts().compared;
     child.apply(&mut state);
-    assert_eq!(state.processes.counts().looked_up, before, "once after a loss is enough");
+    assert_eq!(state.processes.counts().compared, before, "once after a loss is enough");
 }
 
 #[test]
@@ -198,13 +198,35 @@ fn a_process_whose_end_was_lost_is_found_gone_when_it_is_compared() {
 }
 
 #[test]
-fn comparing_leaves_look_ups_for_processes_that_are_not_known() {
-    let mut state = state_with_cat();
-    for number in 0..LOOKUPS_MAX {
-        apply_behind_a_loss(&Builder::open("/x", 3).at(SECOND_NS + u64::from(number)), &mut state);
+fn processes_that_are_not_heard_of_after_a_loss_are_compared_by_and_by() {
+    let (mut state, tgid, _, name) = state_with_a_stale_process(|start_ns| start_ns);
+    let known = |state: &State| String::from_utf8_lossy(state.processes.get(tgid).unwrap().name()).into_owned();
+    state.tick(SECOND_NS);
+    assert_eq!(known(&state), "yesterday", "nothing was lost");
+    state.processes.distrust();
+    state.tick(2 * SECOND_NS);
+    assert_eq!(known(&state), name);
+    let compared = state.processes.counts().compared;
+    state.tick(3 * SECOND_NS);
+    assert_eq!(state.processes.counts().compared, compared, "once is enough");
+}
+
+#[test]
+fn comparing_stops_when_its_budget_is_spent_and_goes_on_later() {
+    let (mut state, parent, start_ns, name) = state_with_a_stale_process(|start_ns| start_ns);
+    for number in 0..COMPARISONS_MAX {
+        let open = Builder::open("/x", 3).process(CAT, 0).at(SECOND_NS + u64::from(number));
+        apply_behind_a_loss(&open, &mut state);
     }
-    let before = state.processes.counts();
-    assert_eq!(before.over_budget, 0);
-    Builder::open("/x", 3).process(CAT + 1, 0).apply(&mut state);
-    assert_eq!(state.processes.counts().gone, before.gone + 1);
+    // The first of them made the process known, and had nothing to compare.
+    apply_behind_a_loss(&Builder::open("/x", 3).process(CAT, 0), &mut state);
+    let counts = state.processes.counts();
+    assert_eq!((counts.compared, counts.over_budget), (u64::from(COMPARISONS_MAX), 0));
+    let child = Builder::exec(CAT + 1, parent, "cat", "/usr/bin/cat", &["cat"]).started(start_ns + SECOND_NS);
+    child.apply(&mut state);
+    assert_eq!(names(&state, CAT + 1)[0], "yesterday");
+    assert_eq!(state.processes.counts().gone, counts.gone + 1, "unknown ones are looked up all the same");
+    state.tick(SECOND_NS);
+    child.apply(&mut state);
+    assert_eq!(names(&state, CAT + 1)[0], name);
 }

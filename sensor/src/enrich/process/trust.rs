@@ -1,11 +1,18 @@
 //! After a loss: what the table says of a process may be of yesterday, because its fork, exec or exit was among the records
 //! that never came. Nothing is thrown away for that. Each process is compared with /proc when it is next heard of, and its
-//! ancestors with it, within the budget of look-ups; what is not yet compared stays as it is meanwhile.
+//! ancestors with it, within a budget; what is not yet compared stays as it is meanwhile.
+//!
+//! Compared are start, name and program. Arguments are not: a process can write over those that /proc shows.
 
-use super::{ANCESTORS_MAX, Process, Processes, START_TOLERANCE_NS};
+use super::{ANCESTORS_MAX, Process, Processes, START_TOLERANCE_NS, procfs, read_process};
 
-/// Look-ups that comparing leaves in the budget: processes that are not known at all go first.
-const LOOKUPS_FOR_UNKNOWN: u32 = 100;
+/// Comparisons per second, and how many may be saved up: at some 20 µs each. They have a budget of their own, so that
+/// processes that are not known at all are looked up all the same.
+pub(super) const COMPARISONS_PER_TICK: u32 = 1_000;
+pub(super) const COMPARISONS_MAX: u32 = 4_000;
+
+/// Of these, those that go to processes which are not heard of: they may be the parents of the next.
+const SWEPT_PER_TICK: usize = 500;
 
 /// Losses up to which something was compared with /proc; 0 where none was ever needed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +36,20 @@ impl Processes {
         self.losses = self.losses.wrapping_add(1);
     }
 
+    /// Compares some of the running processes that were not compared since the last loss, so that one is known by the time its
+    /// child is heard of, even if it is gone by then.
+    pub(super) fn sweep(&mut self, now_ns: u64) {
+        if self.swept == self.losses {
+            return;
+        }
+        let is_due = |process: &&Process| process.trust.own != self.losses && process.is_running();
+        let due: Vec<_> =
+            self.by_tgid.values().filter(is_due).map(|process| process.tgid).take(SWEPT_PER_TICK).collect();
+        if due.iter().all(|tgid| self.compare(*tgid, u64::MAX, now_ns)) && due.len() < SWEPT_PER_TICK {
+            self.swept = self.losses;
+        }
+    }
+
     /// Whether a process and its ancestors are known as they are, as far as records and /proc tell.
     pub(super) fn is_trusted(&self, process: &Process) -> bool {
         process.trust.lineage == self.losses
@@ -41,25 +62,31 @@ impl Processes {
         if known.trust.own == self.losses {
             return true;
         }
-        if self.budget.get() <= LOOKUPS_FOR_UNKNOWN {
-            return false;
-        }
-        let found = self.look_up(tgid);
+        let Some(left) = self.comparisons_left.checked_sub(1) else { return false };
+        self.comparisons_left = left;
+        self.counts.compared += 1;
         let losses = self.losses;
+        let found = procfs::read_stat(tgid);
         let Some(known) = self.by_tgid.get_mut(&tgid) else { return true };
         known.trust = Trust::after(losses);
         match found {
             // Its end was lost, or is still on its way.
             None => drop(known.exited_ns.get_or_insert(now_ns)),
-            Some(found) if found.start_ns <= born_before_ns.saturating_add(START_TOLERANCE_NS) => {
-                if !known.is_like(&found) {
-                    let found = known.corrected_by(found);
-                    self.insert(found);
-                }
-            }
-            Some(_) => {}
+            Some(stat) if stat.start_ns > born_before_ns.saturating_add(START_TOLERANCE_NS) => {}
+            Some(stat) if known.is(stat.start_ns) && known.runs(&stat.comm) => {}
+            Some(_) => self.correct(tgid),
         }
         true
+    }
+
+    /// Puts what /proc says of a process in the place of what is known.
+    fn correct(&mut self, tgid: u32) {
+        let Some((known, found)) = self.get(tgid).zip(read_process(tgid)) else { return };
+        let corrected = Process { trust: known.trust, ..known.corrected_by(found) };
+        if let Some(answers) = &mut self.answers {
+            answers.push(corrected.clone());
+        }
+        self.insert(corrected);
     }
 
     /// An exec told everything of this process anew.
@@ -90,12 +117,9 @@ impl Processes {
 }
 
 impl Process {
-    /// Whether what /proc says is what the table has.
-    fn is_like(&self, found: &Self) -> bool {
-        let (own, other) = (&self.image, &found.image);
-        self.is(found.start_ns)
-            && (&own.comm, &own.exe_path) == (&other.comm, &other.exe_path)
-            && self.arguments() == found.arguments()
+    /// Whether it still has this name and runs the program that is known, as far as /proc tells.
+    fn runs(&self, comm: &[u8]) -> bool {
+        *self.image.comm == *comm && procfs::read_exe_path(self.tgid).is_none_or(|path| path == *self.image.exe_path)
     }
 
     /// What /proc found, with what it does not tell of the same process.
