@@ -28,9 +28,10 @@ pub(crate) use crowd::Crowd;
 pub(crate) use metrics::Metrics;
 pub(crate) use pod::Pod;
 pub(crate) use process::{Process, binary, free_address, losses, run, scrape};
-pub(crate) use router::{Answer, TestRouter, http_client};
+pub(crate) use router::{Answer, TestRouter, http_client, router_process};
 pub(crate) use sensor::{Cat, Watch, can_watch, kernel, not_here, sensor_command, skipped};
-pub(crate) use station::Station;
+pub(crate) use station::{Station, work, workload};
+pub(crate) use usage::Usage;
 
 /// For everything that takes milliseconds on an idle machine; builds may run beside the tests.
 pub(crate) const SOON: Duration = Duration::from_secs(10);

@@ -23,9 +23,15 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// As many as are `wanted`, or as the machine allows.
     pub(crate) fn gather(wanted: usize) -> Self {
+        Self::gather_with(wanted, "")
+    }
+
+    /// As [`Self::gather`], each with this text among its arguments and in its environment.
+    pub(crate) fn gather_with(wanted: usize, text: &str) -> Self {
         let size = wanted.min(allowed());
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", SCRIPT, "crowd"]).arg(size.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["-c", SCRIPT, "crowd"]).arg(size.to_string()).arg(text).env_clear().env("TEXT", text);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut shell = command.spawn().unwrap();
         let mut said = String::new();
         BufReader::new(shell.stdout.take().unwrap()).read_line(&mut said).unwrap();

@@ -14,7 +14,7 @@ use tokio::sync::MutexGuard;
 
 use super::process::{Process, binary, free_address, scrape};
 use super::usage::{Usage, children_of};
-use super::{Metrics, can_watch, eventually, kernel};
+use super::{Metrics, can_watch, eventually, kernel, workspace};
 
 /// For a sensor that reads thousands of processes first, or has a storm behind it, on a machine that does other things.
 const CATCH_UP: Duration = Duration::from_mins(2);
@@ -40,6 +40,11 @@ pub(crate) struct Account {
 impl Station {
     /// `FOLDER` in the rules is the workload's folder; `settings`: environment. `None`: not on this machine.
     pub(crate) async fn start(rules: &str, settings: &[(&str, &str)]) -> Option<Self> {
+        Self::start_with(rules, settings, &[]).await
+    }
+
+    /// As [`Self::start`], with more arguments, which have the last word.
+    pub(crate) async fn start_with(rules: &str, settings: &[(&str, &str)], arguments: &[&str]) -> Option<Self> {
         if !can_watch() {
             return None;
         }
@@ -49,12 +54,8 @@ impl Station {
         std::fs::write(&rules_file, rules.replace("FOLDER", folder.path().to_str().unwrap())).unwrap();
         let metrics = free_address();
         let mut command = Command::new(binary("tercel-sensor"));
-        command
-            .args(["run", "--output", "stdout", "--rules"])
-            .arg(rules_file)
-            .arg("--metrics")
-            .arg(metrics.to_string());
-        let mut sensor = Process::start(command.envs(settings.iter().copied()));
+        command.args(["run", "--rules"]).arg(rules_file).arg("--metrics").arg(metrics.to_string()).args(arguments);
+        let mut sensor = Process::start(command.current_dir(workspace()).envs(settings.iter().copied()));
         sensor.ready_within(metrics, CATCH_UP).await;
         let station = Self { folder, sensor, metrics, touches: AtomicU64::new(0), _kernel: kernel };
         station.actor("parenttouch");

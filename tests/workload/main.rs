@@ -49,14 +49,7 @@ enum Command {
         #[arg(long)]
         count: u64,
     },
-    /// Programs with long arguments and environments
-    Texts {
-        #[arg(long)]
-        folder: PathBuf,
-        #[arg(long)]
-        count: u64,
-    },
-    /// Looks into a folder as if it were the root, as somebody without a name in it
+    /// Opens `/etc/passwd` of another root as its user 4321, and stays until standard input ends
     Inhabit {
         #[arg(long)]
         root: PathBuf,
@@ -75,7 +68,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Touch { folder } => storm::touch(&folder),
         Command::Mix { folder, seconds } => mix::mix(&folder, Duration::from_secs(seconds)),
         Command::Sockets { count } => mix::sockets(count),
-        Command::Texts { folder, count } => storm::texts(&folder, count),
         Command::Inhabit { root, cgroup } => mix::inhabit(&root, &cgroup),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -21,10 +21,10 @@ const PAUSE_OF_PROGRAMS: Duration = Duration::from_millis(10);
 const PAUSE_OF_CALLS: Duration = Duration::from_millis(5);
 
 /// Opens of one round.
-const OPENS: usize = 100;
+const OPENS: usize = 20;
 
-/// A number that no passwd file of a container has a name for.
-const NAMELESS: u32 = 4_321;
+/// Whoever lives in a container.
+const TENANT: u32 = 4_321;
 
 /// Every kind in a thread of its own.
 pub(crate) fn mix(folder: &Path, time: Duration) -> anyhow::Result<()> {
@@ -56,17 +56,18 @@ pub(crate) fn sockets(count: u64) -> anyhow::Result<()> {
     (0..count).try_for_each(|_| connect_without_a_packet())
 }
 
-/// Goes into a cgroup, then into another root, loses its rights, and opens a file there.
+/// Goes into a cgroup, then into another root, loses its rights, opens a file there, and stays until standard input ends.
 pub(crate) fn inhabit(root: &Path, cgroup: &Path) -> anyhow::Result<()> {
     let mut processes = OpenOptions::new().write(true).open(cgroup).with_context(|| cgroup.display().to_string())?;
     processes.write_all(std::process::id().to_string().as_bytes())?;
     drop(processes);
     chroot(root)?;
     std::env::set_current_dir("/")?;
-    let (uid, gid) = (Uid::from_raw(NAMELESS), Gid::from_raw(NAMELESS));
+    let (uid, gid) = (Uid::from_raw(TENANT), Gid::from_raw(TENANT));
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
     File::open("/etc/passwd")?;
+    std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }
 

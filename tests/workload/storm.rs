@@ -21,9 +21,6 @@ const THREADS: u64 = 2;
 /// that these opens can be counted to the last one on a machine where others open files as well.
 const NEITHER: OFlags = OFlags::from_bits_retain(3);
 
-/// Longest argument that a record holds whole, roughly; and as much of environment.
-const LONG_BYTES: usize = 3_900;
-
 /// Opens and pairs at once; prints how many were made, and how long it took.
 pub(crate) fn storm(folder: &Path, opens: u64, pairs: u64) -> anyhow::Result<()> {
     let file = file(folder)?;
@@ -60,23 +57,6 @@ pub(crate) fn touch(folder: &Path) -> anyhow::Result<()> {
         run_pair(folder, "touch")?;
     }
     Ok(())
-}
-
-/// Programs whose arguments and environments are as long as is remembered, one after the other in each thread.
-pub(crate) fn texts(folder: &Path, count: u64) -> anyhow::Result<()> {
-    let (program, long) = (folder.join("child"), "x".repeat(LONG_BYTES));
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|number| {
-                let (program, long) = (&program, &long);
-                scope.spawn(move || {
-                    (0..share(count, number))
-                        .try_for_each(|_| run(Command::new(program).arg(long).env_clear().env("LONG", long)))
-                })
-            })
-            .collect();
-        join(threads)
-    })
 }
 
 /// Waits for all, and gives the first error.
