@@ -35,7 +35,7 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Target {
+pub(crate) enum Target {
     /// The condition parser, compiler and evaluator
     Condition,
     /// The rule loader
@@ -45,7 +45,9 @@ enum Target {
 }
 
 impl Target {
-    fn name(self) -> &'static str {
+    pub(crate) const ALL: [Self; 3] = [Self::Condition, Self::Rules, Self::Recording];
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Condition => "condition",
             Self::Rules => "rules",
@@ -60,6 +62,12 @@ impl Target {
             Self::Rules => 16_384,
             Self::Recording => 65_536,
         }
+    }
+}
+
+impl Options {
+    pub(crate) fn of(target: Target, minutes: u64) -> Self {
+        Self { target, minutes, seeds: Vec::new() }
     }
 }
 
