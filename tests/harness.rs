@@ -1,5 +1,7 @@
 //! What the tests stand on.
 
+/// Many processes that sleep.
+mod crowd;
 /// Prometheus' text format, read back: values by name and labels, and the conservation law.
 mod metrics;
 /// A cgroup that looks as a container's.
@@ -10,6 +12,10 @@ mod process;
 mod router;
 /// The sensor on this machine's kernel, with a router and a webhook behind it.
 mod sensor;
+/// A sensor with rules of a test's own, and workloads beside it.
+mod station;
+/// What a process uses.
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,11 +24,14 @@ use e2e::receivers::Webhook;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+pub(crate) use crowd::Crowd;
 pub(crate) use metrics::Metrics;
 pub(crate) use pod::Pod;
-pub(crate) use process::{Process, binary, free_address, run, scrape};
-pub(crate) use router::{Answer, TestRouter, http_client};
+pub(crate) use process::{Process, binary, free_address, losses, run, scrape};
+pub(crate) use router::{Answer, TestRouter, http_client, router_process};
 pub(crate) use sensor::{Cat, Watch, can_watch, kernel, not_here, sensor_command, skipped};
+pub(crate) use station::{Station, work, workload};
+pub(crate) use usage::Usage;
 
 /// For everything that takes milliseconds on an idle machine; builds may run beside the tests.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -48,6 +57,11 @@ pub(crate) fn files_below(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths.into_iter().flat_map(|path| if path.is_dir() { files_below(path) } else { vec![path] }).collect()
+}
+
+/// What the kernel calls this process.
+pub(crate) fn own_name() -> String {
+    std::fs::read_to_string(format!("/proc/{}/comm", std::process::id())).unwrap().trim_end().to_owned()
 }
 
 /// Looks until `look` says `Ok`; fails with what it said last.

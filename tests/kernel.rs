@@ -3,6 +3,7 @@
 //! repository, and those of `techniques/rules.yaml`.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +12,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::harness::{Process, SOON, binary, can_watch, eventually, free_address, kernel, not_here, run, workspace};
+use crate::harness::{
+    Process, SOON, binary, can_watch, eventually, free_address, kernel, losses, not_here, run, workspace,
+};
 
 const STABLE_RULES: &str = "../shared/reference/falco-rules/falco_rules.yaml";
 const OWN_RULES: &str = "tests/techniques/rules.yaml";
@@ -29,6 +32,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// A sensor and what is said about it.
 struct Theatre {
     sensor: Process,
+    metrics: SocketAddr,
     folder: TempDir,
 }
 
@@ -68,7 +72,7 @@ impl Theatre {
         command.args(["run", "--config", SETTINGS, "--rules"]).arg(rules);
         let mut sensor = Process::start(command.arg("--metrics").arg(metrics.to_string()));
         sensor.ready(metrics).await;
-        Self { sensor, folder: tempfile::tempdir().unwrap() }
+        Self { sensor, metrics, folder: tempfile::tempdir().unwrap() }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -98,7 +102,8 @@ impl Theatre {
             return Ok(());
         }
         let lines = judged.lines().filter(|line| serde_json::from_str::<Value>(line).unwrap()["ok"] != true);
-        Err(format!("\n{}", lines.collect::<Vec<_>>().join("\n")))
+        let losses = losses(self.metrics).await;
+        Err(format!("\n{}\n{losses}", lines.collect::<Vec<_>>().join("\n")))
     }
 }
 

@@ -4,6 +4,8 @@
 
 /// Rules, routing files, ports and rights that cannot be used: exit codes and messages.
 mod bad_input;
+/// The bounds of the sensor's tables, each reached on purpose.
+mod bounds;
 /// Both programs as shipped, from a read to the console.
 mod demo;
 /// Each destination against a stand-in for its service.
@@ -29,6 +31,10 @@ mod outage;
 mod recording;
 /// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.
 mod sensor;
+/// A mixed load for long: memory flat, tables within bounds, nothing missing.
+mod soak;
+/// More events than two CPUs can take, beside a table of thousands of processes.
+mod storm;
 /// What holds across files and crates, and no compiler checks.
 mod tidy;
 /// For every shipped rule one harmless action that it must see.

@@ -15,7 +15,9 @@ use tempfile::TempDir;
 use tokio::sync::MutexGuard;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Metrics, Process, binary, can_watch, eventually, free_address, kernel, scrape};
+use crate::harness::{
+    Metrics, Process, binary, can_watch, eventually, free_address, kernel, losses, router_process, scrape,
+};
 
 /// Seconds that the router is away; 60 in the soak.
 const DOWN_VARIABLE: &str = "TERCEL_TEST_DOWN_S";
@@ -77,7 +79,7 @@ impl Stage {
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("rules.yaml"), RULES.replace("FOLDER", folder.path().to_str().unwrap())).unwrap();
         std::fs::write(path("routing.toml"), ROUTING).unwrap();
-        let router = start_router(folder.path()).await;
+        let router = router_process(folder.path()).await.0;
         let metrics = free_address();
         let mut command = Command::new(binary("tercel-sensor"));
         command.arg("run").arg("--rules").arg(path("rules.yaml")).arg("--metrics").arg(metrics.to_string());
@@ -95,7 +97,7 @@ impl Stage {
     }
 
     async fn restart_router(&mut self) {
-        self.router = Some(start_router(self.folder.path()).await);
+        self.router = Some(router_process(self.folder.path()).await.0);
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -159,17 +161,6 @@ impl Balance {
     }
 }
 
-async fn start_router(folder: &Path) -> Process {
-    let admin = free_address();
-    let mut command = Command::new(binary("tercel-router"));
-    command.args(["run", "--listen", "none"]).arg("--admin").arg(admin.to_string());
-    command.arg("--routing").arg(folder.join("routing.toml")).arg("--state").arg(folder.join("state"));
-    command.arg("--unix").arg(folder.join("router.sock"));
-    let mut router = Process::start(&mut command);
-    router.ready(admin).await;
-    router
-}
-
 /// Opens files of this name and a number, which need not be there, until it is told to stop.
 fn open_until(prefix: &Path, pause: Duration, opened: &AtomicU64, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
@@ -216,7 +207,10 @@ async fn a_router_that_is_killed_under_load_and_away_for_long_costs_no_alert() {
     let opened = opened.load(Ordering::Relaxed);
     eventually("every open is an alert", CATCH_UP, async || {
         let made = stage.balance().await.made;
-        if made == opened { Ok(()) } else { Err(format!("{made} alerts of {opened} opens")) }
+        if made == opened {
+            return Ok(());
+        }
+        Err(format!("{made} alerts of {opened} opens; {}", losses(stage.metrics).await))
     })
     .await;
     let balance = stage.settled().await;
@@ -272,7 +266,11 @@ async fn a_router_that_stays_away_costs_exactly_what_is_counted_and_the_urgent_l
 async fn made(stage: &Stage, count: u64) -> Balance {
     eventually("every open is an alert", CATCH_UP, async || {
         let balance = stage.balance().await;
-        if balance.made == count { Ok(balance) } else { Err(format!("{balance:?}\n{}", stage.sensor.stderr())) }
+        if balance.made == count {
+            return Ok(balance);
+        }
+        let lost = losses(stage.metrics).await;
+        Err(format!("{balance:?}; {lost}\n{}", stage.sensor.stderr()))
     })
     .await
 }

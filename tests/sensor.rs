@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tercel_sensor::detect::Detector;
 
-use crate::harness::{Cat, Metrics, Pod, SOON, Watch, eventually, workspace};
+use crate::harness::{Cat, Metrics, Pod, SOON, Watch, eventually, own_name, workspace};
 use crate::triggers::{Done, Stage, TRIGGERS, Trigger, UNTRIGGERED};
 
 /// From SIGTERM to the end of the sensor.
@@ -198,9 +198,4 @@ fn check(alert: &Value, trigger: &Trigger, done: &Done) {
     for (field, value) in &done.fields {
         assert_eq!(&alert["output_fields"][field], value, "{field}: {alert}");
     }
-}
-
-/// What the kernel calls this process.
-fn own_name() -> String {
-    std::fs::read_to_string(format!("/proc/{}/comm", std::process::id())).unwrap().trim_end().to_owned()
 }

@@ -11,7 +11,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_uid_gid, bpf_get_smp_processor_id,
     bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user,
-    bpf_probe_read_user_str, bpf_ringbuf_output,
+    bpf_probe_read_user_str, bpf_ringbuf_output, bpf_ringbuf_query,
 };
 use tercel_sensor_abi::{Counters, KindCounters, Program, RecordHeader, STRING_BYTES_MAX};
 
@@ -32,6 +32,14 @@ const NAME_BYTES_MAX: u32 = 256;
 
 /// `BPF_RB_NO_WAKEUP`: the reader polls. Waking it costs seven times what the rest of a record costs.
 const RING_FLAGS: u64 = 1;
+
+/// What `bpf_ringbuf_query` tells: bytes that wait for the reader, and bytes in all.
+const RING_WAITING: u64 = 0;
+const RING_SIZE: u64 = 1;
+
+/// Share of the ring that system calls leave free: a lost call is one event, a lost fork or exec makes what is said of every
+/// later event of that family doubtful.
+const RING_SHARE_OF_PROCESSES: u64 = 4;
 
 /// The workplace of one program on one CPU.
 #[repr(C)]
@@ -249,12 +257,26 @@ impl RecordWriter {
             (*counters).seen += 1;
             if length > RECORD_BYTES_MAX {
                 (*counters).dropped_long += 1;
-            } else if bpf_ringbuf_output(addr_of!(RECORDS) as *mut _, header.cast(), length, RING_FLAGS) == 0 {
+            } else if self.may_use_ring()
+                && bpf_ringbuf_output(addr_of!(RECORDS) as *mut _, header.cast(), length, RING_FLAGS) == 0
+            {
                 (*counters).sent += 1;
             } else {
                 (*counters).dropped_full += 1;
             }
         }
+    }
+
+    /// Whether there is room for a record of this program, beside what is kept for others.
+    #[inline(always)]
+    unsafe fn may_use_ring(&self) -> bool {
+        if self.program != Program::SystemCall {
+            return true;
+        }
+        // SAFETY: the helper only reads two positions of the ring.
+        let [waiting, size] =
+            [RING_WAITING, RING_SIZE].map(|what| unsafe { bpf_ringbuf_query(addr_of!(RECORDS) as *mut _, what) });
+        waiting < size - size / RING_SHARE_OF_PROCESSES
     }
 
     /// Writes the length before the bytes at `position` and moves on. Strings start at even offsets: the length is a

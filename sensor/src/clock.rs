@@ -17,3 +17,17 @@ pub(crate) fn wall_offset_ns() -> i64 {
 fn nanoseconds(time: Timespec) -> i64 {
     time.tv_sec * NANOSECONDS_PER_SECOND + time.tv_nsec
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_since_boot_and_the_offset_make_the_time_of_day() {
+        let before = std::time::SystemTime::now();
+        let now_ns = wall_offset_ns().saturating_add_unsigned(since_boot_ns());
+        let before_ns = before.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        // Somebody may set the clock, or hold this process up, between two questions.
+        assert!(u128::try_from(now_ns).unwrap().abs_diff(before_ns) < 60_000_000_000);
+    }
+}

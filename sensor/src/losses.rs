@@ -44,6 +44,14 @@ impl Losses {
         self.dropped.values().sum()
     }
 
+    /// Those that make what is known of processes doubtful: forks, execs and exits.
+    pub fn of_processes(&self) -> u64 {
+        let is_of_processes = |name: &str| ["exec.", "fork.", "exit."].iter().any(|kind| name.starts_with(kind));
+        let dropped = self.dropped.iter().filter(|(name, _)| is_of_processes(name));
+        let missed = self.recursion_misses.iter().filter(|(name, _)| name.starts_with("process_"));
+        dropped.chain(missed).map(|(_, count)| count).sum()
+    }
+
     fn misses_total(&self) -> u64 {
         self.recursion_misses.values().sum()
     }
@@ -156,6 +164,15 @@ mod tests {
         let next = alarm.check(after(30), &losses(9, 5, 2)).unwrap();
         assert_eq!((next.dropped["open.ring_full"], next.gaps, next.recursion_misses["sys_exit"]), (4, 0, 2));
         assert_eq!(alarm.check(after(90), &losses(9, 5, 2)), None);
+    }
+
+    #[test]
+    fn lost_forks_execs_and_exits_are_told_from_lost_calls() {
+        let mut lost = losses(7, 9, 3);
+        assert_eq!(lost.of_processes(), 0);
+        lost.dropped.extend([("fork.ring_full".to_owned(), 2), ("exec_failed.ring_full".to_owned(), 50)]);
+        lost.recursion_misses.insert("process_exit".to_owned(), 1);
+        assert_eq!(lost.of_processes(), 3);
     }
 
     #[test]

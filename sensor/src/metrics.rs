@@ -88,7 +88,8 @@ const EVICTIONS: Description =
 const LOOKUPS: Description = (
     "tercel_sensor_process_lookups_total",
     &["result"],
-    "Unknown processes looked up in /proc: found, gone, or not tried (over_budget).",
+    "Processes looked up in /proc: unknown ones that were found, gone, or not tried (over_budget); known ones that were compared \
+     after a loss.",
 );
 const MUTED: Description = (
     "tercel_sensor_muted_processes",
@@ -315,7 +316,12 @@ impl Metrics {
     pub fn set_processes(&self, known: usize, counts: Counts) {
         self.processes.set(known.try_into().unwrap_or(i64::MAX));
         raise(&self.evictions, counts.evicted);
-        let lookups = [("found", counts.looked_up), ("gone", counts.gone), ("over_budget", counts.over_budget)];
+        let lookups = [
+            ("found", counts.looked_up),
+            ("gone", counts.gone),
+            ("over_budget", counts.over_budget),
+            ("compared", counts.compared),
+        ];
         for (result, count) in lookups {
             raise(&self.lookups.with_label_values(&[result]), count);
         }

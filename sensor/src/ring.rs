@@ -26,8 +26,8 @@ impl Ring {
             taken += 1;
             match Record::parse(&item) {
                 Some(record) => {
-                    self.sequences.follow(&record.header);
-                    visit(record);
+                    let is_gap = self.sequences.follow(&record.header);
+                    visit(Record { is_behind_lost_process: is_gap && is_of_processes(&record.header), ..record });
                 }
                 None => self.malformed += 1,
             }
@@ -55,10 +55,11 @@ struct Sequences {
 }
 
 impl Sequences {
-    fn follow(&mut self, header: &RecordHeader) {
+    /// Whether records are missing in front of this one.
+    fn follow(&mut self, header: &RecordHeader) -> bool {
         let (cpu, program) = (header.cpu as usize, header.program as usize);
         if cpu >= CPUS_MAX || program >= Program::COUNT {
-            return;
+            return false;
         }
         let place = cpu * Program::COUNT + program;
         if place >= self.last.len() {
@@ -69,10 +70,17 @@ impl Sequences {
         if header.sequence > last {
             self.lost += header.sequence - last - 1;
             self.last[place] = Some(header.sequence);
+            header.sequence - last > 1
         } else {
             self.lost = self.lost.saturating_sub(1);
+            false
         }
     }
+}
+
+/// Whether it comes from a program that tells of the lives of processes, and of nothing else.
+fn is_of_processes(header: &RecordHeader) -> bool {
+    [Program::Exec, Program::Fork, Program::Exit].iter().any(|program| *program as u32 == header.program)
 }
 
 /// One record, borrowed from the ring buffer. Its lengths were checked: [`Record::string`] cannot reach outside.
@@ -80,6 +88,8 @@ impl Sequences {
 pub struct Record<'a> {
     pub header: RecordHeader,
     pub kind: RecordKind,
+    /// Records of forks, execs or exits were lost in front of it: what is known of processes may be of yesterday.
+    pub is_behind_lost_process: bool,
     bytes: &'a [u8],
     strings: &'a [u8],
 }
@@ -92,7 +102,7 @@ impl<'a> Record<'a> {
         if header.length as usize != bytes.len() {
             return None;
         }
-        let record = Self { header, kind, bytes, strings };
+        let record = Self { header, kind, is_behind_lost_process: false, bytes, strings };
         (record.strings().count() == usize::from(header.strings)).then_some(record)
     }
 
@@ -176,6 +186,17 @@ mod tests {
         let at = size_of::<RecordHeader>();
         whole[at..at + 2].copy_from_slice(&u16::MAX.to_ne_bytes());
         assert!(Record::parse(&whole).is_none());
+    }
+
+    #[test]
+    fn a_gap_is_told_with_the_record_behind_it_and_counts_for_processes_where_it_is_of_them() {
+        let mut sequences = Sequences::default();
+        let header =
+            |program: Program, sequence| RecordHeader { program: program as u32, sequence, ..RecordHeader::default() };
+        let mut is_gap = |sequence| sequences.follow(&header(Program::Fork, sequence));
+        assert_eq!([1, 2, 5, 6, 4].map(&mut is_gap), [false, false, true, false, false]);
+        let of_processes = [Program::SystemCall, Program::Exec, Program::Fork, Program::Exit];
+        assert_eq!(of_processes.map(|program| is_of_processes(&header(program, 1))), [false, true, true, true]);
     }
 
     #[test]

@@ -118,7 +118,9 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     // The programs report already, and nothing is taken from the ring before /proc is read: no process is missed.
     let hosts = HostNames::start(detector.hosts()).map_err(Error::Runtime)?;
     let mut state = State::new(&settings.passwd_file, &settings.group_file).with_hosts(hosts);
+    let scan = Instant::now();
     state.seed();
+    info!("{} processes were running, read within {} ms", state.processes.len(), scan.elapsed().as_millis());
     let (queue, alerts) = emit::queue(settings.queue_bytes, &metrics);
     let hooks = kernel.hooks().join(" ");
     let muting = Muting::new(settings.mute_output.then(|| emitter.peers()), Arc::clone(&metrics));

@@ -251,7 +251,7 @@ impl Builder {
 }
 
 fn start_ns(tgid: u32) -> u64 {
-    u64::from(tgid - INIT + 1) * 100_000_000
+    (u64::from(tgid.wrapping_sub(INIT)) + 1) * 100_000_000
 }
 
 /// `init` → `sh` → `cat /etc/shadow`.

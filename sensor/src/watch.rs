@@ -37,12 +37,14 @@ pub struct Watcher {
     queue: AlertQueue,
     metrics: Arc<Metrics>,
     loss_alarm: LossAlarm,
+    /// Forks, execs and exits that were lost by the last second.
+    lost_of_processes: u64,
 }
 
 impl Watcher {
     pub fn new(state: State, detector: Detector, queue: AlertQueue, metrics: Arc<Metrics>, hostname: &str) -> Self {
         let judge = Judge::new(state.with_hostname(hostname), detector, clock::wall_offset_ns());
-        Self { judge, queue, metrics, loss_alarm: LossAlarm::default() }
+        Self { judge, queue, metrics, loss_alarm: LossAlarm::default(), lost_of_processes: 0 }
     }
 
     /// Takes records until `stop` is set and the ring is empty.
@@ -92,8 +94,13 @@ impl Watcher {
         self.tell_losses();
     }
 
+    /// The kernel's numbers also tell of a loss that no later record has shown yet.
     fn tell_losses(&mut self) {
-        let Some(lost) = self.loss_alarm.check(Instant::now(), &self.metrics.losses()) else { return };
+        let losses = self.metrics.losses();
+        if losses.of_processes() > std::mem::replace(&mut self.lost_of_processes, losses.of_processes()) {
+            self.judge.state.processes.distrust();
+        }
+        let Some(lost) = self.loss_alarm.check(Instant::now(), &losses) else { return };
         let alert = losses::alert(&lost, &self.judge.state.hostname);
         warn!("{}", alert.output);
         self.queue.push(&alert);
@@ -144,6 +151,50 @@ mod tests {
         assert_eq!(alerts.len(), 1);
         assert_eq!(alerts[0].uuid.take().unwrap().get_version_num(), 7);
         insta::assert_json_snapshot!(alerts[0]);
+    }
+
+    /// Alerts of opens of a secret, a second of running time apart, each under another idea of what time of day it is.
+    fn judged(wall_offsets_ns: &[i64]) -> Vec<Alert> {
+        const SECOND_NS: u64 = 1_000_000_000;
+        let rule = "- rule: r\n  desc: d\n  condition: evt.type = openat\n  priority: NOTICE\n  output: \
+                    '%evt.num %evt.time %evt.datetime %evt.rawtime %evt.reltime %evt.deltatime %proc.duration %proc.pname'\n";
+        let set = crate::rules::load_text(&[("rules.yaml", rule.as_bytes())], &SensorCatalog).unwrap();
+        let mut judge = Judge::new(state_with_cat(), Detector::new(set).unwrap(), 0);
+        let mut alerts = Vec::new();
+        for (second, wall_offset_ns) in (1..).zip(wall_offsets_ns) {
+            (judge.wall_offset_ns, judge.zone) = (*wall_offset_ns, TimeZone::UTC);
+            judge.state.tick(second * SECOND_NS);
+            let open = Builder::open("/etc/shadow", 3).at(second * SECOND_NS).bytes();
+            judge.take(Builder::parse(&open), |_, alert| alerts.push(alert));
+        }
+        alerts
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_changes_the_times_of_alerts_and_neither_order_nor_durations() {
+        const HOUR_NS: i64 = 3_600_000_000_000;
+        const NOON_NS: i64 = 1_795_435_200_000_000_000;
+        let alerts = judged(&[NOON_NS, NOON_NS - HOUR_NS, NOON_NS - 2 * HOUR_NS, NOON_NS]);
+        let times: Vec<_> = alerts.iter().map(|alert| alert.time.to_string()).collect();
+        let expected = ["12:00:01", "11:00:02", "10:00:03", "12:00:04"];
+        assert_eq!(times, expected.map(|time| format!("2026-11-23T{time}Z")));
+        let numbers =
+            |field: &str| alerts.iter().map(|alert| alert.output_fields[field].as_i64().unwrap()).collect::<Vec<_>>();
+        assert_eq!(numbers("evt.num"), [1, 2, 3, 4]);
+        let seconds = |field| numbers(field).windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
+        for field in ["evt.reltime", "proc.duration"] {
+            assert_eq!(seconds(field), [1_000_000_000; 3], "{field}");
+        }
+        assert!(
+            alerts.iter().all(|alert| alert.output_fields["proc.pname"] == "sh"),
+            "parents are found by the running time"
+        );
+    }
+
+    #[test]
+    fn a_clock_that_says_nonsense_costs_no_alert() {
+        let nonsense = [0, i64::MIN, i64::MAX, -1, -4_000_000_000];
+        assert_eq!(judged(&nonsense).len(), nonsense.len());
     }
 
     #[test]

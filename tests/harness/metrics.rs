@@ -27,6 +27,18 @@ impl Metrics {
         self.sum(&format!("tercel_router_{name}"), &[("destination", destination)])
     }
 
+    /// What the sensor knows to have missed, for messages: whether something that did not come was lost on the way.
+    pub(crate) fn losses(&self) -> String {
+        const NAMES: [&str; 5] =
+            ["dropped_total", "lost_total", "recursion_misses_total", "malformed_total", "entry_switches_total"];
+        let lost = self.series().filter_map(|(name, labels, value)| {
+            let name = name.strip_prefix("tercel_sensor_").filter(|name| NAMES.contains(name))?;
+            (value != "0").then(|| format!("{name}{labels} {value}"))
+        });
+        let lost: Vec<_> = lost.collect();
+        if lost.is_empty() { "no event was lost".to_owned() } else { format!("events were lost: {}", lost.join(", ")) }
+    }
+
     /// Every name, histograms under theirs without `_bucket`, `_sum` and `_count`.
     pub(crate) fn names(&self) -> BTreeSet<&str> {
         self.0.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect()
@@ -82,6 +94,14 @@ fn a_scrape_is_read_by_name_and_labels() {
     assert_eq!(metrics.sum("tercel_router_dead_total", &[("reason", "z")]), 8);
     assert_eq!(metrics.sum("plain", &[]), 7);
     assert_eq!(metrics.names(), BTreeSet::from(["tercel_router_dead_total"]));
+}
+
+#[test]
+fn losses_are_told_where_there_are_some() {
+    let text = "tercel_sensor_lost_total 0\ntercel_sensor_dropped_total{kind=\"open\",reason=\"ring_full\"} 7\n";
+    let metrics = Metrics::new(text.to_owned());
+    assert_eq!(metrics.losses(), "events were lost: dropped_total{kind=\"open\",reason=\"ring_full\"} 7");
+    assert_eq!(Metrics::new("tercel_sensor_lost_total 0\n".to_owned()).losses(), "no event was lost");
 }
 
 #[test]

@@ -61,13 +61,18 @@ impl Process {
 
     /// Waits until `/readyz` of this address says 200.
     pub(crate) async fn ready(&mut self, address: SocketAddr) {
+        self.ready_within(address, SOON).await;
+    }
+
+    /// The same, of one that has much to do before.
+    pub(crate) async fn ready_within(&mut self, address: SocketAddr, within: Duration) {
         let client = http_client();
         let ask = async || match client.get(format!("http://{address}/readyz")).send().await {
             Ok(response) if response.status().is_success() => Ok(()),
             Ok(response) => Err(response.status().to_string()),
             Err(error) => Err(error.to_string()),
         };
-        eventually("the process is ready", SOON, async || {
+        eventually("the process is ready", within, async || {
             assert!(self.child.try_wait().unwrap().is_none(), "it ended at once:\n{}", self.stderr());
             ask().await.map_err(|seen| format!("{seen}; it says:\n{}", self.stderr()))
         })
@@ -117,4 +122,13 @@ impl Drop for Process {
 pub(crate) async fn scrape(address: SocketAddr) -> Metrics {
     let response = http_client().get(format!("http://{address}/metrics")).send().await.unwrap();
     Metrics::new(response.text().await.unwrap())
+}
+
+/// What the sensor behind this address knows to have missed, for messages: an alert that is missing was either missed by a
+/// rule, or its event never arrived.
+pub(crate) async fn losses(address: SocketAddr) -> String {
+    let Ok(response) = http_client().get(format!("http://{address}/metrics")).send().await else {
+        return "the sensor tells no numbers any more".to_owned();
+    };
+    Metrics::new(response.text().await.unwrap_or_default()).losses()
 }

@@ -1,7 +1,8 @@
-//! A router in this process.
+//! A router in this process, or in one of its own.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tercel_router::{Router, Settings};
 
+use super::process::{Process, binary, free_address};
 use super::{Metrics, SOON, eventually};
 
 /// The whole of one request; a router under test may be busy, never stuck.
@@ -111,6 +113,18 @@ impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
+}
+
+/// A router of its own process, with `routing.toml`, state and socket in this folder; and where it tells its numbers.
+pub(crate) async fn router_process(folder: &Path) -> (Process, SocketAddr) {
+    let admin = free_address();
+    let mut command = Command::new(binary("tercel-router"));
+    command.args(["run", "--listen", "none"]).arg("--admin").arg(admin.to_string());
+    command.arg("--routing").arg(folder.join("routing.toml")).arg("--state").arg(folder.join("state"));
+    command.arg("--unix").arg(folder.join("router.sock"));
+    let mut router = Process::start(&mut command);
+    router.ready(admin).await;
+    (router, admin)
 }
 
 /// Settings for free ports and a folder of one's own, in which `routing` is written.

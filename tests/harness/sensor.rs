@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::process::{Process, binary, free_address, scrape};
+use super::process::{Process, binary, free_address, losses, scrape};
 use super::{Metrics, SOON, TestRouter, all_to, eventually, workspace};
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -125,13 +125,12 @@ impl Watch {
         eventually(what, SOON, async || {
             let about = self.about(pid);
             let seen: Vec<_> = about.iter().map(|alert| alert["rule"].to_string()).collect();
-            about.into_iter().find(|alert| is_wanted(alert)).ok_or_else(|| {
-                format!(
-                    "{seen:?} of process {pid}, {} in all; the sensor says:\n{}",
-                    self.hook.count(),
-                    self.sensor.stderr()
-                )
-            })
+            if let Some(alert) = about.into_iter().find(|alert| is_wanted(alert)) {
+                return Ok(alert);
+            }
+            let losses = losses(self.metrics).await;
+            let (all, says) = (self.hook.count(), self.sensor.stderr());
+            Err(format!("{seen:?} of process {pid}, {all} in all; {losses}; the sensor says:\n{says}"))
         })
         .await
     }

@@ -17,6 +17,8 @@ const SECONDS_MAX: u64 = 10;
 const MEMORY_MIB_MAX: u64 = 1_024;
 /// The rows of the condition language's tables: good seeds, as they have everything in them.
 const TABLES: &str = "filter/tests/conformance/tables";
+/// Recordings of this version.
+const RECORDINGS: &str = "tests/fixtures/records";
 /// A row is a verdict, blanks, and from this column on a condition.
 const CONDITION_COLUMN: usize = 9;
 
@@ -33,18 +35,23 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Target {
+pub(crate) enum Target {
     /// The condition parser, compiler and evaluator
     Condition,
     /// The rule loader
     Rules,
+    /// The reader of recordings, and what replays them
+    Recording,
 }
 
 impl Target {
-    fn name(self) -> &'static str {
+    pub(crate) const ALL: [Self; 3] = [Self::Condition, Self::Rules, Self::Recording];
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Condition => "condition",
             Self::Rules => "rules",
+            Self::Recording => "recording",
         }
     }
 
@@ -53,7 +60,14 @@ impl Target {
         match self {
             Self::Condition => 4_096,
             Self::Rules => 16_384,
+            Self::Recording => 65_536,
         }
+    }
+}
+
+impl Options {
+    pub(crate) fn of(target: Target, minutes: u64) -> Self {
+        Self { target, minutes, seeds: Vec::new() }
     }
 }
 
@@ -73,6 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let seeds = match target {
         Target::Condition => condition_seeds(&folder)?,
         Target::Rules => step::workspace().join("rules"),
+        Target::Recording => step::workspace().join(RECORDINGS),
     };
     step::say(format!("fuzzing {} for {} minutes", target.name(), options.minutes));
     let mut fuzzer = Command::new(folder.join(triple).join("release").join(target.name()));

@@ -12,6 +12,7 @@ mod manifests;
 mod routing;
 mod run;
 mod service;
+mod soak;
 mod step;
 mod test;
 
@@ -36,6 +37,9 @@ enum Task {
         /// Instead: the sensor on this machine's kernel and on others, from 5.10 on, in QEMU
         #[arg(long)]
         kernels: bool,
+        /// Instead, in release: a full storm of events, the router away for a minute, half an hour of mixed load, fuzzing
+        #[arg(long, conflicts_with = "kernels")]
+        soak: bool,
     },
     /// What CI runs: rebuild and compare the kernel object, then all of `test`, and other kernels
     Ci,
@@ -69,8 +73,9 @@ fn main() -> ExitCode {
 fn perform(task: &Task) -> Result<ExitCode> {
     match task {
         Task::Run(options) => return run::run(options),
-        Task::Test { kernels: false } => return Ok(test::test()),
-        Task::Test { kernels: true } => return Ok(test::kernels()),
+        Task::Test { kernels: true, .. } => return Ok(test::kernels()),
+        Task::Test { soak: true, .. } => return Ok(soak::soak()),
+        Task::Test { .. } => return Ok(test::test()),
         Task::Ci => return Ok(test::ci()),
         Task::Docs => docs::write()?,
         Task::Bench { arguments } => bench(arguments)?,

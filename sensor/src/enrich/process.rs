@@ -5,6 +5,7 @@
 //! looked up in /proc, within a budget. A process that ended stays for its descendants' sake.
 
 pub(crate) mod recorded;
+mod trust;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -19,9 +20,10 @@ use super::container::{Container, Containers, Lookup};
 use super::procfs;
 use crate::event::{EventType, call};
 use crate::ring::Record;
+use trust::{COMPARISONS_MAX, COMPARISONS_PER_TICK, Trust};
 
 /// Processes that are remembered, those that ended included: at some 700 bytes, as is usual, about 23 MiB.
-const PROCESSES_MAX: usize = 32_768;
+pub const PROCESSES_MAX: usize = 32_768;
 
 /// Bytes of all their texts: arguments and paths may take 12 KiB each. Children that did not exec share their parent's,
 /// and are counted as if they did not.
@@ -159,6 +161,7 @@ pub struct Process {
     cwd: Option<Arc<[u8]>>,
     exited_ns: Option<u64>,
     seen_ns: u64,
+    trust: Trust,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -308,6 +311,8 @@ pub struct Counts {
     pub evicted: u64,
     /// Found in /proc.
     pub looked_up: u64,
+    /// Known ones that were compared with /proc after a loss.
+    pub compared: u64,
     /// Gone from /proc before they were looked up.
     pub gone: u64,
     /// Not looked up because the budget was spent.
@@ -326,6 +331,12 @@ pub struct Processes {
     lookups_per_tick: u32,
     /// What /proc answered; `None` where nobody wants to know.
     answers: Option<Vec<Process>>,
+    /// How many known processes may be compared with /proc before the next tick.
+    comparisons_left: u32,
+    /// Times that records about the lives of processes were found missing.
+    losses: u32,
+    /// Of these, those after which every process was compared with /proc.
+    swept: u32,
     counts: Counts,
 }
 
@@ -337,6 +348,9 @@ impl Default for Processes {
             budget: Cell::new(LOOKUPS_MAX),
             lookups_per_tick: LOOKUPS_PER_TICK,
             answers: None,
+            comparisons_left: COMPARISONS_MAX,
+            losses: 0,
+            swept: 0,
             counts: Counts::default(),
         }
     }
@@ -385,7 +399,10 @@ impl Processes {
 
     pub(super) fn apply(&mut self, record: &Record<'_>, containers: &Containers) {
         let header = &record.header;
-        self.ensure_known(header);
+        if record.is_behind_lost_process {
+            self.distrust();
+        }
+        self.ensure_known(record);
         if record.kind != RecordKind::Exec {
             self.follow_cgroup(header, containers);
         }
@@ -430,6 +447,8 @@ impl Processes {
     /// Forgets those that ended a while ago and have no descendants; fills the look-up budget.
     pub(super) fn tick(&mut self, now_ns: u64) {
         self.budget.set((self.budget.get() + self.lookups_per_tick).min(LOOKUPS_MAX));
+        self.comparisons_left = (self.comparisons_left + COMPARISONS_PER_TICK).min(COMPARISONS_MAX);
+        self.sweep(now_ns);
         self.forget_exited(now_ns.saturating_sub(REMEMBERED_NS));
     }
 
@@ -453,32 +472,57 @@ impl Processes {
 
     /// The record's process and its ancestors are in the table afterwards, from /proc where need be; what is not to be
     /// found there is at least known by what the record says.
-    fn ensure_known(&mut self, header: &RecordHeader) {
-        let is_known = self.get(header.tgid).is_some_and(|process| process.is(header.start_ns));
-        if is_known {
-            if self.by_tgid.contains_key(&header.ppid) || header.ppid == 0 {
-                return;
+    fn ensure_known(&mut self, record: &Record<'_>) {
+        let header = &record.header;
+        let mut is_compared = true;
+        match self.get(header.tgid).filter(|process| process.is(header.start_ns)) {
+            Some(process) if self.by_tgid.contains_key(&header.ppid) || header.ppid == 0 => {
+                if self.is_trusted(process) {
+                    return;
+                }
+                if record.kind == RecordKind::Exec {
+                    self.take_as_told(header.tgid);
+                } else {
+                    is_compared = self.compare(header.tgid, header.start_ns, header.time_ns);
+                }
             }
-        } else {
-            let process = self.look_up(header.tgid).filter(|process| process.is(header.start_ns));
-            self.counts.unknown += u64::from(process.is_none());
-            let mut process = process.unwrap_or_else(|| from_header(header));
-            process.start_ns = header.start_ns;
-            self.insert(process);
+            Some(_) => {}
+            None => {
+                let process = self.look_up(header.tgid).filter(|process| process.is(header.start_ns));
+                self.counts.unknown += u64::from(process.is_none());
+                let mut process = process.unwrap_or_else(|| from_header(header));
+                process.start_ns = header.start_ns;
+                self.insert(process);
+            }
         }
-        self.ensure_ancestors(header.ppid);
+        if self.ensure_ancestors(header) && is_compared {
+            self.trust_lineage(header.tgid, header.ppid);
+        }
     }
 
-    fn ensure_ancestors(&mut self, first: u32) {
-        let mut tgid = first;
+    /// `false`: some are not known, or not compared with /proc, as they should be.
+    fn ensure_ancestors(&mut self, header: &RecordHeader) -> bool {
+        let (mut tgid, mut born_before_ns) = (header.ppid, header.start_ns);
         for _ in 0..ANCESTORS_MAX {
-            if tgid == 0 || self.by_tgid.contains_key(&tgid) {
-                return;
+            if tgid == 0 {
+                return true;
             }
-            let Some(process) = self.look_up(tgid) else { return };
-            tgid = process.ppid;
-            self.insert(process);
+            match self.get(tgid) {
+                Some(known) if self.is_trusted(known) => return true,
+                Some(_) => {
+                    if !self.compare(tgid, born_before_ns, header.time_ns) {
+                        return false;
+                    }
+                }
+                None => {
+                    let Some(process) = self.look_up(tgid) else { return false };
+                    self.insert(process);
+                }
+            }
+            let Some(process) = self.get(tgid) else { return false };
+            (tgid, born_before_ns) = (process.ppid, process.start_ns);
         }
+        true
     }
 
     fn look_up(&mut self, tgid: u32) -> Option<Process> {
@@ -486,7 +530,8 @@ impl Processes {
             self.counts.over_budget += 1;
             return None;
         }
-        let process = read_process(tgid);
+        let losses = self.losses;
+        let process = read_process(tgid).map(|process| Process { trust: Trust::after(losses), ..process });
         match process {
             Some(_) => self.counts.looked_up += 1,
             None => self.counts.gone += 1,

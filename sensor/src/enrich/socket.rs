@@ -10,7 +10,7 @@ use crate::event::{Descriptor, Endpoint, EventType, Role, call, socket};
 use crate::ring::Record;
 
 /// Sockets that are remembered: at some 100 bytes about 6 MiB.
-const SOCKETS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+pub const SOCKETS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
 /// Below it no port is given out by itself, on most machines: the end that has such a port serves.
 const EPHEMERAL_PORT_MIN: u16 = 32_768;

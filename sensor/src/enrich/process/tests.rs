@@ -136,3 +136,97 @@ fn long_arguments_do_not_grow_the_table_beyond_its_bound() {
     assert!(held <= TEXT_BYTES_MAX && held > TEXT_BYTES_MAX / 2, "{held}");
     assert!(processes.counts().evicted > 0 && processes.get(CAT + 20_000).is_some());
 }
+
+/// A process that runs on this machine, and is called something else in the table than /proc says. The table knows no other.
+fn state_with_a_stale_process(start_ns: impl FnOnce(u64) -> u64) -> (State, u32, u64, String) {
+    let tgid = std::process::id();
+    let found = read_process(tgid).unwrap();
+    let name = String::from_utf8_lossy(found.name()).into_owned();
+    let mut state = State::new(std::path::Path::new("/nonexistent"), std::path::Path::new("/nonexistent"));
+    Builder::exec(tgid, 0, "yesterday", "/y", &["yesterday"]).started(start_ns(found.start_ns)).apply(&mut state);
+    (state, tgid, found.start_ns, name)
+}
+
+/// As the ring hands it over behind a gap in the numbers of forks.
+fn apply_behind_a_loss(record: &Builder, state: &mut State) {
+    let bytes = record.bytes();
+    let mut record = Builder::parse(&bytes);
+    record.is_behind_lost_process = true;
+    state.apply(&record);
+}
+
+#[test]
+fn a_parent_whose_exec_was_lost_is_known_by_its_name_of_today() {
+    let (mut state, parent, start_ns, name) = state_with_a_stale_process(|start_ns| start_ns);
+    let child = Builder::exec(CAT, parent, "cat", "/usr/bin/cat", &["cat"]).started(start_ns + SECOND_NS);
+    child.apply(&mut state);
+    assert_eq!(names(&state, CAT)[0], "yesterday", "nothing was lost, nobody is asked");
+    apply_behind_a_loss(&child, &mut state);
+    assert_eq!(names(&state, CAT)[0], name);
+    assert!(names(&state, CAT).len() > 1, "the ancestors of the parent are known, too");
+    let before = state.processes.counts().compared;
+    child.apply(&mut state);
+    assert_eq!(state.processes.counts().compared, before, "once after a loss is enough");
+}
+
+#[test]
+fn a_parent_whose_number_was_used_before_and_whose_fork_was_lost_is_the_one_that_runs() {
+    let (mut state, parent, start_ns, name) =
+        state_with_a_stale_process(|start_ns| start_ns - 50 * SECOND_NS.min(start_ns / 60));
+    let child = Builder::exec(CAT, parent, "cat", "/usr/bin/cat", &["cat"]).started(start_ns + SECOND_NS);
+    apply_behind_a_loss(&child, &mut state);
+    assert_eq!(names(&state, CAT)[0], name);
+    assert_eq!(state.processes.get(parent).unwrap().start_ns, start_ns);
+}
+
+#[test]
+fn a_process_that_got_a_number_after_the_record_s_parent_had_it_is_not_taken_for_it() {
+    let (mut state, parent, start_ns, _) =
+        state_with_a_stale_process(|start_ns| start_ns - 50 * SECOND_NS.min(start_ns / 60));
+    let child = Builder::exec(CAT, parent, "cat", "/usr/bin/cat", &["cat"]);
+    apply_behind_a_loss(&child.started(start_ns - SECOND_NS.min(start_ns / 60)), &mut state);
+    assert_eq!(names(&state, CAT), ["yesterday"]);
+}
+
+#[test]
+fn a_process_whose_end_was_lost_is_found_gone_when_it_is_compared() {
+    let mut state = state_with_cat();
+    apply_behind_a_loss(&Builder::open("/x", 3), &mut state);
+    let is_running = |tgid| state.processes.get(tgid).unwrap().is_running();
+    assert!(![INIT, SHELL, CAT].into_iter().any(is_running), "none of them is in /proc");
+    assert_eq!(names(&state, CAT), ["sh", "init"], "and who they were is known all the same");
+}
+
+#[test]
+fn processes_that_are_not_heard_of_after_a_loss_are_compared_by_and_by() {
+    let (mut state, tgid, _, name) = state_with_a_stale_process(|start_ns| start_ns);
+    let known = |state: &State| String::from_utf8_lossy(state.processes.get(tgid).unwrap().name()).into_owned();
+    state.tick(SECOND_NS);
+    assert_eq!(known(&state), "yesterday", "nothing was lost");
+    state.processes.distrust();
+    state.tick(2 * SECOND_NS);
+    assert_eq!(known(&state), name);
+    let compared = state.processes.counts().compared;
+    state.tick(3 * SECOND_NS);
+    assert_eq!(state.processes.counts().compared, compared, "once is enough");
+}
+
+#[test]
+fn comparing_stops_when_its_budget_is_spent_and_goes_on_later() {
+    let (mut state, parent, start_ns, name) = state_with_a_stale_process(|start_ns| start_ns);
+    for number in 0..COMPARISONS_MAX {
+        let open = Builder::open("/x", 3).process(CAT, 0).at(SECOND_NS + u64::from(number));
+        apply_behind_a_loss(&open, &mut state);
+    }
+    // The first of them made the process known, and had nothing to compare.
+    apply_behind_a_loss(&Builder::open("/x", 3).process(CAT, 0), &mut state);
+    let counts = state.processes.counts();
+    assert_eq!((counts.compared, counts.over_budget), (u64::from(COMPARISONS_MAX), 0));
+    let child = Builder::exec(CAT + 1, parent, "cat", "/usr/bin/cat", &["cat"]).started(start_ns + SECOND_NS);
+    child.apply(&mut state);
+    assert_eq!(names(&state, CAT + 1)[0], "yesterday");
+    assert_eq!(state.processes.counts().gone, counts.gone + 1, "unknown ones are looked up all the same");
+    state.tick(SECOND_NS);
+    child.apply(&mut state);
+    assert_eq!(names(&state, CAT + 1)[0], name);
+}

@@ -1,0 +1,84 @@
+//! Any bytes as a recording: it is read to its end or refused with a reason, replaying it raises no panic, twice says the same,
+//! and what was read writes itself as the bytes that it was read from.
+
+#![no_main]
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
+
+use jiff::tz::TimeZone;
+use libfuzzer_sys::fuzz_target;
+use tercel_sensor::detect::{Detector, Matching};
+use tercel_sensor::fields::{SensorCatalog, markdown};
+use tercel_sensor::output::Template;
+use tercel_sensor::recording::{Item, Reader, Writer};
+use tercel_sensor::replay::replay;
+use tercel_sensor::rules::load_text;
+
+/// Fields that one rule's output holds: the text of all of them would be cut.
+const FIELDS_PER_RULE: usize = 30;
+
+/// Beside every field that needs no argument.
+const WITH_ARGUMENT: [&str; 8] = [
+    "evt.arg.flags",
+    "evt.arg.name",
+    "evt.rawarg.res",
+    "evt.arg[0]",
+    "proc.aname[2]",
+    "proc.aexepath[1]",
+    "proc.env[HOME]",
+    "proc.aenv[1]",
+];
+
+/// Every event matches every rule, and all that a rule can say is said.
+static DETECTOR: LazyLock<Arc<Detector>> = LazyLock::new(|| {
+    let reference = markdown();
+    let words = reference.split('`').filter(|word| word.contains('.')).chain(WITH_ARGUMENT);
+    let fields: BTreeSet<String> =
+        words.map(|word| format!("%{word}")).filter(|field| Template::compile(field).is_ok()).collect();
+    assert!(fields.len() > 200, "{fields:?}");
+    let fields: Vec<_> = fields.into_iter().collect();
+    let rules = fields.chunks(FIELDS_PER_RULE).enumerate().map(|(number, fields)| {
+        let output = fields.join(" ");
+        format!("- rule: {number}\n  desc: d\n  condition: evt.num > 0\n  output: '{output}'\n  priority: DEBUG\n")
+    });
+    let text: String = rules.collect();
+    let set = load_text(&[("rules.yaml", text.as_bytes())], &SensorCatalog).unwrap();
+    Arc::new(Detector::new(set).unwrap().matching(Matching::All))
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    let alerts = || {
+        let mut alerts = Vec::new();
+        let result = replay(bytes, "file", Arc::clone(&DETECTOR), TimeZone::UTC, |alert| {
+            alerts.push(serde_json::to_string(&alert).unwrap());
+        });
+        (result.map_err(|error| error.to_string()), alerts)
+    };
+    let first = alerts();
+    assert_eq!(first, alerts(), "replayed twice");
+    if first.0.is_ok() {
+        write_again(bytes);
+    }
+});
+
+/// Items that were read give the same items when they are written and read again.
+fn write_again(bytes: &[u8]) {
+    let mut reader = Reader::open(bytes, "file").unwrap();
+    let mut writer = Writer::start(Vec::new()).unwrap();
+    let mut items = Vec::new();
+    while let Some(item) = reader.read().unwrap() {
+        writer.write(&item).unwrap();
+        items.push(text(&item));
+    }
+    let written = writer.finish().unwrap();
+    let mut reader = Reader::open(&written[..], "written").unwrap();
+    for item in items {
+        assert_eq!(text(&reader.read().unwrap().unwrap()), item);
+    }
+    assert!(reader.read().unwrap().is_none());
+}
+
+fn text(item: &Item<'_>) -> String {
+    format!("{item:?}")
+}

@@ -1,0 +1,179 @@
+//! A mixed load for a long time, on both programs as they are: memory stays flat, every table within its bound, every event and
+//! every alert accounted for.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tercel_sensor::enrich::process::PROCESSES_MAX;
+use tercel_sensor::enrich::socket::SOCKETS_MAX;
+use tokio::time::{Instant, sleep};
+
+use crate::harness::{Metrics, Station, Usage, eventually, router_process, scrape, workload};
+
+/// Seconds of load; 1,800 in the soak.
+const VARIABLE: &str = "TERCEL_TEST_SOAK_S";
+const LOAD: Duration = Duration::from_secs(10);
+
+/// Between two looks at memory and metrics.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// From here on tables are as full as they get: a process that ended is remembered for 30 s, and memory is given back to
+/// the kernel in large pieces. A shorter run is not judged by its memory.
+const WARM_UP: Duration = Duration::from_mins(1);
+const JUDGED_FROM: Duration = Duration::from_mins(2);
+
+/// By so much the most of the last third may be above the most of the first, after the warm-up: what allocators and lazily
+/// mapped pages of the programs make of a load that is the same all the time.
+const GROWTH_MIB_MAX: f64 = 3.0;
+
+/// For the rest to be read, and to arrive.
+const CATCH_UP: Duration = Duration::from_mins(1);
+
+/// Beside the shipped ones, which the load gives little to say: what it does makes some hundred alerts a second.
+const RULES: &str = r"
+- rule: Mixed program
+  desc: d
+  condition: evt.type in (execve, execveat) and proc.exe startswith FOLDER/
+  output: '%proc.name of %proc.pname %user.name'
+  priority: NOTICE
+- rule: Mixed rename
+  desc: d
+  condition: evt.type in (rename, renameat, renameat2) and evt.args contains FOLDER/
+  output: '%evt.args %proc.name %user.name'
+  priority: INFO
+- rule: Mixed secret
+  desc: d
+  condition: evt.type in (open, openat) and fd.name = /etc/shadow and proc.name = mixer
+  output: '%fd.name %proc.name %user.name'
+  priority: CRITICAL
+- rule: Mixed connection
+  desc: d
+  condition: evt.type in (connect, accept, accept4, sendto, recvfrom) and proc.name in (workload, mixer) and fd.sport = 9
+  output: '%fd.name %proc.name'
+  priority: DEBUG
+- rule: Mixed rights
+  desc: d
+  condition: evt.type in (setuid, setresuid) and proc.name = mixer
+  output: '%evt.args %proc.name %user.name'
+  priority: WARNING
+";
+
+const ROUTING: &str = "[[route]]\nto = [\"file\"]\n[destination.file]\ntype = \"archive\"\n";
+
+/// Resident memory of the worker, its loader and the router, in MiB.
+type Sample = [f64; 3];
+const SAMPLED: [&str; 3] = ["worker", "loader", "router"];
+
+fn load() -> Duration {
+    std::env::var(VARIABLE).map_or(LOAD, |text| Duration::from_secs(text.parse().unwrap()))
+}
+
+#[tokio::test]
+async fn under_a_mixed_load_memory_stays_flat_tables_within_bounds_and_nothing_goes_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("routing.toml"), ROUTING).unwrap();
+    let (router, admin) = router_process(folder.path()).await;
+    let output = format!("unix:{}", folder.path().join("router.sock").display());
+    let arguments = ["--rules", "rules", "--output", &output];
+    let Some(station) = Station::start_with(RULES, &[], &arguments).await else { return };
+    let used_before = station.usage();
+    let mut load_process = start_load(&station, load());
+    let (begun, mut samples) = (Instant::now(), Vec::new());
+    while load_process.try_wait().unwrap().is_none() {
+        let [worker, loader] = station.usage();
+        let router = Usage::of(router.pid()).expect("the router runs");
+        samples.push([worker, loader, router].map(|usage| usage.resident_mib()));
+        check_bounds(&station.metrics().await);
+        sleep(LOOK).await;
+    }
+    let status = load_process.wait().unwrap();
+    assert!(status.success() && begun.elapsed() >= load(), "the load ended after {:?}: {status}", begun.elapsed());
+    let used = station.usage();
+    let metrics = station.accounted().await;
+    let alerts = check_bounds(&metrics);
+    assert!(alerts > 10 * load().as_secs(), "{alerts} alerts: that was no load");
+    assert_eq!(metrics.sum("tercel_sensor_alerts_dropped_total", &[]), 0);
+    eventually("the router has what the sensor made, and kept it", CATCH_UP, async || {
+        let made = station.metrics().await.sum("tercel_sensor_alerts_made_total", &[]);
+        let router = scrape(admin).await;
+        router.conservation()?;
+        let delivered = router.of("file", "delivered_total");
+        if delivered == made { Ok(()) } else { Err(format!("{made} made, {delivered} delivered")) }
+    })
+    .await;
+
+    println!(
+        "mixed load of {:?}: {} events, {alerts} alerts; {}",
+        load(),
+        metrics.account(None).seen,
+        metrics.losses()
+    );
+    println!(
+        "  CPU: worker {:.1} s, loader {:.1} s, router {:.1} s",
+        used[0].cpu_s - used_before[0].cpu_s,
+        used[1].cpu_s - used_before[1].cpu_s,
+        Usage::of(router.pid()).unwrap().cpu_s
+    );
+    for (place, name) in SAMPLED.into_iter().enumerate() {
+        println!(
+            "  {name}: {}",
+            check_growth(name, &samples.iter().map(|sample: &Sample| sample[place]).collect::<Vec<_>>())
+        );
+    }
+}
+
+fn start_load(station: &Station, time: Duration) -> Child {
+    station.actor("mixer");
+    let mut command = Command::new(workload());
+    command.arg("mix").arg("--folder").arg(station.folder()).arg("--seconds").arg(time.as_secs().to_string());
+    command.stdout(Stdio::null()).spawn().unwrap()
+}
+
+/// Every table is within its bound, and every alert is somewhere. Gives the alerts made.
+#[track_caller]
+fn check_bounds(metrics: &Metrics) -> u64 {
+    let of = |name: &str| metrics.sum(&format!("tercel_sensor_{name}"), &[]);
+    let bounds = [
+        ("processes", PROCESSES_MAX as u64),
+        ("sockets", SOCKETS_MAX.get() as u64),
+        ("queue_bytes", of("queue_bytes_max")),
+    ];
+    for (table, bound) in bounds {
+        assert!(of(table) <= bound, "{table}: {} of {bound}\n{metrics}", of(table));
+    }
+    let made = of("alerts_made_total");
+    let becomes = ["alerts_acknowledged_total", "alerts_dropped_total", "alerts_queued"].map(of);
+    assert_eq!(made, becomes.iter().sum::<u64>(), "{metrics}");
+    made
+}
+
+/// The most of the last third after the warm-up is not above the most of the first. Gives both, in words.
+#[track_caller]
+fn check_growth(name: &str, samples_mib: &[f64]) -> String {
+    let warm = samples_mib.get(WARM_UP.as_secs().try_into().unwrap()..).unwrap_or_default();
+    let most = |samples: &[f64]| samples.iter().copied().fold(0.0, f64::max);
+    let third = warm.len() / 3;
+    if third == 0 || samples_mib.len() < JUDGED_FROM.as_secs().try_into().unwrap() {
+        return format!("{:.1} MiB at most; too short to judge growth", most(samples_mib));
+    }
+    let (first, last) = (most(&warm[..third]), most(&warm[warm.len() - third..]));
+    assert!(last <= first + GROWTH_MIB_MAX, "{name} grew: {samples_mib:.1?}");
+    format!("{first:.1} MiB at most in the first third, {last:.1} MiB in the last, {:+.2} MiB/h", slope(warm))
+}
+
+/// Of the line that fits best, for samples a second apart; MiB in an hour.
+fn slope(samples: &[f64]) -> f64 {
+    let count = f64::from(u32::try_from(samples.len()).unwrap());
+    let numbered = || (0_u32..).map(f64::from).zip(samples.iter().copied());
+    let (middle_x, middle_y) = ((count - 1.0) / 2.0, samples.iter().sum::<f64>() / count);
+    let over: f64 = numbered().map(|(x, y)| (x - middle_x) * (y - middle_y)).sum();
+    let under: f64 = numbered().map(|(x, _)| (x - middle_x).powi(2)).sum();
+    over / under * 3_600.0
+}
+
+#[test]
+fn a_line_that_rises_by_one_a_second_rises_by_3600_an_hour() {
+    let rising: Vec<_> = (0_u32..100).map(f64::from).collect();
+    assert!((slope(&rising) - 3_600.0).abs() < 1e-6);
+    assert!(slope(&[5.0; 100]).abs() < 1e-6);
+}
