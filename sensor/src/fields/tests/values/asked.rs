@@ -3,6 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::*;
 use crate::enrich::dns::HostNames;
@@ -86,8 +87,15 @@ fn numbers(checked: &mut Checked) {
 struct Running(Child);
 
 impl Running {
+    /// It has come to rest: what is read of it twice is the same twice.
     fn start(command: &mut Command) -> Self {
-        Self(command.spawn().unwrap())
+        let running = Self(command.spawn().unwrap());
+        let stat = format!("/proc/{}/stat", running.tgid());
+        let sleeps = || std::fs::read_to_string(&stat).unwrap().contains("(sleep) S ");
+        while !sleeps() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        running
     }
 
     fn tgid(&self) -> u32 {
