@@ -93,13 +93,9 @@ async fn users_of_containers_beyond_the_bound_push_out_others_and_are_named_all_
         // While they stay their files can be read; the sensor waits for them, but not for long.
         named += named_among(&station, &tenants).await;
     }
-    let metrics = station.metrics().await;
-    let failed = metrics.sum("tercel_sensor_container_users_failures_total", &[]);
-    assert!(evictions().await > 0, "{made} containers, users of {named} named: {metrics}");
-    assert!(
-        named > CONTAINERS_REMEMBERED as u64 && named + failed >= made as u64,
-        "{made} containers, {named} named, {failed} not in time"
-    );
+    // Where the files came late, or the budget of look-ups was spent, a number stands for the name.
+    assert!(evictions().await > 0, "{made} containers, {named} named: {}", station.metrics().await);
+    assert!(named > CONTAINERS_REMEMBERED as u64, "{made} containers, {named} named");
 }
 
 #[tokio::test]

@@ -53,9 +53,10 @@ enum Command {
     Inhabit {
         #[arg(long)]
         root: PathBuf,
-        /// The file that holds the processes of a cgroup, into which it goes first
+        /// The file that holds the processes of a cgroup, into which it goes first; then it runs itself anew, as what a
+        /// runtime starts does
         #[arg(long)]
-        cgroup: PathBuf,
+        cgroup: Option<PathBuf>,
     },
 }
 
@@ -68,7 +69,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Touch { folder } => storm::touch(&folder),
         Command::Mix { folder, seconds } => mix::mix(&folder, Duration::from_secs(seconds)),
         Command::Sockets { count } => mix::sockets(count),
-        Command::Inhabit { root, cgroup } => mix::inhabit(&root, &cgroup),
+        Command::Inhabit { root, cgroup } => mix::inhabit(&root, cgroup.as_deref()),
     }?;
     Ok(ExitCode::SUCCESS)
 }

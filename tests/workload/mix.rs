@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -13,6 +14,7 @@ use anyhow::Context as _;
 use rustix::process::{Gid, Uid, chroot};
 use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
+use crate::OWN_NAME;
 use crate::actor::{connect_without_a_packet, run};
 use crate::storm::join;
 
@@ -57,10 +59,13 @@ pub(crate) fn sockets(count: u64) -> anyhow::Result<()> {
 }
 
 /// Goes into a cgroup, then into another root, loses its rights, opens a file there, and stays until standard input ends.
-pub(crate) fn inhabit(root: &Path, cgroup: &Path) -> anyhow::Result<()> {
-    let mut processes = OpenOptions::new().write(true).open(cgroup).with_context(|| cgroup.display().to_string())?;
-    processes.write_all(std::process::id().to_string().as_bytes())?;
-    drop(processes);
+pub(crate) fn inhabit(root: &Path, cgroup: Option<&Path>) -> anyhow::Result<()> {
+    if let Some(cgroup) = cgroup {
+        let mut processes =
+            OpenOptions::new().write(true).open(cgroup).with_context(|| cgroup.display().to_string())?;
+        processes.write_all(std::process::id().to_string().as_bytes())?;
+        return Err(Command::new("/proc/self/exe").args(["inhabit", "--root"]).arg(root).arg0(OWN_NAME).exec().into());
+    }
     chroot(root)?;
     std::env::set_current_dir("/")?;
     let (uid, gid) = (Uid::from_raw(TENANT), Gid::from_raw(TENANT));

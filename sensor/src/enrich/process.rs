@@ -437,10 +437,9 @@ impl Processes {
             Lookup::Unknown if self.spend_lookup() => containers.of_process_in(header.tgid, header.cgroup_id),
             found => found,
         };
-        let Some(process) = self.by_tgid.get_mut(&header.tgid) else { return };
-        process.cgroup_id = header.cgroup_id;
-        if let Lookup::Known(container) = found {
-            process.container = container;
+        // Where the budget is spent its next record asks again.
+        if let (Lookup::Known(container), Some(process)) = (found, self.by_tgid.get_mut(&header.tgid)) {
+            (process.cgroup_id, process.container) = (header.cgroup_id, container);
         }
     }
 

@@ -230,3 +230,17 @@ fn comparing_stops_when_its_budget_is_spent_and_goes_on_later() {
     child.apply(&mut state);
     assert_eq!(names(&state, CAT + 1)[0], name);
 }
+
+#[test]
+fn a_process_that_was_moved_while_the_budget_was_spent_is_in_its_container_later() {
+    let mut state = state_with_cat();
+    while state.processes.spend_lookup() {}
+    let moved = Builder::open("/x", 3).in_cgroup(77);
+    moved.apply(&mut state);
+    assert_eq!(state.processes.get(CAT).unwrap().container, None);
+    let id = "abcdefabcdef".to_owned();
+    let container = Container { full_id: id.clone(), id, runtime: "docker", pod_uid: None };
+    state.learn_container(77, Some(container.clone()));
+    moved.apply(&mut state);
+    assert_eq!(state.processes.get(CAT).unwrap().container.as_deref(), Some(&container));
+}
