@@ -60,7 +60,7 @@ impl Target {
         match self {
             Self::Condition => 4_096,
             Self::Rules => 16_384,
-            Self::Recording => 65_536,
+            Self::Recording => 32_768,
         }
     }
 }
