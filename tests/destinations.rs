@@ -43,7 +43,8 @@ fn elasticsearch(service: &Elasticsearch) -> Destination {
 fn notification(alert: Value, kind: NotificationKind) -> Notification {
     let alert: Alert = serde_json::from_value(alert).expect("an alert");
     let id = alert.uuid.filter(|_| matches!(kind, NotificationKind::Alert)).unwrap_or_else(Uuid::now_v7);
-    Notification { id, alert: Arc::new(alert), route: "page".into(), dedup_key: Some("ab".repeat(32).into()), kind }
+    let dedup_key = Some("ab".repeat(32).into());
+    Notification { id, alert: Arc::new(alert), route: "page".into(), dedup_key, kind, repeats: 0 }
 }
 
 fn simple() -> Notification {
@@ -55,8 +56,13 @@ fn all_kinds() -> Vec<Notification> {
     let now = Timestamp::now();
     let samples = vec![nasty_alert()["output"].to_string(), String::new()];
     let summary = Summary { count: 99, first: now, last: now, samples, window: Duration::from_secs(2) };
-    let digest =
-        Digest { count: 412, since: now, until: now, rules: vec![("<!here>".into(), 400), ("other".into(), 12)] };
+    let digest = Digest {
+        count: 412,
+        since: now,
+        until: now,
+        rules: vec![("<!here>".into(), 400), ("other".into(), 12)],
+        time_window: None,
+    };
     let kinds = [NotificationKind::Alert, NotificationKind::Summary(summary), NotificationKind::Digest(digest)];
     let bare = json!({ "time": now.to_string(), "rule": "Bare", "priority": "debug" });
     let pair = |kind: NotificationKind| [notification(nasty_alert(), kind.clone()), notification(bare.clone(), kind)];

@@ -15,7 +15,8 @@ const TIMEOUT_AND_RETRY: Duration = Duration::from_secs(30);
 /// Many MiB are parsed, sent and received by unoptimised code.
 const MANY_BYTES: Duration = Duration::from_mins(1);
 
-/// Large alerts that fill a queue of 64 MiB.
+/// A small store, and large alerts that fill it.
+const STORE_BYTES: u64 = 64 << 20;
 const LARGE_BYTES: usize = 900_000;
 
 #[tokio::test]
@@ -92,7 +93,7 @@ async fn one_service_that_is_down_does_not_hold_up_another() {
 async fn a_full_queue_refuses_new_alerts_and_keeps_every_acknowledged_one() {
     let hook = Webhook::start().await;
     hook.answer_always(Answer::Status(503));
-    let router = TestRouter::start(&all_to(&hook, "")).await;
+    let router = TestRouter::start_with(&all_to(&hook, ""), |settings| settings.store_bytes = STORE_BYTES).await;
     let mut acknowledged = BTreeSet::new();
     let refusal = loop {
         let mut large = alert("Large", "Critical", "cat");
@@ -106,7 +107,7 @@ async fn a_full_queue_refuses_new_alerts_and_keeps_every_acknowledged_one() {
     };
     assert_eq!(refusal.status, 503, "{refusal:?}");
     assert!(refusal.retry_after.as_deref().is_some_and(|after| after.parse::<u64>().unwrap() > 0), "{refusal:?}");
-    assert!(refusal.body.contains("`hook`"), "{refusal:?}");
+    assert!(refusal.body.contains("the store is full"), "{refusal:?}");
     assert!(acknowledged.len() > 50, "only {} were taken", acknowledged.len());
     for (priority, status) in [("Debug", 503), ("Error", 503), ("Critical", 202)] {
         let small = alert("Small", priority, "cat");
@@ -127,16 +128,56 @@ async fn a_full_queue_refuses_new_alerts_and_keeps_every_acknowledged_one() {
 }
 
 #[tokio::test]
-async fn a_router_that_stops_tells_what_its_open_windows_counted() {
+async fn a_window_that_is_open_when_the_router_stops_is_still_open_when_it_starts_again() {
     let hook = Webhook::start().await;
-    let router = TestRouter::start(&all_to(&hook, "dedup = { window = \"1h\" }")).await;
-    for _ in 0..5 {
+    let router = TestRouter::start(&all_to(&hook, "dedup = { window = \"5s\" }")).await;
+    router.send(&alert("Rule", "Error", "cat")).await;
+    hook.wait_for(1, SOON).await;
+    router.settled().await;
+    for _ in 0..3 {
         router.send(&alert("Rule", "Error", "cat")).await;
     }
-    router.shutdown().await;
-    let received = hook.received();
-    assert_eq!(received.len(), 2, "the alert and its summary");
+    let router = router.restart().await;
+    router.send(&alert("Rule", "Error", "cat")).await;
+    let received = hook.wait_for(2, SOON).await;
     assert_eq!(received[1].json()["notification"]["count"], 4);
+    let metrics = router.settled().await;
+    assert_eq!((metrics.of("hook", "recovered_total"), metrics.of("hook", "suppressed_total")), (0, 1));
+}
+
+#[tokio::test]
+async fn what_is_owed_when_the_router_stops_goes_out_when_it_starts_again() {
+    let hook = Webhook::start().await;
+    hook.answer_always(Answer::Status(503));
+    let router = TestRouter::start(&all_to(&hook, "dedup = { window = \"0s\" }")).await;
+    let alerts: Vec<_> = (0..20).map(|number| alert("Rule", "Error", &format!("p{number}"))).collect();
+    for alert in &alerts {
+        router.send(alert).await;
+    }
+    let router = router.restart().await;
+    hook.answer_always(Answer::Normal);
+    let metrics = router.settled().await;
+    assert_eq!((metrics.of("hook", "recovered_total"), metrics.of("hook", "delivered_total")), (20, 20));
+    let expected: BTreeSet<_> = alerts.iter().map(|alert| alert["uuid"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids(&hook.accepted()), expected);
+}
+
+#[tokio::test]
+async fn an_alert_that_is_sent_again_is_acknowledged_and_not_delivered_again() {
+    let hook = Webhook::start().await;
+    let router = TestRouter::start(&all_to(&hook, "dedup = { window = \"0s\" }")).await;
+    let (first, mut other) = (alert("Rule", "Error", "cat"), alert("Rule", "Error", "dd"));
+    other["uuid"] = first["uuid"].clone();
+    router.send(&first).await;
+    let router = router.restart().await;
+    router.send(&first).await;
+    router.send(&other).await;
+    let received = hook.wait_for(2, SOON).await;
+    router.settled().await;
+    assert_eq!((received.len(), hook.received().len()), (2, 2));
+    let renamed = received[1].json();
+    assert_eq!((&renamed["original_uuid"], &renamed["output_fields"]), (&first["uuid"], &other["output_fields"]));
+    assert_ne!(renamed["uuid"], first["uuid"]);
 }
 
 #[tokio::test]

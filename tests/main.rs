@@ -7,6 +7,7 @@ mod bad_input;
 /// The bounds of the sensor's tables, each reached on purpose.
 mod bounds;
 /// Both programs as shipped, from a read to the console.
+mod chaos;
 mod demo;
 /// Each destination against a stand-in for its service.
 mod destinations;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(crate) struct Admin {
-    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) pipeline: Pipeline,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stopping: CancellationToken,
 }
@@ -51,4 +51,12 @@ pub(crate) fn response(status: StatusCode, kind: &'static str, body: impl Into<B
 /// For a path that nobody serves.
 pub(crate) fn not_found() -> Response<Full<Bytes>> {
     response(StatusCode::NOT_FOUND, PLAIN, "no such path; alerts go to POST / or /v1/alerts\n")
+}
+
+/// For a caller who is no administrator.
+pub(crate) fn not_allowed() -> Response<Full<Bytes>> {
+    let text = "this needs the router's token as `Authorization: Bearer …`, or the Unix socket as root, the router's own user or the group admin_group\n";
+    let mut response = response(StatusCode::UNAUTHORIZED, PLAIN, text);
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
 }

@@ -16,6 +16,9 @@ use sha2::{Digest, Sha256};
 const INGEST_PORT: u16 = 2801;
 const ADMIN_PORT: u16 = 2802;
 
+/// What may be owed where nothing is said.
+const STORE_BYTES: u64 = 1 << 30;
+
 const ENVIRONMENT_PREFIX: &str = "TERCEL_ROUTER_";
 
 /// Everything the process needs to know.
@@ -37,11 +40,35 @@ pub struct Settings {
     /// What senders by TCP must show as `Authorization: Bearer …`.
     #[serde(default)]
     pub token: Option<Token>,
+    /// What the TCP address for alerts shows and asks for; absent: it is plain.
+    #[serde(default)]
+    pub tls: Option<TlsSettings>,
+    /// Number of the group whose members may administer the router over its Unix socket, as root and the router's own
+    /// user may.
+    #[serde(default)]
+    pub admin_group: Option<u32>,
     /// How long a stopping router goes on delivering what it has taken.
     #[serde(deserialize_with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required::deserialize")]
     pub drain: Duration,
+    /// Whether each commit waits for the disk. Without it a power loss takes what was acknowledged last.
+    pub fsync: bool,
+    /// What may be owed, in bytes of the store.
+    pub store_bytes: u64,
     /// Read alerts from standard input as well, one JSON object a line; the router stops at its end.
     pub stdin: bool,
+}
+
+/// Files in PEM form; they are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// The router's certificate, with those between it and its authority behind it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authorities of senders' certificates; absent: senders show none.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
 }
 
 /// A token, kept as its hash only.
@@ -56,6 +83,9 @@ pub struct Flags {
     pub unix: Option<PathBuf>,
     pub state: Option<PathBuf>,
     pub admin: Option<String>,
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub tls_client_ca: Option<PathBuf>,
     pub stdin: bool,
 }
 
@@ -73,7 +103,11 @@ impl Default for Settings {
             state: PathBuf::from("tercel-state"),
             admin: (Ipv4Addr::LOCALHOST, ADMIN_PORT).into(),
             token: None,
+            tls: None,
+            admin_group: None,
             drain: Duration::from_secs(10),
+            fsync: true,
+            store_bytes: STORE_BYTES,
             stdin: false,
         }
     }
@@ -102,12 +136,15 @@ impl Settings {
     }
 
     /// # Errors
-    /// The ingest address can be reached from other machines and no token is set.
+    /// The ingest address can be reached from other machines, and senders need to show neither a token nor a certificate.
     pub fn check(&self) -> Result<(), SettingsError> {
+        let asks_for_certificate = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         match self.listen {
-            Some(address) if !address.ip().is_loopback() && self.token.is_none() => Err(SettingsError(format!(
-                "listen = {address}: anybody who reaches this address could send alerts; set {ENVIRONMENT_PREFIX}TOKEN, or listen on 127.0.0.1"
-            ))),
+            Some(address) if !address.ip().is_loopback() && self.token.is_none() && !asks_for_certificate => {
+                Err(SettingsError(format!(
+                    "listen = {address}: anybody who reaches this address could send alerts; set {ENVIRONMENT_PREFIX}TOKEN, or tls with client_ca, or listen on 127.0.0.1"
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -163,6 +200,8 @@ fn layers(
         .set_default("state", path_text(&defaults.state))?
         .set_default("admin", defaults.admin.to_string())?
         .set_default("drain", format!("{}s", defaults.drain.as_secs()))?
+        .set_default("fsync", defaults.fsync)?
+        .set_default("store_bytes", defaults.store_bytes)?
         .set_default("stdin", defaults.stdin)?;
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));
@@ -175,11 +214,14 @@ fn layers(
         .set_override_option("unix", flags.unix.as_deref().map(path_text))?
         .set_override_option("state", flags.state.as_deref().map(path_text))?
         .set_override_option("admin", flags.admin.clone())?
+        .set_override_option("tls.certificate", flags.tls_certificate.as_deref().map(path_text))?
+        .set_override_option("tls.key", flags.tls_key.as_deref().map(path_text))?
+        .set_override_option("tls.client_ca", flags.tls_client_ca.as_deref().map(path_text))?
         .set_override_option("stdin", flags.stdin.then_some(true))?
         .build()
 }
 
-/// Our variables without their prefix. `CONFIG` names the file and is no setting; Kubernetes adds variables for a service
+/// Our variables without their prefix, `TLS_KEY` as `TLS.KEY`. `CONFIG` names the file and is no setting; Kubernetes adds variables for a service
 /// called tercel-router that start with our prefix too.
 fn own_variables(environment: impl IntoIterator<Item = (String, String)>) -> Map<String, String> {
     let is_foreign =
@@ -188,6 +230,7 @@ fn own_variables(environment: impl IntoIterator<Item = (String, String)>) -> Map
         .into_iter()
         .filter_map(|(name, value)| Some((name.strip_prefix(ENVIRONMENT_PREFIX)?.to_owned(), value)))
         .filter(|(name, _)| !is_foreign(name))
+        .map(|(name, value)| (name.strip_prefix("TLS_").map_or(name.clone(), |part| format!("TLS.{part}")), value))
         .collect();
     own.into_iter().collect()
 }
@@ -263,6 +306,27 @@ mod tests {
         let settings = load("", &[open, ("TERCEL_ROUTER_TOKEN", "s3cret")], &Flags::default()).unwrap();
         assert!(settings.token.as_ref().unwrap().is("s3cret") && !settings.token.as_ref().unwrap().is("s3cre"));
         assert!(!format!("{settings:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn an_open_address_may_ask_for_a_certificate_in_place_of_a_token() {
+        let server = "listen = \"0.0.0.0:2801\"\n[tls]\ncertificate = \"/c\"\nkey = \"/k\"\n";
+        let message = load(server, &[], &Flags::default()).unwrap_err();
+        assert!(message.contains("client_ca"), "{message}");
+        assert!(load(&format!("{server}client_ca = \"/a\""), &[], &Flags::default()).is_ok());
+    }
+
+    #[test]
+    fn certificates_are_named_by_file_environment_or_flag() {
+        let file = "[tls]\ncertificate = \"/file\"\nkey = \"/file\"\n";
+        let environment = [("TERCEL_ROUTER_TLS_KEY", "/environment"), ("TERCEL_ROUTER_ADMIN_GROUP", "50")];
+        let flags = Flags { tls_client_ca: Some("/flag".into()), ..Flags::default() };
+        let settings = load(file, &environment, &flags).unwrap();
+        let expected =
+            TlsSettings { certificate: "/file".into(), key: "/environment".into(), client_ca: Some("/flag".into()) };
+        assert_eq!((settings.tls, settings.admin_group), (Some(expected), Some(50)));
+        let message = load("", &[("TERCEL_ROUTER_TLS_KEY", "/k")], &Flags::default()).unwrap_err();
+        assert!(message.contains("certificate"), "{message}");
     }
 
     #[test]

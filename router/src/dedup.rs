@@ -1,77 +1,88 @@
 //! Deduplication at one destination: the first of equal alerts passes at once, its repeats within a fixed window are
-//! counted, and when the window closes one summary says how many there were.
+//! counted, and when the window closes one summary says how many there were that nobody was told of yet.
 //!
-//! moka is the bounded look-up; a timer closes windows to the millisecond. A window that moka evicts closes early and
-//! still tells what it counted. Planning changes nothing, so a request that is refused later leaves no trace.
+//! - A repeat that is more urgent than what passed before passes too.
+//! - While the first alert's delivery has not ended, that delivery tells the count when it goes out. Where the window
+//!   closes before it, the count is *handed over*: it stays until the delivery ends, so that it is told exactly once.
+//! - When that delivery dies its window goes with it, and the next occurrence is a first again.
+//!
+//! A plain state machine: it neither waits nor reads a clock. For each group of requests it is asked [`Dedup::decide`]
+//! and told [`Dedup::open`] or [`Dedup::escalate`] for what passes the limit too; then [`Dedup::closed`] and
+//! [`Dedup::record`] fill the commit, and [`Dedup::committed`] makes it known to the deliveries. After a commit that
+//! failed, [`Dedup::reload`] takes back what it decided since the last one.
+//!
+//! moka is the bounded look-up; what has to make room closes at once and still tells what it counted.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+mod records;
+mod window;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use moka::notification::RemovalCause;
-use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tercel_alert::Alert;
-use tokio::time::Instant;
-use tokio_util::time::{DelayQueue, delay_queue};
+use uuid::Uuid;
 
 use crate::destination::Summary;
 use crate::fingerprint::Fingerprint;
+use crate::record::Owner;
+use window::Window;
 
 /// Memory of one destination's open windows, with their first alerts and all the samples they may come to hold: some
 /// 2,000 alerts of usual size.
 const WINDOWS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// What a window costs beside its alert and samples.
-const WINDOW_BYTES: usize = 512;
+/// Windows that closed before their first alert was delivered and whose count it still has to tell: some 10 MiB. One
+/// beyond it tells its count in a summary at once.
+const HANDED_OVER_MAX: usize = 40_000;
 
-/// Differing outputs that a summary shows.
-const SAMPLES_MAX: usize = 3;
-
-/// Bytes of one of them.
-const SAMPLE_BYTES_MAX: usize = 1_024;
-
-/// The open windows of one destination.
+/// The windows of one destination.
 pub(crate) struct Dedup {
-    windows: Cache<Fingerprint, OpenWindow>,
-    closing: DelayQueue<Fingerprint>,
-    /// Filled by moka's listener, emptied by [`Dedup::evicted`].
-    evicted: Arc<Mutex<Vec<OpenWindow>>>,
+    destination: Arc<str>,
+    owner: Owner,
+    bounds: Bounds,
+    open: Cache<Fingerprint, Shared>,
+    /// Closing time and id of every open window.
+    closing: BTreeMap<(Timestamp, u64), Fingerprint>,
+    /// By the delivery of the first alert.
+    handed_over: HashMap<u64, Shared>,
+    /// Filled by moka's listener.
+    evicted: Arc<Mutex<Vec<Shared>>>,
+    ready: Vec<Closed>,
+    changed: Vec<Shared>,
+    /// Recorded, and perhaps not committed yet.
+    recorded: Vec<Shared>,
+    /// Records that made no sense; removed with the next commit.
+    senseless: Vec<Vec<u8>>,
+    /// The last `now`.
+    latest: Timestamp,
+    tally: Tally,
 }
 
-/// A window that several places may count in.
-#[derive(Clone)]
-pub(crate) struct OpenWindow(Arc<Mutex<Window>>);
-
-struct Window {
-    key: Fingerprint,
-    route: Arc<str>,
-    alert: Arc<Alert>,
-    /// Bytes of memory, with all samples: moka weighs a window when it is opened, samples come later.
-    weight: usize,
-    length: Duration,
-    /// Repeats beyond the first alert.
-    count: u64,
-    last: Timestamp,
-    samples: Vec<String>,
-    /// `None` until the window is opened.
-    timer: Option<delay_queue::Key>,
-    opened: Instant,
+#[derive(Clone, Copy)]
+struct Bounds {
+    windows_bytes: u64,
+    handed_over: usize,
 }
 
-/// The windows that a request would open.
-#[derive(Default)]
-pub(crate) struct Plan(HashMap<(usize, Fingerprint), OpenWindow>);
-
-/// What an alert is to its destination.
-pub(crate) enum Verdict {
-    /// Passes, and opens this window.
-    First(OpenWindow),
-    /// Is counted in this window.
-    Repeat(OpenWindow),
+/// What happened since the last look, for the metrics.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Open windows that had to make room.
+    pub(crate) evicted: u64,
+    /// Counts that were told at once because too many waited for their first delivery.
+    pub(crate) handed_over_overflow: u64,
+    /// Records that made no sense at the start.
+    pub(crate) senseless: u64,
+    /// Repeats of which nobody will be told: the first alert was not in the store any more.
+    pub(crate) untold: u64,
 }
+
+/// The decider's thread is the only one that takes the lock; moka asks for values that may be sent.
+type Shared = Arc<Mutex<Window>>;
 
 /// An alert that may open a window.
 pub(crate) struct Candidate<'a> {
@@ -80,12 +91,38 @@ pub(crate) struct Candidate<'a> {
     pub(crate) weight: usize,
     pub(crate) key: Fingerprint,
     pub(crate) route: &'a Arc<str>,
+    /// Longer than zero.
     pub(crate) window: Duration,
 }
 
-/// A window that has closed after at least one repeat.
+/// What an alert is to its destination.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Passes, if the limit allows it; then [`Dedup::open`].
+    First,
+    /// More urgent than what passed so far: passes, if the limit allows it; then [`Dedup::escalate`].
+    Escalated,
+    /// Counted, and told later.
+    Repeat,
+    /// Counted, and this tells of it and of the others since the last telling.
+    Early(Box<Closed>),
+}
+
+/// How the delivery of a window's first alert ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FirstEnd {
+    /// Also by way of a fallback. `repeats_told`: the count that it showed.
+    Delivered {
+        repeats_told: u64,
+    },
+    Dead,
+}
+
+/// A summary to be sent.
 #[derive(Debug)]
 pub(crate) struct Closed {
+    /// The same when it is made again.
+    pub(crate) id: Uuid,
     pub(crate) key: Fingerprint,
     pub(crate) route: Arc<str>,
     /// The first one.
@@ -93,292 +130,219 @@ pub(crate) struct Closed {
     pub(crate) summary: Summary,
 }
 
+/// Deciding.
 impl Dedup {
-    pub(crate) fn new() -> Self {
-        Self::with_capacity(WINDOWS_BYTES_MAX)
-    }
-
-    fn with_capacity(bytes: u64) -> Self {
-        let evicted = Arc::new(Mutex::new(Vec::new()));
-        let list = Arc::clone(&evicted);
-        let windows = Cache::builder()
-            .max_capacity(bytes)
-            .weigher(|_key, window: &OpenWindow| u32::try_from(window.weight()).unwrap_or(u32::MAX))
-            // The default policy may refuse a new entry, and every alert must open its window.
-            .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(move |_key, window, cause| {
-                if cause == RemovalCause::Size {
-                    list.lock().unwrap_or_else(PoisonError::into_inner).push(window);
-                }
-            })
-            .build();
-        Self { windows, closing: DelayQueue::new(), evicted }
-    }
-
-    /// Decides without changing anything but `plan`, which holds for one request. `destination`: this one's index.
-    pub(crate) fn plan(&self, plan: &mut Plan, destination: usize, candidate: &Candidate<'_>) -> Verdict {
-        if let Some(window) = self.windows.get(&candidate.key) {
-            return Verdict::Repeat(window);
+    /// Counts a repeat. Nothing is opened yet.
+    pub(crate) fn decide(&mut self, candidate: &Candidate<'_>, now: Timestamp) -> Verdict {
+        self.observe(now);
+        let Some(shared) = self.open.get(&candidate.key) else { return Verdict::First };
+        let mut window = lock(&shared);
+        if window.counts.closes <= now {
+            drop(window);
+            self.close(&shared);
+            return Verdict::First;
         }
-        if let Some(window) = plan.0.get(&(destination, candidate.key)) {
-            return Verdict::Repeat(window.clone());
+        if candidate.alert.priority > window.counts.priority {
+            return Verdict::Escalated;
         }
-        let window = OpenWindow::new(candidate);
-        plan.0.insert((destination, candidate.key), window.clone());
-        Verdict::First(window)
+        window.add(candidate.alert);
+        let early = window.early(&self.destination, now);
+        drop(window);
+        self.note(&shared);
+        early.map_or(Verdict::Repeat, |closed| Verdict::Early(Box::new(closed)))
     }
 
-    /// From now on, for the window's length, equal alerts are repeats of `first`, which need not be the one that the
-    /// window was planned for. Needs tokio's timer.
-    pub(crate) fn open(&mut self, window: OpenWindow, first: &Candidate<'_>) {
-        let timer = self.closing.insert(first.key, first.window);
-        window.with(|window| *window = Window { timer: Some(timer), ..Window::new(first) });
-        self.windows.insert(first.key, window);
+    /// From now on, for the window's length, equal alerts are repeats of this one, whose delivery this is. Gives what that
+    /// delivery shows as its count.
+    pub(crate) fn open(&mut self, first: &Candidate<'_>, now: Timestamp, delivery: u64) -> Arc<AtomicU64> {
+        self.observe(now);
+        let window = Window::new(first, now, delivery);
+        let repeats = Arc::clone(&window.repeats);
+        let shared = self.insert(window);
+        self.note(&shared);
+        repeats
     }
 
-    /// Windows whose time is over. Ready with at least one.
-    pub(crate) fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<Vec<Closed>> {
-        let mut closed = Vec::new();
-        while let Poll::Ready(Some(expired)) = self.closing.poll_expired(context) {
-            closed.extend(self.windows.remove(expired.get_ref()).and_then(|window| window.close()));
+    /// This alert passes as well, by this delivery; from now on only a more urgent one does.
+    pub(crate) fn escalate(&mut self, candidate: &Candidate<'_>, delivery: u64) {
+        let Some(shared) = self.open.get(&candidate.key) else { return };
+        let mut window = lock(&shared);
+        window.counts.priority = window.counts.priority.max(candidate.alert.priority);
+        window.counts.raised_by = Some(delivery);
+        drop(window);
+        self.note(&shared);
+    }
+
+    /// A delivery with this key has ended. `first_alert` reads the alert of the delivery from the store; it is asked only
+    /// where the window closed before. Gives what is to be told now.
+    pub(crate) fn first_ended(
+        &mut self,
+        key: Fingerprint,
+        delivery: u64,
+        end: FirstEnd,
+        first_alert: impl FnOnce() -> Option<Arc<Alert>>,
+    ) -> Option<Closed> {
+        self.take_evicted();
+        if let Some(shared) = self.handed_over.remove(&delivery) {
+            return self.end_handed_over(&shared, end, first_alert);
         }
-        if closed.is_empty() { Poll::Pending } else { Poll::Ready(closed) }
-    }
-
-    /// Windows that had to make room since the last call, and how many there were; those without a repeat have nothing
-    /// to tell.
-    pub(crate) fn evicted(&mut self) -> (Vec<Closed>, u64) {
-        self.windows.run_pending_tasks();
-        let evicted = std::mem::take(&mut *self.evicted.lock().unwrap_or_else(PoisonError::into_inner));
-        let count = evicted.len() as u64;
-        let closed = evicted.into_iter().filter_map(|window| {
-            if let Some(timer) = window.with(|window| window.timer.take()) {
-                self.closing.try_remove(&timer);
+        let shared = self.open.get(&key)?;
+        let mut window = lock(&shared);
+        let is_dead = end == FirstEnd::Dead;
+        if window.counts.raised_by == Some(delivery) {
+            window.raise_ended(is_dead);
+        } else if window.id != delivery || !window.counts.is_pending {
+            return None;
+        } else {
+            window.counts.is_pending = false;
+            if let FirstEnd::Delivered { repeats_told } = end {
+                window.counts.told = repeats_told.min(window.counts.count);
+            } else {
+                drop(window);
+                self.close(&shared);
+                return self.ready.pop_if(|closed| closed.key == key);
             }
-            window.close()
-        });
-        (closed.collect(), count)
+        }
+        drop(window);
+        self.note(&shared);
+        None
     }
 
-    /// Closes every window now.
-    pub(crate) fn close_all(&mut self) -> Vec<Closed> {
-        let (mut closed, _count) = self.evicted();
-        closed.extend(self.windows.iter().filter_map(|(_key, window)| window.close()));
-        self.windows.invalidate_all();
-        self.closing.clear();
-        closed
+    /// What is to be told by now: windows whose time is over, and those that had to make room. Asked once for each group,
+    /// and when [`Dedup::next_closing`] says so.
+    pub(crate) fn closed(&mut self, now: Timestamp) -> Vec<Closed> {
+        self.observe(now);
+        self.open.run_pending_tasks();
+        self.take_evicted();
+        while let Some(entry) = self.closing.first_entry().filter(|entry| entry.key().0 <= now) {
+            let ((_, id), key) = entry.remove_entry();
+            if let Some(shared) = self.open.get(&key).filter(|shared| lock(shared).id == id) {
+                self.close(&shared);
+            }
+        }
+        std::mem::take(&mut self.ready)
+    }
+
+    /// When [`Dedup::closed`] will have something to do.
+    pub(crate) fn next_closing(&self) -> Option<Timestamp> {
+        let first = self.closing.first_key_value().map(|((closes, _), _)| *closes);
+        if self.ready.is_empty() { first } else { Some(Timestamp::MIN) }
     }
 
     /// Number of open windows.
     pub(crate) fn len(&self) -> usize {
         self.closing.len()
     }
+
+    /// What happened since the last call.
+    pub(crate) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
 }
 
-impl OpenWindow {
-    fn new(candidate: &Candidate<'_>) -> Self {
-        Self(Arc::new(Mutex::new(Window::new(candidate))))
+/// Ending.
+impl Dedup {
+    fn insert(&mut self, window: Window) -> Shared {
+        let key = window.key;
+        if let Some(old) = self.open.get(&key) {
+            self.close(&old);
+        }
+        self.closing.insert((window.counts.closes, window.id), key);
+        let shared = Arc::new(Mutex::new(window));
+        self.open.insert(key, Arc::clone(&shared));
+        shared
     }
 
-    /// False for one that was planned and whose first alert was then held back.
-    pub(crate) fn is_open(&self) -> bool {
-        self.with(|window| window.timer.is_some())
-    }
-
-    /// Counts a repeat.
-    pub(crate) fn add(&self, alert: &Alert) {
-        self.with(|window| {
-            window.count += 1;
-            window.last = window.last.max(alert.time);
-            let is_new = alert.output != window.alert.output
-                && !window.samples.iter().any(|sample| *sample == cut(&alert.output));
-            if is_new && window.samples.len() < SAMPLES_MAX {
-                window.samples.push(cut(&alert.output).to_owned());
+    /// The clock stands at `now`. Where it went back, no window lasts longer than its length from there.
+    fn observe(&mut self, now: Timestamp) {
+        if now < self.latest {
+            self.take_evicted();
+            let windows: Vec<_> = self.open.iter().map(|(_key, shared)| shared).collect();
+            for shared in windows {
+                let mut window = lock(&shared);
+                let (closes, id, key) = (window.counts.closes, window.id, window.key);
+                if window.clamp(now) {
+                    self.closing.remove(&(closes, id));
+                    self.closing.insert((window.counts.closes, id), key);
+                    drop(window);
+                    self.note(&shared);
+                }
             }
-        });
+        }
+        self.latest = now;
     }
 
-    fn weight(&self) -> usize {
-        self.with(|window| window.weight)
-    }
-
-    /// `None`: nothing was repeated.
-    fn close(&self) -> Option<Closed> {
-        self.with(|window| {
-            (window.count > 0).then(|| Closed {
-                key: window.key,
-                route: Arc::clone(&window.route),
-                alert: Arc::clone(&window.alert),
-                summary: Summary {
-                    count: window.count,
-                    first: window.alert.time,
-                    last: window.last,
-                    samples: std::mem::take(&mut window.samples),
-                    window: window.open_for(),
-                },
-            })
-        })
-    }
-
-    fn with<T>(&self, action: impl FnOnce(&mut Window) -> T) -> T {
-        action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Window {
-    /// Not open yet.
-    fn new(first: &Candidate<'_>) -> Self {
-        Self {
-            key: first.key,
-            route: Arc::clone(first.route),
-            alert: Arc::clone(first.alert),
-            weight: first.weight + WINDOW_BYTES + SAMPLES_MAX * SAMPLE_BYTES_MAX,
-            length: first.window,
-            count: 0,
-            last: first.alert.time,
-            samples: Vec::new(),
-            timer: None,
-            opened: Instant::now(),
+    fn take_evicted(&mut self) {
+        let evicted = std::mem::take(&mut *self.evicted.lock().unwrap_or_else(PoisonError::into_inner));
+        self.tally.evicted += evicted.len() as u64;
+        for shared in &evicted {
+            self.end(shared);
         }
     }
 
-    /// The window's length; less where it closes early, in whole seconds, rounded up.
-    fn open_for(&self) -> Duration {
-        self.length.min(Duration::from_secs(self.opened.elapsed().as_secs() + 1))
+    fn close(&mut self, shared: &Shared) {
+        let key = lock(shared).key;
+        self.open.invalidate(&key);
+        self.end(shared);
+    }
+
+    /// The window is not open any more: it tells its count, or leaves that to its first delivery.
+    fn end(&mut self, shared: &Shared) {
+        let mut window = lock(shared);
+        self.closing.remove(&(window.counts.closes, window.id));
+        if window.counts.is_pending && window.untold() > 0 {
+            if self.handed_over.len() < self.bounds.handed_over {
+                window.hand_over();
+                self.handed_over.insert(window.id, Arc::clone(shared));
+                drop(window);
+                return self.note(shared);
+            }
+            self.tally.handed_over_overflow += 1;
+        }
+        self.ready.extend(window.last_words(&self.destination, self.latest));
+        drop(window);
+        self.forget(shared);
+    }
+
+    fn end_handed_over(
+        &mut self,
+        shared: &Shared,
+        end: FirstEnd,
+        first_alert: impl FnOnce() -> Option<Arc<Alert>>,
+    ) -> Option<Closed> {
+        let mut window = lock(shared);
+        if let FirstEnd::Delivered { repeats_told } = end {
+            window.counts.told = repeats_told.min(window.counts.count);
+        }
+        if window.untold() > 0 {
+            window.alert = first_alert();
+        }
+        let closed = window.last_words(&self.destination, self.latest);
+        self.tally.untold += window.untold();
+        drop(window);
+        self.forget(shared);
+        closed
+    }
+
+    fn forget(&mut self, shared: &Shared) {
+        let mut window = lock(shared);
+        window.counts.state = window::State::Gone;
+        window.counts.is_pending = false;
+        drop(window);
+        self.note(shared);
+    }
+
+    /// It is written with the next commit.
+    fn note(&mut self, shared: &Shared) {
+        if !std::mem::replace(&mut lock(shared).is_listed, true) {
+            self.changed.push(Arc::clone(shared));
+        }
     }
 }
 
-/// At most [`SAMPLE_BYTES_MAX`] bytes, ending at a character.
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(SAMPLE_BYTES_MAX)]
+fn lock(shared: &Shared) -> MutexGuard<'_, Window> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use tokio::time::advance;
-
-    use super::*;
-
-    const WINDOW: Duration = Duration::from_mins(5);
-
-    fn alert(output: &str) -> Arc<Alert> {
-        let value =
-            serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error", "output": output});
-        Arc::new(serde_json::from_value(value).unwrap())
-    }
-
-    /// Plans and applies one alert; true: it passed.
-    fn push(dedup: &mut Dedup, key: u8, output: &str) -> bool {
-        let (alert, route) = (alert(output), Arc::from("route"));
-        let candidate =
-            Candidate { alert: &alert, weight: 1_000, key: Fingerprint([key; 32]), route: &route, window: WINDOW };
-        match dedup.plan(&mut Plan::default(), 0, &candidate) {
-            Verdict::First(window) => {
-                dedup.open(window, &candidate);
-                true
-            }
-            Verdict::Repeat(window) => {
-                window.add(&alert);
-                false
-            }
-        }
-    }
-
-    async fn closed(dedup: &mut Dedup) -> Vec<Closed> {
-        poll_fn(|context| dedup.poll_closed(context)).await
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_first_passes_and_the_window_tells_of_the_other_ninety_nine() {
-        let mut dedup = Dedup::new();
-        let passed = (0..100).filter(|number| push(&mut dedup, 1, &format!("output {}", number % 6))).count();
-        let closed = closed(&mut dedup).await;
-        assert_eq!((passed, closed.len(), closed[0].summary.count), (1, 1, 99));
-        assert_eq!(closed[0].summary.samples, ["output 1", "output 2", "output 3"]);
-        assert!(push(&mut dedup, 1, "o"), "the window is closed, so the next one is a first");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_window_is_fixed_repeats_do_not_prolong_it() {
-        let mut dedup = Dedup::new();
-        let start = Instant::now();
-        push(&mut dedup, 1, "o");
-        for _ in 0..4 {
-            advance(Duration::from_secs(70)).await;
-            assert!(!push(&mut dedup, 1, "o"));
-        }
-        assert_eq!(closed(&mut dedup).await[0].summary.count, 4);
-        assert!(start.elapsed() < WINDOW + Duration::from_millis(5), "{:?}", start.elapsed());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_window_without_repeats_says_nothing() {
-        let mut dedup = Dedup::new();
-        push(&mut dedup, 1, "o");
-        let silent = tokio::time::timeout(WINDOW * 2, closed(&mut dedup)).await;
-        assert!(silent.is_err());
-        assert_eq!(dedup.len(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_evicted_window_tells_at_once_what_it_counted() {
-        let mut dedup = Dedup::with_capacity(10_000);
-        push(&mut dedup, 0, "o");
-        push(&mut dedup, 0, "o");
-        let mut told = Vec::new();
-        for key in 1..10 {
-            push(&mut dedup, key, "o");
-            told.extend(dedup.evicted().0);
-        }
-        assert_eq!(told.len(), 1);
-        assert_eq!((told[0].key, told[0].summary.count), (Fingerprint([0; 32]), 1));
-        assert!(dedup.len() <= 2, "{}", dedup.len());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_samples_of_all_windows_lie_within_the_bound() {
-        const BYTES_MAX: usize = 50_000;
-        let mut dedup = Dedup::with_capacity(BYTES_MAX as u64);
-        for key in 0..50 {
-            push(&mut dedup, key, "first");
-            for sample in 0..SAMPLES_MAX {
-                push(&mut dedup, key, &format!("{sample}{}", "x".repeat(SAMPLE_BYTES_MAX)));
-            }
-            dedup.evicted();
-        }
-        let samples: usize = dedup
-            .windows
-            .iter()
-            .map(|(_key, window)| window.with(|window| window.samples.iter().map(String::len).sum::<usize>()))
-            .sum();
-        assert!(samples > 0 && samples <= BYTES_MAX, "{samples}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn closing_all_tells_of_every_window_with_repeats() {
-        let mut dedup = Dedup::new();
-        for key in [1, 1, 2, 3, 3, 3] {
-            push(&mut dedup, key, "o");
-        }
-        let mut counts: Vec<_> = dedup.close_all().iter().map(|closed| closed.summary.count).collect();
-        counts.sort_unstable();
-        assert_eq!((counts, dedup.len()), (vec![1, 2], 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_window_that_closes_early_says_how_long_it_was_open() {
-        let mut dedup = Dedup::new();
-        push(&mut dedup, 1, "o");
-        push(&mut dedup, 1, "o");
-        advance(Duration::from_millis(1_500)).await;
-        assert_eq!(dedup.close_all()[0].summary.window, Duration::from_secs(2));
-    }
-
-    #[test]
-    fn samples_are_cut_at_a_character() {
-        let text = format!("{}é", "x".repeat(SAMPLE_BYTES_MAX - 1));
-        assert_eq!(cut(&text).len(), SAMPLE_BYTES_MAX - 1);
-    }
-}
+mod tests;

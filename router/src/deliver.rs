@@ -1,142 +1,341 @@
-//! One worker for every destination: takes the oldest notification, sends it, and tries again until it arrived, was
-//! refused for good, or has become too old.
+//! One worker for every destination: takes what may go out, sends it, and decides how it goes on: delivered, another
+//! attempt later, or dead.
+//!
+//! How an entry ended is counted here and told to the pipeline, which writes it down.
 
+mod attempt;
+mod breaker;
+mod retry;
+
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::destination::{Destination, NotificationKind, Reason, Retry, SendError};
-use crate::metrics::{DestinationMetrics, Dropped, MAX_AGE};
-use crate::queue::{Entry, Queue};
+use crate::destination::{DeliverySettings, Destination, Notification};
+use crate::metrics::{BREAKER, DestinationMetrics, MAX_AGE, REMOVED};
+use crate::outbox::{Attempts, Choice, Entry, Kind, Outbox, Phase};
 
-/// The wait before the first retry; it doubles with each further one.
-const RETRY_WAIT_MIN: Duration = Duration::from_millis(500);
+use attempt::{Failure, Landed, attempts, sign};
+use breaker::{Breaker, Permit, Sign};
 
-/// The longest wait, unless the destination asks for more.
-const RETRY_WAIT_MAX: Duration = Duration::from_mins(1);
+/// With a fallback, nothing waits for a destination that has been out for longer.
+const OUTAGE_MAX: Duration = Duration::from_mins(5);
 
-/// The longest pause that a destination gets by asking for it: one wrong header must not silence it for a day.
-const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+/// How often what waits is looked through for what is too old: a part of the maximum age, within these bounds.
+const SWEEP_PARTS: u32 = 64;
+const SWEEP_WAIT_MIN: Duration = Duration::from_millis(100);
+const SWEEP_WAIT_MAX: Duration = Duration::from_mins(1);
 
-/// A delivery that is older, counted from the acknowledgement, has failed.
-const AGE_MAX: Duration = Duration::from_hours(24);
-
-/// One attempt. Destinations have shorter limits of their own; this one bounds what they forgot.
-const ATTEMPT_MAX: Duration = Duration::from_mins(2);
+/// Entries that are ended in one go without an attempt.
+const DRAIN_MAX: usize = 256;
 
 /// What one worker works with.
 pub(crate) struct Worker {
-    pub(crate) destination: Arc<Destination>,
-    pub(crate) queue: Arc<Queue>,
+    /// What [`Finished::destination`] says.
+    pub(crate) number: usize,
+    /// A reload sends the new one; attempts use the one that is there when they begin.
+    pub(crate) current: watch::Receiver<Current>,
+    pub(crate) outbox: Arc<Outbox>,
     pub(crate) metrics: DestinationMetrics,
-    /// The time to drain is over: whatever is left is given up.
+    pub(crate) load: Loader,
+    pub(crate) finished: mpsc::Sender<Finished>,
+    /// The time to drain is over: what is left stays in the store.
     pub(crate) abandon: CancellationToken,
 }
 
-/// How a notification ended.
-#[derive(Debug)]
-enum Outcome {
+/// A destination as the configuration has it now.
+#[derive(Clone)]
+pub(crate) struct Current {
+    pub(crate) destination: Arc<Destination>,
+    pub(crate) terms: Terms,
+}
+
+/// How much a destination gets and for how long it is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// Attempts at once; at least one.
+    pub(crate) concurrency: usize,
+    /// Since acceptance: a delivery that is older has failed.
+    pub(crate) max_age: Duration,
+    /// Whether what fails goes on to another destination.
+    pub(crate) has_fallback: bool,
+}
+
+/// Reads the body of a delivery from the store; `None`: there is none. Blocks.
+pub(crate) type Loader = Arc<dyn Fn(u64) -> Result<Option<Notification>, Box<dyn Error + Send + Sync>> + Send + Sync>;
+
+/// A delivery that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finished {
+    /// [`Worker::number`].
+    pub(crate) destination: usize,
+    pub(crate) id: u64,
+    pub(crate) kind: Kind,
+    pub(crate) outcome: Outcome,
+    /// What was delivered said that there were so many repeats so far.
+    pub(crate) repeats_told: u64,
+    /// Since the start of the process; `None`: there was none.
+    pub(crate) attempts: Option<Attempts>,
+}
+
+/// How a delivery ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
     Delivered,
-    /// The label of the counter: why the last attempt failed, or [`MAX_AGE`].
-    Dead(&'static str),
+    /// `reason` is the counter's label: why the last attempt failed, or one of the router's own.
+    Dead {
+        reason: &'static str,
+        detail: String,
+    },
+    /// It would be dead, or would wait for too long, but there is another destination to take it.
+    Fallback {
+        reason: &'static str,
+        detail: String,
+    },
+    /// The process ends before it did: it stays in the store.
     Abandoned,
 }
 
+impl From<&DeliverySettings> for Terms {
+    fn from(settings: &DeliverySettings) -> Self {
+        let DeliverySettings { concurrency, max_age, .. } = *settings;
+        Self { concurrency, max_age, has_fallback: settings.fallback.is_some() }
+    }
+}
+
 impl Worker {
-    /// Ends when the queue is closed and empty.
-    pub(crate) async fn run(self) {
-        while let Some(entry) = self.queue.next().await {
-            let outcome = tokio::select! {
-                biased;
-                () = self.abandon.cancelled() => Outcome::Abandoned,
-                outcome = self.deliver(&entry) => outcome,
-            };
-            self.record(&entry, &outcome);
-            self.queue.release(&entry);
-        }
-    }
-
-    async fn deliver(&self, entry: &Entry) -> Outcome {
-        let mut retry = 0;
+    /// Ends when the outbox is closed or removed and empty, or when what is left is abandoned.
+    pub(crate) async fn run(mut self) {
+        let (mut breaker, mut flights) = (Breaker::new(), FuturesUnordered::new());
+        let mut current = self.current.borrow_and_update().clone();
+        let mut reloads = self.current.clone();
+        let this = &self;
+        let mut sweep = Instant::now();
         loop {
-            let Err(failure) = self.attempt(entry).await else { return Outcome::Delivered };
-            self.metrics.count_failure(failure.reason.name());
-            let Some(wait) = retry_wait(retry, failure.retry, fastrand::f64()) else {
-                self.log_dead(entry, failure.reason.name(), &failure);
-                return Outcome::Dead(failure.reason.name());
-            };
-            let left = AGE_MAX.saturating_sub(entry.accepted.elapsed());
-            if left.is_zero() {
-                self.log_dead(entry, MAX_AGE, &failure);
-                return Outcome::Dead(MAX_AGE);
+            let now = Instant::now();
+            sweep = this.end_old(&current.terms, sweep, now).await;
+            let more = this.end_stranded(&breaker, &current.terms, now).await;
+            while flights.len() < current.terms.concurrency.max(1) {
+                let Some(entry) = this.depart(&mut breaker, Instant::now()) else { break };
+                if is_old(&entry, &current.terms) {
+                    breaker.note(entry.id, Sign::Silent, now, 0.0);
+                    this.end(entry, given_up(&current.terms, MAX_AGE, too_old(&current.terms)), 0).await;
+                    continue;
+                }
+                flights.push(this.attempt(Arc::clone(&current.destination), entry));
             }
-            let wait = wait.min(left);
-            self.log_retry(retry, wait, &failure);
-            sleep(wait).await;
-            self.metrics.retries.inc();
-            retry += 1;
+            this.metrics.breaker.set(breaker.gauge());
+            if this.is_done() {
+                return;
+            }
+            let has_room = flights.len() < current.terms.concurrency.max(1);
+            let wake = if more { now } else { this.wake(&breaker, &current.terms, has_room, now).min(sweep) };
+            tokio::select! {
+                biased;
+                () = this.abandon.cancelled() => break,
+                Some(landed) = flights.next() => this.land(landed, &mut breaker, &current.terms).await,
+                reload = reloads.changed(), if reloads.has_changed().is_ok() => {
+                    let next = reloads.borrow_and_update().clone();
+                    if reload.is_ok() && !Arc::ptr_eq(&next.destination, &current.destination) {
+                        // What is known of the old one says nothing about the new one.
+                        breaker = Breaker::new();
+                    }
+                    current = next;
+                }
+                () = this.outbox.changed() => {}
+                () = sleep_until(wake) => {}
+            }
+        }
+        drop(flights);
+        self.abandon_rest().await;
+    }
+
+    fn is_done(&self) -> bool {
+        self.outbox.phase() != Phase::Open && self.outbox.len() == 0
+    }
+
+    /// Takes out what may go out now.
+    fn depart(&self, breaker: &mut Breaker, now: Instant) -> Option<Entry> {
+        if self.outbox.phase() == Phase::Removed {
+            return None;
+        }
+        match breaker.permit(now) {
+            Permit::Nothing(_) => None,
+            Permit::All => self.outbox.take(now, Choice::Oldest),
+            Permit::Probe => {
+                let entry = self.outbox.take(now, Choice::Untried)?;
+                breaker.probe(entry.id);
+                Some(entry)
+            }
         }
     }
 
-    async fn attempt(&self, entry: &Entry) -> Result<(), SendError> {
-        let start = Instant::now();
-        let result = timeout(ATTEMPT_MAX, self.destination.send(&entry.notification)).await;
-        self.metrics.delivery_seconds.observe(start.elapsed().as_secs_f64());
-        self.metrics.fallbacks.set(i64::try_from(self.destination.render_fallbacks()).unwrap_or(i64::MAX));
-        result.unwrap_or_else(|_elapsed| {
-            Err(SendError::new(Reason::Timeout, Retry::Backoff, "the destination did not answer in time"))
-        })
+    /// When there may be something to do, if nothing else happens.
+    fn wake(&self, breaker: &Breaker, terms: &Terms, has_room: bool, now: Instant) -> Instant {
+        let next = match breaker.permit(now) {
+            Permit::Nothing(until) => until,
+            Permit::All | Permit::Probe if has_room => self.outbox.next_due(),
+            Permit::All | Permit::Probe => None,
+        };
+        let stranded = breaker.open_since().filter(|_| terms.has_fallback).map(|since| since + OUTAGE_MAX);
+        let later = stranded.filter(|time| *time > now);
+        next.into_iter().chain(later).min().unwrap_or(now + SWEEP_WAIT_MAX)
+    }
+}
+
+/// What ends without an attempt.
+impl Worker {
+    /// Ends what is too old, from time to time; gives the next time.
+    async fn end_old(&self, terms: &Terms, next: Instant, now: Instant) -> Instant {
+        if now < next {
+            return next;
+        }
+        if let Some(limit) = now.checked_sub(terms.max_age) {
+            for entry in self.outbox.drain_older(limit) {
+                self.end(entry, given_up(terms, MAX_AGE, too_old(terms)), 0).await;
+            }
+        }
+        now + (terms.max_age / SWEEP_PARTS).clamp(SWEEP_WAIT_MIN, SWEEP_WAIT_MAX)
     }
 
-    fn record(&self, entry: &Entry, outcome: &Outcome) {
-        let kind = &entry.notification.kind;
-        match (outcome, kind) {
-            (Outcome::Delivered, NotificationKind::Alert) => {
-                self.metrics.delivered.inc();
-                self.metrics.end_to_end_seconds.observe(seconds_since(entry.notification.alert.time));
-            }
-            (Outcome::Delivered, _) => {}
-            (Outcome::Dead(reason), NotificationKind::Alert) => self.metrics.count_dead(reason),
-            (Outcome::Abandoned, NotificationKind::Alert) => self.metrics.count_dropped(Dropped::Shutdown),
-            (Outcome::Dead(_) | Outcome::Abandoned, _) => self.metrics.count_lost(kind.name()),
+    /// Ends what waits for a destination that was removed, or has a fallback and has been out for too long. True: there
+    /// is more of it.
+    async fn end_stranded(&self, breaker: &Breaker, terms: &Terms, now: Instant) -> bool {
+        let is_out = breaker.open_since().is_some_and(|since| now.duration_since(since) >= OUTAGE_MAX);
+        let outcome = if self.outbox.phase() == Phase::Removed {
+            let detail = "the configuration has this destination no more".to_owned();
+            Outcome::Dead { reason: REMOVED, detail }
+        } else if terms.has_fallback && is_out && breaker.permit(now) != Permit::Probe {
+            let detail = format!("the destination has been out for {} s", OUTAGE_MAX.as_secs());
+            Outcome::Fallback { reason: BREAKER, detail }
+        } else {
+            return false;
+        };
+        let drained = self.outbox.drain(DRAIN_MAX);
+        let more = drained.len() == DRAIN_MAX;
+        for entry in drained {
+            self.end(entry, outcome.clone(), 0).await;
         }
-        if matches!(outcome, Outcome::Delivered) {
-            self.metrics.count_notification(kind.name());
+        more
+    }
+
+    async fn abandon_rest(&self) {
+        for id in self.outbox.ids() {
+            let (destination, outcome) = (self.number, Outcome::Abandoned);
+            let finished = Finished { destination, id, kind: Kind::Alert, outcome, repeats_told: 0, attempts: None };
+            if self.finished.send(finished).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// How it goes on.
+impl Worker {
+    async fn land(&self, landed: Landed, breaker: &mut Breaker, terms: &Terms) {
+        let Landed { entry, notification, result } = landed;
+        let now = Instant::now();
+        breaker.note(entry.id, sign(&result), now, fastrand::f64());
+        let Err(failure) = result else {
+            if let Some(notification) = notification {
+                self.count_delivered(&notification);
+                self.end(entry, Outcome::Delivered, notification.repeats).await;
+            }
+            return;
+        };
+        self.metrics.count_failure(failure.reason());
+        if let Some(asked) = failure.pause(&entry) {
+            breaker.pause(now, asked);
+        }
+        match failure.wait(&entry, fastrand::f64()) {
+            Some(_) if is_old(&entry, terms) => {
+                self.log_dead(&entry, notification.as_ref(), MAX_AGE, &failure);
+                self.end(entry, given_up(terms, MAX_AGE, failure.detail()), 0).await;
+            }
+            Some(wait) => {
+                self.log_retry(&entry, wait, &failure);
+                self.outbox.retry(entry, now + wait);
+            }
+            None => {
+                self.log_dead(&entry, notification.as_ref(), failure.reason(), &failure);
+                self.end(entry, given_up(terms, failure.reason(), failure.detail()), 0).await;
+            }
+        }
+    }
+
+    /// Counts the outcome and tells it.
+    async fn end(&self, entry: Entry, outcome: Outcome, repeats_told: u64) {
+        match (&outcome, entry.kind) {
+            (Outcome::Delivered, kind) => {
+                self.metrics.count_notification(kind.name());
+                self.metrics.delivered.inc_by(u64::from(kind == Kind::Alert));
+            }
+            (Outcome::Dead { reason, .. }, Kind::Alert) => self.metrics.count_dead(reason),
+            (Outcome::Dead { .. }, kind) => self.metrics.count_lost(kind.name()),
+            (Outcome::Fallback { .. }, kind) => self.metrics.moved.inc_by(u64::from(kind == Kind::Alert)),
+            (Outcome::Abandoned, _) => {}
+        }
+        self.outbox.release(&entry);
+        let Entry { id, kind, attempts, .. } = entry;
+        let attempts = attempts.map(|attempts| *attempts);
+        let finished = Finished { destination: self.number, id, kind, outcome, repeats_told, attempts };
+        if self.finished.send(finished).await.is_err() {
+            debug!(id, "nobody writes down any more how deliveries ended");
+        }
+    }
+
+    fn count_delivered(&self, notification: &Notification) {
+        if matches!(Kind::from(&notification.kind), Kind::Alert) {
+            self.metrics.end_to_end_seconds.observe(seconds_since(notification.alert.time));
         }
     }
 
     /// Rule and id only: the alert's text is for the destination, not for the log.
-    fn log_dead(&self, entry: &Entry, reason: &str, failure: &SendError) {
-        let alert = &entry.notification.alert;
-        error!(destination = self.destination.name(), reason, rule = ?alert.rule, id = %entry.notification.id, %failure, "delivery failed for good");
+    fn log_dead(&self, entry: &Entry, notification: Option<&Notification>, reason: &str, failure: &Failure) {
+        let alert = notification.map(|notification| &notification.alert.rule);
+        let id = notification.map(|notification| notification.id);
+        error!(destination = self.name(), reason, rule = ?alert, id = ?id, delivery = entry.id, failure = failure.detail(), "delivery failed for good");
     }
 
     /// The first failure of a notification is worth a warning; its retries would only repeat it.
-    fn log_retry(&self, retry: u32, wait: Duration, failure: &SendError) {
-        let (destination, wait) = (self.destination.name(), wait.as_secs_f64());
+    fn log_retry(&self, entry: &Entry, wait: Duration, failure: &Failure) {
+        let (destination, wait, retry) = (self.name(), wait.as_secs_f64(), attempts(entry).saturating_sub(1));
         if retry == 0 {
-            warn!(destination, wait, %failure, "delivery failed, will retry");
+            warn!(destination, wait, delivery = entry.id, failure = failure.detail(), "delivery failed, will retry");
         } else {
-            debug!(destination, retry, wait, %failure, "delivery failed again, will retry");
+            debug!(
+                destination,
+                retry,
+                wait,
+                delivery = entry.id,
+                failure = failure.detail(),
+                "delivery failed again, will retry"
+            );
         }
+    }
+
+    fn name(&self) -> String {
+        self.current.borrow().destination.name().to_owned()
     }
 }
 
-/// The wait before retry number `retry` (from 0): doubling from [`RETRY_WAIT_MIN`] to [`RETRY_WAIT_MAX`], of which the
-/// upper half is random (`jitter` from 0 to 1). What the destination asks for is honoured beyond that bound.
-/// `None`: there is no point in another attempt.
-fn retry_wait(retry: u32, decision: Retry, jitter: f64) -> Option<Duration> {
-    let doubling = RETRY_WAIT_MIN.saturating_mul(2_u32.saturating_pow(retry)).min(RETRY_WAIT_MAX);
-    let usual = doubling.mul_f64(0.5 + jitter / 2.0).max(RETRY_WAIT_MIN);
-    match decision {
-        Retry::Never => None,
-        Retry::Backoff => Some(usual),
-        Retry::After(asked) => Some(asked.min(RETRY_AFTER_MAX).max(usual)),
-    }
+fn given_up(terms: &Terms, reason: &'static str, detail: String) -> Outcome {
+    if terms.has_fallback { Outcome::Fallback { reason, detail } } else { Outcome::Dead { reason, detail } }
+}
+
+fn is_old(entry: &Entry, terms: &Terms) -> bool {
+    entry.accepted.elapsed() >= terms.max_age
+}
+
+fn too_old(terms: &Terms) -> String {
+    format!("not delivered within {} s", terms.max_age.as_secs())
 }
 
 /// Never negative: clocks of senders may be ahead.
@@ -145,128 +344,4 @@ fn seconds_since(time: Timestamp) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::destination::Notification;
-    use crate::metrics::Metrics;
-
-    #[track_caller]
-    fn check(retry: u32, decision: Retry, jitter: f64, expected_ms: Option<u64>) {
-        assert_eq!(retry_wait(retry, decision, jitter), expected_ms.map(Duration::from_millis));
-    }
-
-    #[test]
-    fn waits_double_up_to_a_minute() {
-        check(0, Retry::Backoff, 1.0, Some(500));
-        check(1, Retry::Backoff, 1.0, Some(1_000));
-        check(6, Retry::Backoff, 1.0, Some(32_000));
-        check(7, Retry::Backoff, 1.0, Some(60_000));
-        check(u32::MAX, Retry::Backoff, 1.0, Some(60_000));
-    }
-
-    #[test]
-    fn chance_takes_up_to_half_of_a_wait_but_never_below_the_least() {
-        check(7, Retry::Backoff, 0.0, Some(30_000));
-        check(0, Retry::Backoff, 0.0, Some(500));
-    }
-
-    #[test]
-    fn what_the_destination_asks_for_is_honoured_beyond_the_bound() {
-        check(0, Retry::After(Duration::from_mins(10)), 1.0, Some(600_000));
-        check(3, Retry::After(Duration::ZERO), 1.0, Some(4_000));
-        check(0, Retry::After(Duration::MAX), 1.0, Some(3_600_000));
-    }
-
-    #[test]
-    fn a_final_refusal_is_not_retried() {
-        check(0, Retry::Never, 0.5, None);
-    }
-
-    /// A queue with so many alerts, and a worker whose destination nobody listens at.
-    fn unreachable(alerts: usize) -> (Arc<Queue>, DestinationMetrics, Worker) {
-        at("http://127.0.0.1:1/", alerts)
-    }
-
-    fn at(url: &str, alerts: usize) -> (Arc<Queue>, DestinationMetrics, Worker) {
-        let config = toml::from_str(&format!("type = \"webhook\"\nurl = \"{url}\"")).unwrap();
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let destination = Arc::new(Destination::build("d", &config, Path::new(""), Path::new("")).unwrap());
-        let metrics = Metrics::new().destination("d");
-        let queue = Arc::new(Queue::new(metrics.clone()));
-        for _ in 0..alerts {
-            let value = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
-            let alert = Arc::new(serde_json::from_value(value).unwrap());
-            let kind = NotificationKind::Alert;
-            let notification = Notification { id: Uuid::now_v7(), alert, route: "r".into(), dedup_key: None, kind };
-            queue.commit(Entry { notification, weight: 1, accepted: Instant::now() });
-        }
-        queue.close();
-        let worker = Worker {
-            destination,
-            queue: Arc::clone(&queue),
-            metrics: metrics.clone(),
-            abandon: CancellationToken::new(),
-        };
-        (queue, metrics, worker)
-    }
-
-    #[tokio::test]
-    async fn what_is_left_when_draining_ends_is_dropped_and_counted() {
-        let (_queue, metrics, worker) = unreachable(3);
-        let abandon = worker.abandon.clone();
-        let running = tokio::spawn(worker.run());
-        sleep(Duration::from_millis(100)).await;
-        abandon.cancel();
-        running.await.unwrap();
-        assert_eq!((metrics.dropped(Dropped::Shutdown), metrics.queued.get()), (3, 0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_unreachable_destination_is_tried_for_a_day_and_the_alert_is_then_dead() {
-        let (_queue, metrics, worker) = unreachable(1);
-        let start = Instant::now();
-        worker.run().await;
-        assert_eq!((metrics.dead(MAX_AGE), metrics.queued.get()), (1, 0));
-        let age = start.elapsed();
-        assert!(age >= AGE_MAX && age < AGE_MAX + RETRY_WAIT_MAX, "{age:?}");
-        assert!(metrics.retries.get() > 1_000, "{}", metrics.retries.get());
-    }
-
-    /// Answers every request with 503 and asks for two days of peace.
-    async fn asks_for_days() -> String {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _peer) = listener.accept().await.unwrap();
-                let mut request = [0; 4_096];
-                drop(stream.read(&mut request).await);
-                let answer = b"HTTP/1.1 503 x\r\nretry-after: 172800\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-                drop(stream.write_all(answer).await);
-            }
-        });
-        url
-    }
-
-    #[tokio::test]
-    async fn a_long_retry_after_makes_a_fresh_alert_wait_and_not_die() {
-        let (_queue, metrics, worker) = at(&asks_for_days().await, 1);
-        let abandon = worker.abandon.clone();
-        let running = tokio::spawn(worker.run());
-        sleep(Duration::from_millis(300)).await;
-        assert_eq!((metrics.dead(MAX_AGE), metrics.queued.get()), (0, 1));
-        abandon.cancel();
-        running.await.unwrap();
-        assert_eq!(metrics.dropped(Dropped::Shutdown), 1);
-    }
-
-    #[test]
-    fn a_time_in_the_future_counts_as_now() {
-        assert!(seconds_since(Timestamp::MAX).abs() < f64::EPSILON);
-    }
-}
+mod tests;

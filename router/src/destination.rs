@@ -10,6 +10,7 @@ mod elasticsearch;
 mod http;
 mod pagerduty;
 mod slack;
+mod terms;
 mod webhook;
 mod write;
 
@@ -19,17 +20,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tercel_alert::Alert;
 use uuid::Uuid;
 
 use crate::secret::SecretError;
+
+use terms::Habit;
 
 pub use archive::ArchiveConfig;
 pub use console::{ConsoleConfig, Format};
 pub use elasticsearch::ElasticsearchConfig;
 pub use pagerduty::{PagerDutyConfig, Region};
 pub use slack::SlackConfig;
+pub use terms::{Concurrency, DeliverySettings, MaxAge};
 pub use webhook::{Method, WebhookConfig};
 
 /// What one destination is asked to deliver.
@@ -38,26 +42,29 @@ pub struct Notification {
     /// The alert's uuid for [`NotificationKind::Alert`], else an id of the notification's own. The same at every
     /// attempt, so that a destination can tell a repetition.
     pub id: Uuid,
-    /// The alert itself; for a summary the first one, for a digest the last one.
+    /// The alert itself; for a summary the first one, for a digest the most urgent one.
     pub alert: Arc<Alert>,
     /// Name of the route that led here.
     pub route: Arc<str>,
     /// Hex SHA-256 over what makes alerts equal; absent where deduplication is off or has no key.
     pub dedup_key: Option<Arc<str>>,
     pub kind: NotificationKind,
+    /// How often the same alert came again while this one waited; known at the attempt, zero for other kinds.
+    pub repeats: u64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub enum NotificationKind {
     Alert,
     /// What deduplication held back.
     Summary(Summary),
-    /// What a rate limit held back.
+    /// What a rate limit or a time window held back.
     Digest(Digest),
 }
 
 /// The repeats of one alert within a window.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Summary {
     /// Repeats beyond the first alert.
     pub count: u64,
@@ -69,14 +76,17 @@ pub struct Summary {
     pub window: Duration,
 }
 
-/// The alerts that a rate limit held back.
-#[derive(Debug, Clone)]
+/// The alerts that a rate limit or a time window held back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Digest {
     pub count: u64,
     pub since: Timestamp,
     pub until: Timestamp,
     /// The ten most frequent rules; the rest is summed as `other`.
     pub rules: Vec<(String, u64)>,
+    /// The time window that muted them; `None`: a rate limit held them back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_window: Option<Arc<str>>,
 }
 
 /// `[destination.NAME]` in routing.toml.
@@ -111,7 +121,13 @@ enum Service {
     Archive(archive::Archive),
     Console(console::Console),
     Http(http::HttpService),
+    #[cfg(test)]
+    Scripted(Script),
 }
+
+/// What a destination of a test does with a notification.
+#[cfg(test)]
+type Script = Box<dyn Fn(Notification) -> futures::future::BoxFuture<'static, Result<(), SendError>> + Send + Sync>;
 
 /// A destination that cannot be built from its settings. Says what is wrong and what would do.
 #[derive(Debug, thiserror::Error)]
@@ -180,6 +196,19 @@ impl DestinationConfig {
         }
     }
 
+    /// How it is delivered to: as configured, else as its type is used to.
+    pub fn delivery(&self) -> DeliverySettings {
+        let (habit, concurrency, max_age, fallback) = match self {
+            Self::Archive(config) => (Habit::OneByOne, None, config.max_age, &config.fallback),
+            Self::Console(config) => (Habit::OneByOne, None, config.max_age, &config.fallback),
+            Self::Elasticsearch(config) => (Habit::Bulk, config.concurrency, config.max_age, &config.fallback),
+            Self::PagerDuty(config) => (Habit::OneByOne, config.concurrency, config.max_age, &config.fallback),
+            Self::Slack(config) => (Habit::OneByOne, config.concurrency, config.max_age, &config.fallback),
+            Self::Webhook(config) => (Habit::Several, config.concurrency, config.max_age, &config.fallback),
+        };
+        DeliverySettings::new(habit, concurrency, max_age, fallback.as_ref())
+    }
+
     /// The archive that exists without being configured: takes what matches no route.
     pub fn builtin_archive() -> Self {
         Self::Archive(ArchiveConfig::default())
@@ -216,6 +245,8 @@ impl Destination {
             Service::Archive(archive) => archive.send(notification).await,
             Service::Console(console) => console.send(notification).await,
             Service::Http(service) => service.send(notification).await,
+            #[cfg(test)]
+            Service::Scripted(script) => script(notification.clone()).await,
         }
     }
 
@@ -229,7 +260,20 @@ impl Destination {
         match &self.service {
             Service::Archive(_) | Service::Console(_) => 0,
             Service::Http(service) => service.render_fallbacks(),
+            #[cfg(test)]
+            Service::Scripted(_) => 0,
         }
+    }
+
+    /// A destination that does what a test says.
+    #[cfg(test)]
+    pub(crate) fn scripted<F>(script: impl Fn(Notification) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), SendError>> + Send + 'static,
+    {
+        use futures::FutureExt as _;
+        let script = Box::new(move |notification| script(notification).boxed());
+        Self { name: "scripted".into(), service: Service::Scripted(script) }
     }
 }
 
@@ -242,6 +286,16 @@ impl fmt::Debug for Destination {
 impl SendError {
     pub(crate) fn new(reason: Reason, retry: Retry, detail: impl Into<String>) -> Self {
         Self { reason, retry, detail: detail.into() }
+    }
+
+    /// Whether it speaks of the destination, or the way to it, and not of what was sent.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self.reason {
+            Reason::Connect | Reason::Timeout | Reason::ServerError | Reason::Io => true,
+            // A connection that broke off, or an answer that is no HTTP.
+            Reason::Other => self.retry != Retry::Never,
+            Reason::ClientError | Reason::AuthError | Reason::RateLimited | Reason::Render => false,
+        }
     }
 }
 

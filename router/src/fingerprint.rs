@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tercel_alert::Alert;
@@ -26,7 +27,7 @@ pub(crate) enum KeyField {
 }
 
 /// 32 bytes that are equal for equal alerts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Fingerprint(pub(crate) [u8; 32]);
 
 /// Types within the hash. The numbers are part of the contract: window state outlives a version.
@@ -63,6 +64,14 @@ impl KeyField {
         }
     }
 
+    /// What two different alerts may share: also the id of a process.
+    ///
+    /// # Errors
+    /// A field that no alert has, or one that differs with every event.
+    pub(crate) fn parse_shared(name: &str) -> Result<Self, String> {
+        if UNSTABLE.contains(&name) { Ok(Self::Field(name.into())) } else { Self::parse(name) }
+    }
+
     fn name(&self) -> &str {
         match self {
             Self::Rule => "rule",
@@ -86,11 +95,50 @@ impl Fingerprint {
         Self(hash.finalize().into())
     }
 
+    /// Of [`Fingerprint::hex`].
+    fn parse(hex: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if hex.len() != 2 * bytes.len() || !hex.is_ascii() {
+            return None;
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(hex.get(2 * index..2 * index + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// As [`Fingerprint::of`], where null and "" are as good as absent.
+    pub(crate) fn of_present(alert: &Alert, by: &[KeyField]) -> Self {
+        let mut hash = Sha256::new();
+        for field in by {
+            add_part(&mut hash, field.name().as_bytes());
+            let is_empty = |name: &str| alert.field(name).is_none_or(|value| value.as_str() == Some(""));
+            match field {
+                KeyField::Field(name) if is_empty(name) => add_typed(&mut hash, Type::Absent, b""),
+                _ => add_value(&mut hash, alert, field),
+            }
+        }
+        Self(hash.finalize().into())
+    }
+
     /// 64 lower-case hexadecimal digits.
     pub(crate) fn hex(&self) -> Arc<str> {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let nibbles = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
         nibbles.map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect::<String>().into()
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.hex())
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not 64 hexadecimal digits"))
     }
 }
 
@@ -211,6 +259,7 @@ mod tests {
         for name in ["time", "uuid", "evt.time", "evt.rawtime.ns", "proc.pid", "thread.tid"] {
             assert!(KeyField::parse(name).unwrap_err().contains("nothing would ever repeat"), "{name}");
         }
+        assert!(KeyField::parse_shared("proc.pid").is_ok() && KeyField::parse_shared("evt.time").is_err());
         assert!(KeyField::parse("ruel").unwrap_err().contains("unknown field `ruel`"));
     }
 }

@@ -7,26 +7,45 @@
 //!             after the commit       └──summary──┴─digest──┘
 //! ```
 //!
+//! Before them stand [`serve`], with what a connection may do, [`access`], with who may do what, and [`normalise`], which
+//! gives every alert its bounds, its added fields and its id.
+//!
 //! [`pipeline`] holds the list of stages, and only it knows them all. [`routing`] reads routing.toml, [`config`] the
 //! settings of the process; [`admin`] answers `/metrics`, `/livez` and `/readyz`; [`metrics`] has every counter and the
 //! law that ties them together; [`queue`] is what store and deliver share.
 
+mod access;
 mod serve;
 
 mod ingest;
+mod normalise;
 
 mod pipeline;
 
+mod condition;
 mod fingerprint;
 mod route;
 
 mod dedup;
+mod held_back;
+mod inhibit;
 mod limit;
+mod record;
+mod schedule;
+mod seen;
+#[allow(dead_code, reason = "the API that asks for them is not there yet")]
+mod silence;
 
-mod queue;
+#[cfg(test)]
+#[path = "stages/tests.rs"]
+mod stages;
+
 mod store;
 
+#[allow(dead_code, reason = "the API that asks for them is not there yet")]
+mod dead_letter;
 mod deliver;
+mod outbox;
 
 pub mod destination;
 mod render;
@@ -43,27 +62,41 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::access::Access;
 use crate::admin::Admin;
-use crate::deliver::Worker;
+use crate::deliver::{Current, Terms, Worker};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
-use crate::pipeline::Pipeline;
+use crate::normalise::Enrich;
+use crate::pipeline::{Pipeline, Running};
 use crate::routing::Routing;
-use crate::serve::{Door, House, Listener, Service};
+use crate::serve::{Door, House, Listener, Service, Tls};
+use crate::store::{Options, Store};
 
 pub use config::{Settings, SettingsError};
+#[doc(hidden)]
+pub use ingest::{Refusals, read_body};
 pub use routing::{Problem, RoutingError};
+pub use serve::TlsError;
+pub use store::StoreError;
 
 /// How long requests that are being answered may still take when the router stops.
 const REQUESTS_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How long workers have to put down what they hold once draining is over.
 const ABANDON_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long the last outcomes may take to be written.
+const DECIDER_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The store's folder in that of the state.
+const STORE_FOLDER: &str = "store";
 
 /// Exit code of a configuration that cannot be used.
 pub const EXIT_CONFIGURATION: u8 = 64;
@@ -83,7 +116,10 @@ pub struct Router {
     house: House,
     workers: TaskTracker,
     abandon: CancellationToken,
-    timers: tokio::task::JoinHandle<()>,
+    /// Ends after the last request and the last worker.
+    decider: std::thread::JoinHandle<()>,
+    /// What workers follow; it ends with them.
+    _current: Vec<watch::Sender<Current>>,
 }
 
 /// Why a router does not start.
@@ -93,6 +129,8 @@ pub enum StartError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Routing(#[from] RoutingError),
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
     #[error("cannot listen on {place}: {cause}; stop the other process or choose another with {flag}")]
     Listen { place: String, cause: String, flag: &'static str },
     #[error("cannot use {path} to keep state: {source}; choose another folder with --state", path = path.display())]
@@ -101,6 +139,10 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
 }
 
 /// What a routing file holds, for `check`.
@@ -135,6 +177,7 @@ impl Router {
         for warning in &routing.warnings {
             warn!("{warning}");
         }
+        let tls = settings.tls.map(Tls::new).transpose()?.map(Arc::new);
         create_state(&settings.state)?;
         let tcp = match settings.listen {
             Some(address) => Some(bind_tcp(address, "--listen").await?),
@@ -144,40 +187,58 @@ impl Router {
         let unix = settings.unix.as_deref().map(bind_unix).transpose()?;
 
         let metrics = Arc::new(Metrics::new());
-        let pipeline = Arc::new(Pipeline::new(&mut routing, &metrics));
+        let options = Options { fsync: settings.fsync, bytes_max: settings.store_bytes };
+        let store = Arc::new(Store::open(&settings.state.join(STORE_FOLDER), options)?);
+        let running = Pipeline::start(&mut routing, &metrics, &store, settings.store_bytes)?;
+        let Running { pipeline, finished, load, thread: decider } = running;
         let stopping = CancellationToken::new();
-        let ingest = Arc::new(Ingest {
-            pipeline: Arc::clone(&pipeline),
-            metrics: Arc::clone(&metrics),
-            token: settings.token,
-            stopping: stopping.clone(),
-        });
-        let admin = Arc::new(Admin {
-            pipeline: Arc::clone(&pipeline),
-            metrics: Arc::clone(&metrics),
-            stopping: stopping.clone(),
-        });
+        let access = Arc::new(Access::new(settings.token, settings.admin_group));
+        let enrich = std::mem::replace(&mut routing.enrich, Enrich::new());
+        let parts = (pipeline.clone(), Arc::clone(&metrics), Arc::clone(&access));
+        let ingest = Arc::new(Ingest::new(parts.0, parts.1, parts.2, stopping.clone()));
+        ingest.set_enrich(enrich);
+        let admin =
+            Arc::new(Admin { pipeline: pipeline.clone(), metrics: Arc::clone(&metrics), stopping: stopping.clone() });
         let (workers, abandon) = (TaskTracker::new(), CancellationToken::new());
-        for (destination, (queue, metrics)) in destinations.into_iter().zip(pipeline.queues()) {
-            let (queue, metrics) = (Arc::clone(queue), metrics.clone());
-            workers.spawn(Worker { destination, queue, metrics, abandon: abandon.clone() }.run());
+        let mut current_of = Vec::new();
+        for (number, (destination, station)) in destinations.into_iter().zip(pipeline.stations()).enumerate() {
+            let settings = &routing.destinations[number];
+            let terms = Terms {
+                concurrency: settings.delivery.concurrency,
+                max_age: settings.delivery.max_age,
+                has_fallback: settings.fallback.is_some(),
+            };
+            let (sender, current) = watch::channel(Current { destination, terms });
+            current_of.push(sender);
+            let worker = Worker {
+                number,
+                current,
+                outbox: Arc::clone(&station.outbox),
+                metrics: station.metrics.clone(),
+                load: Arc::clone(&load),
+                finished: finished.clone(),
+                abandon: abandon.clone(),
+            };
+            workers.spawn(worker.run());
         }
-        let timers = tokio::spawn(async move { pipeline.keep_time().await });
 
         let house = House { metrics, connections: TaskTracker::new(), stop: CancellationToken::new() };
         let ingest_addr = tcp.as_ref().map(|(_, address)| *address);
-        let open = |listener: Listener, ingest: Option<&Arc<Ingest>>, admin: Option<&Arc<Admin>>| {
-            let is_trusted = listener.is_unix();
-            let service = Service { ingest: ingest.cloned(), admin: admin.cloned(), is_trusted };
-            let door = Door { listener, service };
+        if let Some(tls) = tls.clone() {
+            let (metrics, stop) = (Arc::clone(&house.metrics), house.stop.clone());
+            house.connections.spawn(async move { stop.run_until_cancelled(tls.keep_current(&metrics)).await });
+        }
+        let open = |listener: Listener, tls, ingest: Option<&Arc<Ingest>>, admin: Option<&Arc<Admin>>| {
+            let service = Service { ingest: ingest.cloned(), admin: admin.cloned(), access: Arc::clone(&access) };
+            let door = Door { listener, tls, service };
             house.connections.spawn(door.serve(house.clone()));
         };
         if let Some((listener, _)) = tcp {
-            open(listener, Some(&ingest), None);
+            open(listener, tls, Some(&ingest), None);
         }
-        open(admin_listener, None, Some(&admin));
+        open(admin_listener, None, None, Some(&admin));
         if let Some(listener) = unix {
-            open(listener, Some(&ingest), Some(&admin));
+            open(listener, None, Some(&ingest), Some(&admin));
         }
         info!(ingest = ?ingest_addr, admin = %admin_addr, unix = ?settings.unix, routes = routing.routes_count, "taking alerts");
         Ok(Self {
@@ -190,7 +251,8 @@ impl Router {
             house,
             workers,
             abandon,
-            timers,
+            decider,
+            _current: current_of,
         })
     }
 
@@ -217,29 +279,36 @@ impl Router {
         self.ingest.take_lines(input).await
     }
 
-    /// Stops: first no request is taken any more, then open windows tell what they counted, then what is owed is
-    /// delivered for as long as the settings say. What is left then is counted as dropped.
-    pub async fn shutdown(mut self) {
+    /// Stops: first no request is taken any more, then what is owed is delivered for as long as the settings say. What is
+    /// left then stays in the store, and goes out at the next start, as do the summaries of open windows.
+    pub async fn shutdown(self) {
         self.stopping.cancel();
         self.house.stop.cancel();
         self.house.connections.close();
         if timeout(REQUESTS_TIME_MAX, self.house.connections.wait()).await.is_err() {
             warn!("some requests did not end in time");
         }
-        self.timers.abort();
-        // What they are telling of right now still finds its queue open.
-        drop((&mut self.timers).await);
-        self.ingest.pipeline.close();
+        let pipeline = self.ingest.pipeline.clone();
+        pipeline.close().await;
+        pipeline.stations().iter().for_each(|station| station.outbox.close());
         self.workers.close();
         if timeout(self.drain, self.workers.wait()).await.is_ok() {
             info!("all that was taken is delivered");
-            return;
+        } else {
+            self.abandon.cancel();
+            let left: usize = pipeline.stations().iter().map(|station| station.outbox.len()).sum();
+            warn!(
+                deliveries = left,
+                "the time to drain is over; what is left stays in the store and goes out at the next start"
+            );
+            if timeout(ABANDON_TIME_MAX, self.workers.wait()).await.is_err() {
+                warn!("some deliveries did not end in time");
+            }
         }
-        self.abandon.cancel();
-        let left: i64 = self.ingest.pipeline.queues().map(|(_, metrics)| metrics.queued.get()).sum();
-        warn!(alerts = left, "the time to drain is over, undelivered alerts are dropped");
-        if timeout(ABANDON_TIME_MAX, self.workers.wait()).await.is_err() {
-            warn!("some deliveries did not end in time");
+        let decider = self.decider;
+        let end = tokio::task::spawn_blocking(move || decider.join());
+        if timeout(DECIDER_TIME_MAX, end).await.is_err() {
+            warn!("the last outcomes were not written in time; what they were of may be delivered twice");
         }
     }
 }
@@ -248,8 +317,8 @@ impl StartError {
     /// What the process exits with.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Routing(_) => EXIT_CONFIGURATION,
-            Self::Listen { .. } | Self::State { .. } => EXIT_FAILURE,
+            Self::Settings(_) | Self::Routing(_) | Self::Tls(_) => EXIT_CONFIGURATION,
+            Self::Listen { .. } | Self::State { .. } | Self::Store(_) | Self::Thread(_) => EXIT_FAILURE,
         }
     }
 }
@@ -303,6 +372,11 @@ mod tests {
         }
     }
 
+    /// With a state of its own: a store has one owner.
+    fn successor(settings: &Settings) -> Settings {
+        Settings { state: settings.state.with_extension("new"), ..settings.clone() }
+    }
+
     #[tokio::test]
     async fn a_router_that_still_drains_leaves_the_socket_of_its_successor_alone() {
         let folder = tempfile::tempdir().unwrap();
@@ -313,7 +387,7 @@ mod tests {
 
         let stopping = tokio::spawn(old.shutdown());
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let new = Router::start(settings).await.unwrap();
+        let new = Router::start(successor(&settings)).await.unwrap();
         assert!(!stopping.is_finished());
         stopping.await.unwrap();
         assert!(tokio::net::UnixStream::connect(&socket).await.is_ok());
@@ -333,7 +407,7 @@ mod tests {
 
         let stopping = tokio::spawn(old.shutdown());
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let new = Router::start(settings).await.unwrap();
+        let new = Router::start(successor(&settings)).await.unwrap();
         assert!(!stopping.is_finished(), "it waits for the body");
         drop(slow);
         stopping.await.unwrap();

@@ -49,6 +49,15 @@ struct RunArgs {
     /// Where to serve /metrics, /livez and /readyz [default: 127.0.0.1:2802]
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
+    /// The certificate to show to senders by TCP; it is read again when the file changes
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Authorities, one of which must have signed the certificate that a sender shows
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
     /// Also take alerts from standard input, one JSON object a line, and stop at its end
     #[arg(long)]
     stdin: bool,
@@ -73,8 +82,8 @@ fn main() -> ExitCode {
 
 fn run(args: RunArgs) -> ExitCode {
     start_log();
-    let RunArgs { config, routing, listen, unix, state, admin, stdin } = args;
-    let flags = Flags { routing, listen, unix, state, admin, stdin };
+    let RunArgs { config, routing, listen, unix, state, admin, tls_certificate, tls_key, tls_client_ca, stdin } = args;
+    let flags = Flags { routing, listen, unix, state, admin, tls_certificate, tls_key, tls_client_ca, stdin };
     let settings = match load(config.as_deref(), &flags) {
         Ok(settings) => settings,
         Err(error) => return fail(&error, EXIT_CONFIGURATION),
@@ -166,7 +175,8 @@ fn load(file: Option<&std::path::Path>, flags: &Flags) -> Result<Settings, Setti
 }
 
 fn start_log() {
-    let filter = EnvFilter::try_from_env("TERCEL_LOG").unwrap_or_else(|_unset| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_env("TERCEL_LOG").unwrap_or_else(|_unset| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

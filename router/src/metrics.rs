@@ -6,7 +6,7 @@
 //! for every destination:
 //!
 //! ```text
-//! deliveries_received = delivered + suppressed + dropped + dead + queued
+//! deliveries_received = delivered + suppressed + dropped + dead + moved_to_fallback + queued
 //! ```
 //!
 //! Summaries and digests are notifications of their own: `notifications_total` and `notifications_lost_total` count them
@@ -23,6 +23,7 @@ use prometheus::{
 use tercel_alert::{Alert, Priority};
 
 use crate::destination::Reason;
+use crate::store::Statistics;
 
 /// Rule names that get a label of their own; later ones are counted as `other`.
 const RULES_MAX: usize = 256;
@@ -33,8 +34,23 @@ const OTHER: &str = "other";
 /// Why an alert is dead that its destination never refused for good.
 pub(crate) const MAX_AGE: &str = "max_age";
 
+/// Why an alert is dead whose destination a reload removed.
+pub(crate) const REMOVED: &str = "removed";
+
+/// Why an alert went to the fallback that its destination was not even asked about.
+pub(crate) const BREAKER: &str = "breaker";
+
+/// Why an alert was not sent that the store did not give back.
+pub(crate) const STORE: &str = "store";
+
+/// All of these.
+const OWN_REASONS: [&str; 4] = [MAX_AGE, REMOVED, BREAKER, STORE];
+
 /// Kinds of notifications; all but the first are the router's own.
 const KINDS: [&str; 3] = ["alert", "summary", "digest"];
+
+/// Seconds of reading a body's alerts: a short one to the largest.
+const PARSE_BUCKETS: &[f64] = &[0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1];
 
 /// Seconds of one delivery attempt: a local file to a slow service.
 const DELIVERY_BUCKETS: &[f64] = &[0.000_1, 0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
@@ -48,6 +64,12 @@ const END_TO_END_BUCKETS: &[f64] =
 pub(crate) enum Suppressed {
     /// A repeat within an open window; its summary says how many there were.
     Dedup,
+    /// A source of an inhibition was there not long ago.
+    Inhibit,
+    /// A silence says so.
+    Silence,
+    /// A time window says so; its digest says how many there were.
+    Mute,
     /// Above its route's limit; the digest, where wanted, says how many there were.
     Limit,
 }
@@ -55,8 +77,8 @@ pub(crate) enum Suppressed {
 /// Why the router gave up an alert that it had taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dropped {
-    /// Still queued when the time to drain was over: the queue is in memory.
-    Shutdown,
+    /// It went on to the fallback, and the store did not give its body.
+    Store,
 }
 
 /// Why a request, or an alert in it, was not taken.
@@ -74,24 +96,37 @@ pub(crate) enum Rejected {
     BodySize,
     /// A body that did not arrive in time or broke off.
     BodyRead,
-    /// An encoding that is not understood.
+    /// An encoding that is not understood, or gzip that is none.
     Encoding,
     Unauthorized,
     Method,
     Path,
     /// More connections than allowed.
     Connections,
+    /// What a connection sent is not HTTP, or its head is too large.
+    Head,
+    /// A connection that sent too little, or took no answer, for too long.
+    Slow,
+    /// A connection without the TLS, or the certificate, that the listener asks for.
+    Tls,
+    /// More bodies at once than there is memory for.
+    Busy,
     /// A destination's queue is full for alerts of this priority.
     Full,
+    /// The store takes nothing.
+    Store,
     /// The router is stopping.
     Stopping,
 }
 
 impl Suppressed {
-    const ALL: [Self; 2] = [Self::Dedup, Self::Limit];
+    const ALL: [Self; 5] = [Self::Inhibit, Self::Silence, Self::Mute, Self::Dedup, Self::Limit];
 
     const fn name(self) -> &'static str {
         match self {
+            Self::Inhibit => "inhibit",
+            Self::Silence => "silence",
+            Self::Mute => "mute",
             Self::Dedup => "dedup",
             Self::Limit => "limit",
         }
@@ -101,13 +136,13 @@ impl Suppressed {
 impl Dropped {
     const fn name(self) -> &'static str {
         match self {
-            Self::Shutdown => "shutdown",
+            Self::Store => "store",
         }
     }
 }
 
 impl Rejected {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 18] = [
         Self::InvalidJson,
         Self::InvalidAlert,
         Self::TooLong,
@@ -119,7 +154,12 @@ impl Rejected {
         Self::Method,
         Self::Path,
         Self::Connections,
+        Self::Head,
+        Self::Slow,
+        Self::Tls,
+        Self::Busy,
         Self::Full,
+        Self::Store,
         Self::Stopping,
     ];
 
@@ -137,7 +177,12 @@ impl Rejected {
             Self::Method => "method",
             Self::Path => "path",
             Self::Connections => "connections",
+            Self::Head => "head",
+            Self::Slow => "slow",
+            Self::Tls => "tls",
+            Self::Busy => "busy",
             Self::Full => "full",
+            Self::Store => "store",
             Self::Stopping => "stopping",
         }
     }
@@ -152,13 +197,39 @@ pub(crate) struct Metrics {
     rules_overflow: IntCounter,
     rejected: IntCounterVec,
     pub(crate) unrouted: IntCounter,
+    pub(crate) seen_evictions: IntCounter,
+    pub(crate) seen_entries: IntGauge,
+    pub(crate) inhibit_sources: IntGauge,
+    pub(crate) inhibit_evictions: IntCounter,
+    pub(crate) repeats_untold: IntCounter,
+    pub(crate) records_skipped: IntCounter,
+    store: IntGaugeVec,
+    store_bytes: IntGauge,
+    pub(crate) commits_failed: IntCounter,
+    pub(crate) seen_repeats: IntCounter,
+    pub(crate) seen_reused: IntCounter,
+    pub(crate) stored_bytes: IntGauge,
     pub(crate) filter_mismatches: IntCounter,
     pub(crate) connections: IntGauge,
+    pub(crate) ingest: IngestMetrics,
     destinations: DestinationFamilies,
+}
+
+/// What comes in, beside what is refused of it.
+pub(crate) struct IngestMetrics {
+    pub(crate) requests: IntCounter,
+    pub(crate) in_flight: IntGauge,
+    pub(crate) bytes: IntCounter,
+    pub(crate) parse_seconds: Histogram,
+    pub(crate) not_utf8: IntCounter,
+    pub(crate) enrich_failures: IntCounter,
+    /// 1: the certificates' files have changed to what cannot be used.
+    pub(crate) tls_stale: IntGauge,
 }
 
 /// The metrics that have a `destination` label.
 struct DestinationFamilies {
+    recovered: IntCounterVec,
     received: IntCounterVec,
     delivered: IntCounterVec,
     suppressed: IntCounterVec,
@@ -169,8 +240,12 @@ struct DestinationFamilies {
     oldest: IntGaugeVec,
     notifications: IntCounterVec,
     lost: IntCounterVec,
+    attempts: IntCounterVec,
     retries: IntCounterVec,
     failures: IntCounterVec,
+    in_flight: IntGaugeVec,
+    breaker: IntGaugeVec,
+    moved: IntCounterVec,
     delivery_seconds: HistogramVec,
     end_to_end_seconds: HistogramVec,
     windows: IntGaugeVec,
@@ -183,13 +258,20 @@ struct DestinationFamilies {
 /// The metrics of one destination, ready to count.
 #[derive(Clone)]
 pub(crate) struct DestinationMetrics {
+    pub(crate) recovered: IntCounter,
     pub(crate) received: IntCounter,
     pub(crate) delivered: IntCounter,
     pub(crate) queued: IntGauge,
     pub(crate) queue_bytes: IntGauge,
     /// Whole seconds.
     pub(crate) oldest: IntGauge,
+    pub(crate) attempts: IntCounter,
     pub(crate) retries: IntCounter,
+    pub(crate) in_flight: IntGauge,
+    /// 0 closed, 1 half-open, 2 open.
+    pub(crate) breaker: IntGauge,
+    /// Alerts that went on to the fallback.
+    pub(crate) moved: IntCounter,
     pub(crate) delivery_seconds: Histogram,
     pub(crate) end_to_end_seconds: Histogram,
     /// Open dedup windows.
@@ -223,12 +305,66 @@ impl Metrics {
             rules_overflow: counter(r, "rule_label_overflow_total", "Alerts counted as rule `other`."),
             rejected: counters(r, "ingest_rejected_total", "Requests, connections and alerts not taken.", &["reason"]),
             unrouted: counter(r, "unrouted_total", "Alerts that no route wanted; they went to the built-in archive."),
+            seen_repeats: counter(
+                r,
+                "repeated_uuid_total",
+                "Alerts acknowledged again and not delivered again: their sender had sent them before.",
+            ),
+            seen_reused: counter(
+                r,
+                "reused_uuid_total",
+                "Alerts that got an id of their own, because another one had theirs.",
+            ),
+            seen_evictions: counter(
+                r,
+                "seen_uuid_evictions_total",
+                "Ids forgotten early, because there were too many.",
+            ),
+            seen_entries: gauge(r, "seen_uuids", "Ids of the last quarter of an hour that are remembered."),
+            inhibit_sources: gauge(
+                r,
+                "inhibit_sources",
+                "Sources that mute others at the moment, at all destinations.",
+            ),
+            inhibit_evictions: counter(
+                r,
+                "inhibit_evictions_total",
+                "Sources that had to make room while they still muted.",
+            ),
+            repeats_untold: counter(
+                r,
+                "repeats_untold_total",
+                "Repeats of which no notification tells: the first alert was not in the store any more.",
+            ),
+            records_skipped: counter(
+                r,
+                "store_records_skipped_total",
+                "Records that this version does not understand, and removes.",
+            ),
+            store: gauges(
+                r,
+                "store_faults",
+                "What the store met since the start: failures (of the device), refusals (no space), corrupt (records), torn_tails, quarantines.",
+                &["kind"],
+            ),
+            store_bytes: gauge(r, "store_disk_bytes", "Size of the store's files."),
+            commits_failed: counter(
+                r,
+                "store_commits_failed_total",
+                "Commits that failed; their requests were refused.",
+            ),
+            stored_bytes: gauge(
+                r,
+                "stored_bytes",
+                "Alerts and deliveries that are owed, as the store's bound counts them.",
+            ),
             filter_mismatches: counter(
                 r,
                 "filter_type_mismatches_total",
                 "Comparisons in route conditions that were false because the field had another type.",
             ),
             connections: gauge(r, "connections", "Open connections, admin ones included."),
+            ingest: IngestMetrics::new(r),
             destinations: DestinationFamilies::new(r),
             registry,
         };
@@ -254,6 +390,29 @@ impl Metrics {
         self.rejected.with_label_values(&[reason.name()]).inc();
     }
 
+    /// The time of every fsync of this store, from now on.
+    pub(crate) fn add_store(&self, statistics: &Statistics) {
+        if let Some(fsync) = &statistics.fsync {
+            // It is registered once, under a name of its own.
+            drop(self.registry.register(Box::new(fsync.clone())));
+        }
+    }
+
+    pub(crate) fn show_store(&self, statistics: &Statistics, bytes: u64) {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let Statistics { failures, refusals, corrupt, torn_tails, quarantines, fsync: _ } = *statistics;
+        for (kind, count) in [
+            ("failures", failures),
+            ("refusals", refusals),
+            ("corrupt", corrupt),
+            ("torn_tails", torn_tails),
+            ("quarantines", quarantines),
+        ] {
+            self.store.with_label_values(&[kind]).set(gauge(count));
+        }
+        self.store_bytes.set(gauge(bytes));
+    }
+
     /// Everything in Prometheus' text format.
     pub(crate) fn text(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| format!("# {error}\n"))
@@ -265,12 +424,17 @@ impl Metrics {
         let label = &[name];
         families.show_zeros(name);
         DestinationMetrics {
+            recovered: families.recovered.with_label_values(label),
             received: families.received.with_label_values(label),
             delivered: families.delivered.with_label_values(label),
             queued: families.queued.with_label_values(label),
             queue_bytes: families.queue_bytes.with_label_values(label),
             oldest: families.oldest.with_label_values(label),
+            attempts: families.attempts.with_label_values(label),
             retries: families.retries.with_label_values(label),
+            in_flight: families.in_flight.with_label_values(label),
+            breaker: families.breaker.with_label_values(label),
+            moved: families.moved.with_label_values(label),
             delivery_seconds: families.delivery_seconds.with_label_values(label),
             end_to_end_seconds: families.end_to_end_seconds.with_label_values(label),
             windows: families.windows.with_label_values(label),
@@ -301,6 +465,32 @@ impl Metrics {
     }
 }
 
+impl IngestMetrics {
+    fn new(r: &Registry) -> Self {
+        Self {
+            requests: counter(r, "ingest_requests_total", "Requests with alerts, refused ones included."),
+            in_flight: gauge(r, "ingest_in_flight", "Requests with alerts that are not answered yet."),
+            bytes: counter(r, "ingest_bytes_total", "Bytes of bodies that were read, after decompression."),
+            parse_seconds: histogram(r, "ingest_parse_seconds", "A body → its alerts.", PARSE_BUCKETS),
+            not_utf8: counter(
+                r,
+                "ingest_not_utf8_total",
+                "Bodies with bytes that are no UTF-8; each was replaced by U+FFFD.",
+            ),
+            enrich_failures: counter(
+                r,
+                "enrich_failures_total",
+                "Templated fields that are missing in an alert because their template failed on it.",
+            ),
+            tls_stale: gauge(
+                r,
+                "tls_certificates_stale",
+                "1 while the certificates' files hold what cannot be used, and those from before are in force.",
+            ),
+        }
+    }
+}
+
 impl DestinationMetrics {
     pub(crate) fn count_suppressed(&self, reason: Suppressed) {
         self.suppressed.with_label_values(&[self.name.as_str(), reason.name()]).inc();
@@ -310,14 +500,9 @@ impl DestinationMetrics {
         self.dropped.with_label_values(&[self.name.as_str(), reason.name()]).inc();
     }
 
-    /// `reason`: why the last attempt failed, or [`MAX_AGE`].
+    /// `reason`: why the last attempt failed, or one of the router's own, as [`MAX_AGE`].
     pub(crate) fn count_dead(&self, reason: &str) {
         self.dead.with_label_values(&[self.name.as_str(), reason]).inc();
-    }
-
-    #[cfg(test)]
-    pub(crate) fn dropped(&self, reason: Dropped) -> u64 {
-        self.dropped.with_label_values(&[self.name.as_str(), reason.name()]).get()
     }
 
     #[cfg(test)]
@@ -347,6 +532,12 @@ impl DestinationFamilies {
         let reason = &["destination", "reason"];
         let kind = &["destination", "kind"];
         Self {
+            recovered: counters(
+                r,
+                "recovered_total",
+                "Alerts that were owed to this destination at the start.",
+                destination,
+            ),
             received: counters(r, "deliveries_received_total", "Alerts taken for this destination.", destination),
             delivered: counters(r, "delivered_total", "Alerts that the destination confirmed.", destination),
             suppressed: counters(r, "suppressed_total", "Alerts held back; a summary or digest counts them.", reason),
@@ -357,8 +548,22 @@ impl DestinationFamilies {
             oldest: gauges(r, "queue_oldest_age_seconds", "Age of the oldest alert waiting.", destination),
             notifications: counters(r, "notifications_total", "Notifications that arrived, by kind.", kind),
             lost: counters(r, "notifications_lost_total", "Summaries and digests that will never arrive.", kind),
+            attempts: counters(r, "attempts_total", "Attempts to deliver, the first ones included.", destination),
             retries: counters(r, "retries_total", "Attempts beyond the first.", destination),
             failures: counters(r, "send_failures_total", "Attempts that failed.", reason),
+            in_flight: gauges(r, "in_flight", "Attempts under way.", destination),
+            breaker: gauges(
+                r,
+                "breaker_state",
+                "Whether the destination is tried: 0 closed (yes), 1 half-open (with one delivery), 2 open (no).",
+                destination,
+            ),
+            moved: counters(
+                r,
+                "moved_to_fallback_total",
+                "Alerts that went on to the fallback because this destination did not take them.",
+                destination,
+            ),
             delivery_seconds: histograms(r, "delivery_seconds", "One delivery attempt.", DELIVERY_BUCKETS),
             end_to_end_seconds: histograms(
                 r,
@@ -396,8 +601,11 @@ impl DestinationFamilies {
         for reason in Suppressed::ALL {
             self.suppressed.with_label_values(&[name, reason.name()]);
         }
-        self.dropped.with_label_values(&[name, Dropped::Shutdown.name()]);
-        self.dead.with_label_values(&[name, MAX_AGE]);
+        self.dropped.with_label_values(&[name, Dropped::Store.name()]);
+        for reason in OWN_REASONS {
+            self.dead.with_label_values(&[name, reason]);
+        }
+        self.failures.with_label_values(&[name, STORE]);
         for reason in Reason::ALL {
             self.dead.with_label_values(&[name, reason.name()]);
             self.failures.with_label_values(&[name, reason.name()]);
@@ -425,6 +633,11 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
 
 fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     registered(registry, IntGaugeVec::new(opts(name, help), labels))
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    let opts = HistogramOpts { common_opts: opts(name, help), buckets: buckets.to_vec() };
+    registered(registry, Histogram::with_opts(opts))
 }
 
 fn histograms(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {

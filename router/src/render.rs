@@ -12,15 +12,16 @@
 //! | `id` | the notification's id, the same at every attempt |
 //! | `route` | the route that led here |
 //! | `dedup_key` | hex, or null |
-//! | `title` | the rule; with the count for a summary or digest |
+//! | `title` | the rule; with the count for a summary or digest, and with that of `repeats` where there are any |
 //! | `text` | the alert's output without the time and priority that Falco puts before it (the rule where there is none); a sentence for a summary or digest |
-//! | `headline` | rule and text of an alert, the rule once; the sentence for a summary or digest |
+//! | `headline` | rule, `repeats` where there are any, and text of an alert, the rule once; the sentence for a summary or digest |
 //! | `time` | the event's time in UTC with milliseconds |
 //! | `count` | how many alerts this stands for: 1, or what was held back |
-//! | `alert` | every key of the alert: `uuid`, `time`, `rule`, `priority`, `source`, `hostname`, `output`, `output_fields`, `tags` |
+//! | `repeats` | how often the same alert came again while this one waited to be delivered |
+//! | `alert` | every key of the alert: `uuid`, `original_uuid`, `time`, `rule`, `priority`, `source`, `hostname`, `output`, `output_fields`, `tags` |
 //! | `fields` | the output fields that have a value, as a list of `{name, value}`, the value as text |
 //! | `summary` | null, or `{count, first, last, samples, window}` |
-//! | `digest` | null, or `{count, since, until, rules: [{rule, count}]}` |
+//! | `digest` | null, or `{count, since, until, rules: [{rule, count}]}`, with `time_window` where one held them back |
 //!
 //! Helpers beside the usual `if`, `unless`, `each`, `with`, `eq` …:
 //!
@@ -39,6 +40,7 @@
 //! | `colour priority`, `emoji priority` | `#e01e5a`, 🔴 … |
 
 mod helpers;
+mod line;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -54,6 +56,7 @@ use uuid::Uuid;
 use crate::destination::{Digest, Notification, NotificationKind, Problem, Reason, Retry, SendError, Summary};
 
 pub(crate) use helpers::{truncate, visible};
+pub(crate) use line::{LineContext, Lines};
 
 /// The longest template that is read.
 const TEMPLATE_BYTES_MAX: u64 = 256 * 1024;
@@ -150,7 +153,7 @@ impl Renderer {
     }
 }
 
-/// The alert as it is, with the notification's id. A summary or digest has the same keys with its own text as
+/// The alert as it is, with the notification's id, and `repeats` where there are any. A summary or digest has the same keys with its own text as
 /// `output`, and says what it is under `notification`.
 pub(crate) fn alert_body(notification: &Notification) -> Value {
     let Ok(Value::Object(mut body)) = serde_json::to_value(&*notification.alert) else {
@@ -160,6 +163,9 @@ pub(crate) fn alert_body(notification: &Notification) -> Value {
     let mut about = match &notification.kind {
         NotificationKind::Alert => {
             body.insert("uuid".into(), json!(notification.alert.uuid.unwrap_or(notification.id)));
+            if notification.repeats > 0 {
+                body.insert("repeats".into(), notification.repeats.into());
+            }
             return Value::Object(body);
         }
         NotificationKind::Summary(summary) => summary_value(summary),
@@ -186,12 +192,22 @@ fn text(notification: &Notification) -> String {
     }
 }
 
-/// The rule and what the alert says, or the sentence of a summary or digest; before any escaping or cutting.
+/// The rule, its repeats, and what the alert says, or the sentence of a summary or digest; before any escaping or cutting.
 pub(crate) fn headline(notification: &Notification) -> String {
     let (rule, text) = (&notification.alert.rule, text(notification));
-    match notification.kind {
-        NotificationKind::Alert if !text.starts_with(rule) => format!("{rule}: {text}"),
+    let more = more(notification);
+    match (&notification.kind, text.strip_prefix(rule.as_str())) {
+        (NotificationKind::Alert, Some(rest)) => format!("{rule}{more}{rest}"),
+        (NotificationKind::Alert, None) => format!("{rule}{more}: {text}"),
         _ => text,
+    }
+}
+
+/// ` (+3 more so far)`, or nothing.
+fn more(notification: &Notification) -> String {
+    match notification.repeats {
+        0 => String::new(),
+        repeats => format!(" (+{repeats} more so far)"),
     }
 }
 
@@ -217,11 +233,16 @@ fn value_text(value: &Value) -> String {
 fn title(notification: &Notification) -> String {
     let rule = truncate(&notification.alert.rule, TITLE_RULE_CHARS_MAX);
     match &notification.kind {
+        NotificationKind::Alert if notification.repeats > 0 => format!("{rule}{}", more(notification)),
         NotificationKind::Alert => notification.alert.rule.clone(),
         NotificationKind::Summary(summary) => format!("{rule} ({} more in {})", summary.count, span(summary.window)),
         NotificationKind::Digest(digest) => {
             let held = Duration::try_from(digest.until.duration_since(digest.since)).unwrap_or_default();
-            format!("{} alerts held back by the rate limit in {}", digest.count, span(held))
+            let cause = match &digest.time_window {
+                Some(window) => format!("time window `{}`", truncate(window, TITLE_RULE_CHARS_MAX)),
+                None => "rate limit".to_owned(),
+            };
+            format!("{} alerts held back by the {cause} in {}", digest.count, span(held))
         }
     }
 }
@@ -249,6 +270,7 @@ fn context(notification: &Notification) -> Value {
         "headline": headline(notification),
         "time": format!("{:.3}", alert.time),
         "count": count,
+        "repeats": notification.repeats,
         "alert": alert_value(alert),
         "fields": fields(alert),
         "summary": summary,
@@ -260,6 +282,7 @@ fn context(notification: &Notification) -> Value {
 fn alert_value(alert: &Alert) -> Map<String, Value> {
     let value = json!({
         "uuid": alert.uuid,
+        "original_uuid": alert.original_uuid,
         "time": alert.time,
         "rule": alert.rule,
         "priority": alert.priority,
@@ -292,12 +315,16 @@ fn summary_value(summary: &Summary) -> Map<String, Value> {
 
 fn digest_value(digest: &Digest) -> Map<String, Value> {
     let rules: Vec<_> = digest.rules.iter().map(|(rule, count)| json!({ "rule": rule, "count": count })).collect();
-    Map::from_iter([
+    let mut value = Map::from_iter([
         ("count".to_owned(), digest.count.into()),
         ("since".to_owned(), digest.since.to_string().into()),
         ("until".to_owned(), digest.until.to_string().into()),
         ("rules".to_owned(), rules.into()),
-    ])
+    ]);
+    if let Some(window) = &digest.time_window {
+        value.insert("time_window".to_owned(), (**window).into());
+    }
+    value
 }
 
 fn read_template(path: &Path) -> Result<String, Problem> {
@@ -320,6 +347,7 @@ fn samples() -> Vec<(&'static str, Notification)> {
     let time = Timestamp::UNIX_EPOCH;
     let alert = Arc::new(Alert {
         uuid: None,
+        original_uuid: None,
         time,
         rule: "Sample".to_owned(),
         priority: Priority::Notice,
@@ -330,7 +358,7 @@ fn samples() -> Vec<(&'static str, Notification)> {
         tags: std::collections::BTreeSet::new(),
     });
     let summary = Summary { count: 1, first: time, last: time, samples: Vec::new(), window: Duration::ZERO };
-    let digest = Digest { count: 1, since: time, until: time, rules: Vec::new() };
+    let digest = Digest { count: 1, since: time, until: time, rules: Vec::new(), time_window: None };
     [
         ("an alert without fields", NotificationKind::Alert),
         ("a summary", NotificationKind::Summary(summary)),
@@ -339,7 +367,7 @@ fn samples() -> Vec<(&'static str, Notification)> {
     .into_iter()
     .map(|(what, kind)| {
         let alert = Arc::clone(&alert);
-        (what, Notification { id: Uuid::nil(), alert, route: "sample".into(), dedup_key: None, kind })
+        (what, Notification { id: Uuid::nil(), alert, route: "sample".into(), dedup_key: None, kind, repeats: 0 })
     })
     .collect()
 }

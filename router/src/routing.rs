@@ -2,6 +2,8 @@
 //! it, each with line and column.
 
 mod compile;
+mod enrich;
+mod fallback;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,13 +13,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize};
+use tercel_alert::Priority;
 use tercel_filter::{caret, position};
 use toml::Spanned;
 
-use crate::destination::{Destination, DestinationConfig, Receive};
+use crate::condition::AlertCatalog;
+use crate::destination::{DeliverySettings, Destination, DestinationConfig, Receive};
 use crate::fingerprint::KeyField;
-use crate::route::{AlertCatalog, Route};
+use crate::inhibit::Inhibition;
+use crate::normalise::Enrich;
+use crate::route::Route;
+use crate::schedule::Schedule;
 
 /// Name of the built-in destination: what matches no route goes there.
 pub(crate) const ARCHIVE: &str = "archive";
@@ -33,6 +41,14 @@ pub(crate) struct Routing {
     pub(crate) destinations: Vec<NamedDestination>,
     /// One for every route × destination that has a limit.
     pub(crate) limits: Vec<LimitSettings>,
+    /// What is added to every alert.
+    pub(crate) enrich: Enrich,
+    /// One for every route × destination that has a schedule.
+    pub(crate) schedules: Vec<Schedule>,
+    /// One for every destination, in their order.
+    pub(crate) destination_schedules: Vec<Option<Schedule>>,
+    /// In the order of the file; they hold at every destination.
+    pub(crate) inhibitions: Arc<[Inhibition]>,
     /// Index of the built-in archive in `destinations`.
     pub(crate) archive: usize,
     /// What is allowed and probably not meant.
@@ -44,6 +60,11 @@ pub(crate) struct NamedDestination {
     pub(crate) name: String,
     pub(crate) config: DestinationConfig,
     pub(crate) receive: Receive,
+    #[allow(dead_code, reason = "the durable pipeline takes it into use")]
+    pub(crate) delivery: DeliverySettings,
+    /// Index of the destination that takes over what this one does not take.
+    #[allow(dead_code, reason = "the durable pipeline takes it into use")]
+    pub(crate) fallback: Option<usize>,
     place: Place,
 }
 
@@ -55,13 +76,17 @@ pub(crate) struct LimitSettings {
     pub(crate) burst: NonZeroU32,
     pub(crate) by: Vec<KeyField>,
     pub(crate) over: Over,
+    /// At and above it the limit does not apply.
+    pub(crate) exempt: Option<Priority>,
+    /// How long alerts above the limit are counted before a digest tells of them.
+    pub(crate) digest_interval: Duration,
 }
 
 /// What happens to alerts above a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Over {
-    /// Counted, and said once a minute.
+    /// Counted, and said once an interval.
     #[default]
     Digest,
     /// Counted.
@@ -109,9 +134,56 @@ struct FileTable {
     #[serde(default)]
     defaults: DefaultsTable,
     #[serde(default)]
+    enrich: enrich::EnrichTable,
+    #[serde(default)]
     route: Vec<Spanned<RouteTable>>,
     #[serde(default)]
-    destination: BTreeMap<Spanned<String>, DestinationConfig>,
+    destination: BTreeMap<Spanned<String>, DestinationTable>,
+    #[serde(default)]
+    time_window: BTreeMap<Spanned<String>, TimeWindowTable>,
+    #[serde(default)]
+    inhibit: Vec<Spanned<InhibitTable>>,
+}
+
+/// What each `[destination.NAME]` has in common, and what is particular to its type.
+struct DestinationTable {
+    config: DestinationConfig,
+    mute: Option<Vec<String>>,
+    active: Option<Vec<String>>,
+    break_through: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TimeWindowTable {
+    #[serde(default)]
+    times: Vec<Spanned<TimesTable>>,
+    #[serde(default)]
+    weekdays: Vec<Spanned<String>>,
+    #[serde(default)]
+    days_of_month: Vec<Spanned<i64>>,
+    #[serde(default)]
+    months: Vec<Spanned<String>>,
+    time_zone: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TimesTable {
+    from: Spanned<String>,
+    to: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InhibitTable {
+    name: Spanned<String>,
+    source: Spanned<String>,
+    target: Spanned<String>,
+    #[serde(default)]
+    equal: Vec<Spanned<String>>,
+    #[serde(rename = "for")]
+    lasts: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -131,6 +203,9 @@ struct RouteTable {
     #[serde(default)]
     dedup: DedupTable,
     limit: Option<LimitTable>,
+    mute: Option<Vec<Spanned<String>>>,
+    active: Option<Vec<Spanned<String>>>,
+    break_through: Option<Spanned<String>>,
     #[serde(default, rename = "continue")]
     goes_on: bool,
     #[serde(default)]
@@ -152,6 +227,8 @@ struct LimitTable {
     by: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     over: Over,
+    exempt: Option<Spanned<String>>,
+    digest_interval: Option<Spanned<String>>,
 }
 
 /// A file's text and name, to say where something is.
@@ -236,6 +313,20 @@ impl Source<'_> {
     fn syntax(self, error: &toml::de::Error) -> Problem {
         let message = error.message().replace('\n', ", ");
         self.problem(&error.span().unwrap_or(0..0), message)
+    }
+}
+
+impl<'de> Deserialize<'de> for DestinationTable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fn take<T: DeserializeOwned, E: Error>(table: &mut toml::Table, key: &str) -> Result<Option<T>, E> {
+            let value = table.remove(key).map(T::deserialize).transpose();
+            value.map_err(|error| E::custom(format!("{key}: {}", error.message())))
+        }
+        let mut table = toml::Table::deserialize(deserializer)?;
+        let (mute, active) = (take(&mut table, "mute")?, take(&mut table, "active")?);
+        let break_through = take(&mut table, "break_through")?;
+        let config = DestinationConfig::deserialize(table).map_err(|error| D::Error::custom(error.message()))?;
+        Ok(Self { config, mute, active, break_through })
     }
 }
 

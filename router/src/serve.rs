@@ -1,6 +1,10 @@
 //! Sockets: binding them, and the loop from a connection to an answer, with the bounds that keep one sender from
 //! occupying the router.
 
+mod stream;
+mod tls;
+
+use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -17,22 +21,27 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+pub(crate) use tls::Tls;
+pub use tls::TlsError;
+
+use stream::{Stream, Watched};
+
+use crate::access::{Access, Caller};
 use crate::admin::{self, Admin};
-use crate::ingest::{self, Ingest};
+use crate::ingest::Ingest;
 use crate::metrics::{Metrics, Rejected};
 
 /// Connections to one listener at a time.
 const CONNECTIONS_MAX: usize = 512;
 
 /// A request's head must have arrived by then; also how long a connection may idle.
-const HEAD_TIME_MAX: Duration = Duration::from_mins(1);
+const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A connection's buffer, and so the largest head of a request.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -40,12 +49,17 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The pause after a connection could not be taken, as when file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What only administrators may ask for, beside the alerts that senders bring.
+const ADMIN_PREFIX: &str = "/v1/";
+
 /// Owner and group may send; the mode is the whole access control of the socket.
 const SOCKET_MODE: u32 = 0o660;
 
 /// One listening socket and what is served there.
 pub(crate) struct Door {
     pub(crate) listener: Listener,
+    /// `None`: plain.
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) service: Service,
 }
 
@@ -53,8 +67,7 @@ pub(crate) struct Door {
 pub(crate) struct Service {
     pub(crate) ingest: Option<Arc<Ingest>>,
     pub(crate) admin: Option<Arc<Admin>>,
-    /// The listener itself says who may send.
-    pub(crate) is_trusted: bool,
+    pub(crate) access: Arc<Access>,
 }
 
 pub(crate) enum Listener {
@@ -104,7 +117,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 impl Door {
     /// Until the house stops; the listener closes then.
     pub(crate) async fn serve(self, house: House) {
-        let Self { listener, service } = self;
+        let Self { listener, tls, service } = self;
         let (slots, service) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(service));
         loop {
             let accepted = tokio::select! {
@@ -112,8 +125,8 @@ impl Door {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok(stream) => match Arc::clone(&slots).try_acquire_owned() {
-                    Ok(slot) => house.spawn(Arc::clone(&service), stream, slot),
+                Ok((stream, caller)) => match Arc::clone(&slots).try_acquire_owned() {
+                    Ok(slot) => house.spawn(Arc::clone(&service), tls.clone(), stream, caller, slot),
                     Err(_) => house.metrics.count_rejected(Rejected::Connections),
                 },
                 Err(error) => {
@@ -126,54 +139,85 @@ impl Door {
 }
 
 impl Listener {
-    pub(crate) fn is_unix(&self) -> bool {
-        matches!(self, Self::Unix { .. })
-    }
-
-    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Caller)> {
         Ok(match self {
             Self::Tcp(listener) => {
-                let (stream, _peer) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Box::new(stream)
+                (Box::new(stream), Caller::Network(peer))
             }
-            Self::Unix { listener, .. } => Box::new(listener.accept().await?.0),
+            Self::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                let caller = stream.peer_cred()?.into();
+                (Box::new(stream), caller)
+            }
         })
     }
 }
 
 impl Service {
-    async fn answer(&self, metrics: &Metrics, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let path = request.uri().path();
-        if let Some(answer) = self.admin.as_ref().and_then(|admin| admin.answer(request.method(), path)) {
+    async fn answer(&self, metrics: &Metrics, request: Request<Incoming>, caller: &Caller) -> Response<Full<Bytes>> {
+        let (method, path) = (request.method(), request.uri().path());
+        if let Some(answer) = self.admin.as_ref().and_then(|admin| admin.answer(method, path)) {
             return answer;
         }
-        match &self.ingest {
-            Some(ingest) if ingest::PATHS.contains(&path) => ingest.answer(request, self.is_trusted).await,
-            ingest => {
-                if ingest.is_some() {
-                    metrics.count_rejected(Rejected::Path);
-                }
-                admin::not_found()
-            }
+        let needs_rights = self.admin.is_some() && path.starts_with(ADMIN_PREFIX);
+        let has_rights = !needs_rights || self.access.may_administer(caller, request.headers());
+        let Some(ingest) = &self.ingest else {
+            return if has_rights { admin::not_found() } else { admin::not_allowed() };
+        };
+        if let Some(answer) = ingest.answer(request, caller).await {
+            return answer;
         }
+        if has_rights {
+            metrics.count_rejected(Rejected::Path);
+            return admin::not_found();
+        }
+        metrics.count_rejected(Rejected::Unauthorized);
+        admin::not_allowed()
     }
 }
 
 impl House {
-    fn spawn(&self, service: Arc<Service>, stream: Box<dyn Stream>, slot: OwnedSemaphorePermit) {
+    fn spawn(
+        &self,
+        service: Arc<Service>,
+        tls: Option<Arc<Tls>>,
+        stream: Box<dyn Stream>,
+        caller: Caller,
+        slot: OwnedSemaphorePermit,
+    ) {
         let house = self.clone();
         self.connections.spawn(async move {
             house.metrics.connections.inc();
-            house.converse(&service, stream).await;
+            debug!(%caller, "a connection was made");
+            if let Some(stream) = house.secure(tls.as_deref(), stream, caller).await {
+                house.converse(&service, stream, caller).await;
+            }
             house.metrics.connections.dec();
             drop(slot);
         });
     }
 
-    async fn converse(&self, service: &Service, stream: Box<dyn Stream>) {
-        let answer = service_fn(|request| async {
-            Ok::<_, std::convert::Infallible>(service.answer(&self.metrics, request).await)
+    /// `None`: the other end did not show what was asked for, or the house stops.
+    async fn secure(&self, tls: Option<&Tls>, stream: Box<dyn Stream>, caller: Caller) -> Option<Box<dyn Stream>> {
+        let Some(tls) = tls else { return Some(stream) };
+        let accepted = tokio::select! {
+            accepted = tls.accept(stream) => accepted,
+            () = self.stop.cancelled() => return None,
+        };
+        if let Err(error) = &accepted {
+            debug!(%caller, %error, "a connection had not the TLS that is asked for");
+            self.metrics.count_rejected(Rejected::Tls);
+        }
+        accepted.ok()
+    }
+
+    async fn converse(&self, service: &Service, stream: Box<dyn Stream>, caller: Caller) {
+        let stream = Watched::new(stream);
+        let asking = stream.asking();
+        let answer = service_fn(|request| async move {
+            Ok::<_, std::convert::Infallible>(service.answer(&self.metrics, request, &caller).await)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -189,15 +233,22 @@ impl House {
             }
         };
         if let Err(error) = ended {
-            debug!(%error, "a connection broke off");
+            debug!(%caller, %error, "a connection broke off");
+            if let Some(reason) = blame(&error, asking.get()) {
+                self.metrics.count_rejected(reason);
+            }
         }
     }
 }
 
-/// A connection of either kind.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+/// What a connection did wrong that ended with an error; `None`: it only went away, or was idle for long.
+fn blame(error: &hyper::Error, was_asking: bool) -> Option<Rejected> {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    if cause == Some(io::ErrorKind::TimedOut) || (error.is_timeout() && was_asking) {
+        return Some(Rejected::Slow);
+    }
+    error.is_parse().then_some(Rejected::Head)
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
@@ -206,3 +257,6 @@ impl Drop for SocketFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

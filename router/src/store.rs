@@ -1,96 +1,153 @@
-//! What was acknowledged and is not delivered yet.
+//! What must outlive the process: acknowledged alerts, what is owed to whom, and the state of every decision.
 //!
-//! It is the seat of the durable store. The contract is already that one's: a request's alerts are admitted for all
-//! destinations or for none, and what was committed is never shed. For now it lies in memory, in one queue for every
-//! destination.
+//! Records lie in named tables, keys in byte order. A [`Batch`] changes them all at once or not at all, and [`Store::commit`]
+//! returns when what it wrote is as safe as [`Durability`] says. The engine is fjall (docs/adr/0004-keep-alerts-in-fjall.md); everything that is
+//! particular to it stands in [`engine`] and [`journal`].
 
-use std::sync::Arc;
+mod alive;
+mod durable;
+mod engine;
+mod error;
+mod journal;
+mod lock;
+mod pages;
+mod quarantine;
+mod record;
+mod salvage;
+mod start;
+mod statistics;
 
-use crate::queue::{Entry, Need, Queue};
+pub(crate) use durable::Store;
+pub use error::StoreError;
+pub(crate) use statistics::Statistics;
 
-/// The queues of all destinations.
-pub(crate) struct Store {
-    queues: Vec<Arc<Queue>>,
+/// A set of records of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Table {
+    /// Acknowledged alerts that some destination has not got yet.
+    Alerts,
+    /// What is owed to a destination, by order of acceptance.
+    Deliveries,
+    /// Open windows of dedup.
+    Windows,
+    /// What limits held back since the last digest.
+    Digests,
+    Silences,
+    /// Until when a source inhibits.
+    Inhibitions,
+    /// What time windows muted.
+    Muted,
+    /// Alerts of the last minutes by their ids.
+    Seen,
+    /// What is known about dead letters.
+    Dead,
 }
 
-/// Why a request was refused; nothing of it was taken.
+/// Changes that take effect together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    changes: Vec<Change>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Change {
+    table: Table,
+    key: Vec<u8>,
+    /// `None`: removed.
+    value: Option<Vec<u8>>,
+}
+
+/// What a committed batch survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// The queue of the destination with this index has no room for alerts of this priority.
-    Full { destination: usize },
-    /// The router is stopping: nobody would empty the queues.
-    Closed,
+pub(crate) enum Durability {
+    /// Power loss: the device said that it has it.
+    Synced,
+    /// The end of the process: the operating system has it.
+    Written,
 }
 
-impl Store {
-    pub(crate) fn new(queues: Vec<Queue>) -> Self {
-        Self { queues: queues.into_iter().map(Arc::new).collect() }
-    }
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// False: [`Durability::Synced`] is [`Durability::Written`] only, for tests and measurements.
+    pub(crate) fsync: bool,
+    /// What [`Store::fullness`] takes as full.
+    pub(crate) bytes_max: u64,
+}
 
-    /// Whether every queue is open and has room for what a request needs of it, one need for every destination.
-    ///
-    /// # Errors
-    /// A queue is closed, or the first that has no room.
-    pub(crate) fn admit(&self, needs: &[Need]) -> Result<(), Refused> {
-        if self.queues.iter().zip(needs).any(|(queue, need)| need.count > 0 && queue.is_closed()) {
-            return Err(Refused::Closed);
+/// What of the settings is not said.
+pub(crate) const BYTES_MAX: u64 = 1 << 30;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { fsync: true, bytes_max: BYTES_MAX }
+    }
+}
+
+impl Table {
+    /// All, in the order in which they are made in a new store. It is part of the format, by which a salvage knows them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Alerts,
+        Self::Deliveries,
+        Self::Windows,
+        Self::Digests,
+        Self::Silences,
+        Self::Inhibitions,
+        Self::Muted,
+        Self::Seen,
+        Self::Dead,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Alerts => "alerts",
+            Self::Deliveries => "deliveries",
+            Self::Windows => "windows",
+            Self::Digests => "digests",
+            Self::Silences => "silences",
+            Self::Inhibitions => "inhibitions",
+            Self::Muted => "muted",
+            Self::Seen => "seen",
+            Self::Dead => "dead",
         }
-        match self.queues.iter().zip(needs).position(|(queue, need)| !queue.has_room_for(*need)) {
-            Some(destination) => Err(Refused::Full { destination }),
-            None => Ok(()),
-        }
     }
 
-    /// Takes an alert for which [`Store::admit`] found room.
-    pub(crate) fn commit(&self, destination: usize, entry: Entry) {
-        self.queues[destination].commit(entry);
+    /// Whether each key is put once and removed once: then nobody looks up what was there before.
+    const fn is_written_once(self) -> bool {
+        matches!(self, Self::Alerts | Self::Deliveries)
     }
 
-    /// Takes a summary or digest. False: too many wait already, or the queue is closed.
-    pub(crate) fn add_notice(&self, destination: usize, entry: Entry) -> bool {
-        self.queues[destination].add_notice(entry)
+    const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Batch {
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
-    /// From now on nothing is taken; workers end when their queue is empty.
-    pub(crate) fn close(&self) {
-        self.queues.iter().for_each(|queue| queue.close());
+    /// Adds a record or replaces the one with this key. Keys have at most 64 KiB.
+    pub(crate) fn put(&mut self, table: Table, key: &[u8], value: Vec<u8>) {
+        self.bytes += key.len() + value.len();
+        self.changes.push(Change { table, key: key.to_vec(), value: Some(value) });
     }
 
-    /// One queue for every destination.
-    pub(crate) fn queues(&self) -> &[Arc<Queue>] {
-        &self.queues
+    /// Removes a record; that there is none is fine.
+    pub(crate) fn remove(&mut self, table: Table, key: &[u8]) {
+        self.bytes += key.len();
+        self.changes.push(Change { table, key: key.to_vec(), value: None });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Bytes of keys and values.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tercel_alert::Priority;
-
-    use super::*;
-    use crate::metrics::Metrics;
-
-    fn store() -> Store {
-        Store::new(["a", "b"].iter().map(|name| Queue::new(Metrics::new().destination(name))).collect())
-    }
-
-    #[test]
-    fn one_full_queue_refuses_the_whole_request() {
-        let small = Need::default().add(1, Priority::Emergency);
-        let large = Need::default().add(usize::MAX / 2, Priority::Emergency);
-        assert_eq!(store().admit(&[small, large]), Err(Refused::Full { destination: 1 }));
-        assert_eq!(store().admit(&[small, small]), Ok(()));
-    }
-
-    #[test]
-    fn closed_queues_refuse_every_request_that_needs_one() {
-        let store = store();
-        store.close();
-        let need = Need::default().add(1, Priority::Emergency);
-        assert_eq!(store.admit(&[Need::default(), need]), Err(Refused::Closed));
-    }
-
-    #[test]
-    fn a_destination_of_which_nothing_is_needed_is_not_asked() {
-        assert_eq!(store().admit(&[Need::default(), Need::default()]), Ok(()));
-    }
-}
+mod tests;

@@ -118,6 +118,7 @@ impl LossAlarm {
 pub fn alert(lost: &Losses, hostname: &str) -> Alert {
     Alert {
         uuid: Some(Uuid::now_v7()),
+        original_uuid: None,
         time: Timestamp::now(),
         rule: RULE.to_owned(),
         priority: Priority::Warning,

@@ -54,8 +54,16 @@ impl Metrics {
     /// A destination at which what was received is not the sum of what became of it, with the numbers.
     pub(crate) fn conservation(&self) -> Result<(), String> {
         for destination in self.destinations() {
-            let received = self.of(destination, "deliveries_received_total");
-            let outcomes = ["delivered_total", "suppressed_total", "dropped_total", "dead_total", "queued"];
+            let arrivals = ["recovered_total", "deliveries_received_total"];
+            let received: u64 = arrivals.iter().map(|name| self.of(destination, name)).sum();
+            let outcomes = [
+                "delivered_total",
+                "suppressed_total",
+                "dropped_total",
+                "dead_total",
+                "moved_to_fallback_total",
+                "queued",
+            ];
             let outcomes = outcomes.map(|name| (name, self.of(destination, name)));
             if received != outcomes.iter().map(|(_, count)| count).sum::<u64>() {
                 return Err(format!("{destination}: received {received}, became {outcomes:?}"));

@@ -20,6 +20,7 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(20);
 /// A router on free ports, with its routing file, state and socket in a folder that goes with it.
 pub(crate) struct TestRouter {
     router: Router,
+    settings: Settings,
     folder: TempDir,
     client: Client,
 }
@@ -42,8 +43,16 @@ impl TestRouter {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = settings(folder.path(), routing);
         change(&mut settings);
-        let router = Router::start(settings).await.unwrap_or_else(|error| panic!("{error}\nin\n{routing}"));
-        Self { router, folder, client: http_client() }
+        let router = Router::start(settings.clone()).await.unwrap_or_else(|error| panic!("{error}\nin\n{routing}"));
+        Self { router, settings, folder, client: http_client() }
+    }
+
+    /// Stops, and starts again with what it left behind.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { router, settings, folder, client } = self;
+        router.shutdown().await;
+        let router = Router::start(settings.clone()).await.unwrap();
+        Self { router, settings, folder, client }
     }
 
     pub(crate) fn state(&self) -> PathBuf {

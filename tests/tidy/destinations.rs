@@ -22,7 +22,7 @@ const WITHOUT_TEMPLATE: [(&str, &str); 3] = [
 ];
 
 /// Keys that every type has; the routing file explains them once.
-const COMMON_KEYS: [&str; 2] = ["type", "receive"];
+const COMMON_KEYS: [&str; 5] = ["type", "receive", "fallback", "max_age", "concurrency"];
 
 #[test]
 fn every_destination_type_has_a_template_or_a_reason_to_have_none() {
@@ -97,7 +97,8 @@ fn build(table: &str) -> Destination {
 fn notifications() -> Vec<Notification> {
     let (now, window) = (Timestamp::now(), Duration::from_secs(2));
     let summary = Summary { count: 99, first: now, last: now, samples: vec!["<!here> \"x\"".to_owned()], window };
-    let digest = Digest { count: 12, since: now, until: now, rules: vec![("<!here>".to_owned(), 12)] };
+    let digest =
+        Digest { count: 12, since: now, until: now, rules: vec![("<!here>".to_owned(), 12)], time_window: None };
     let kinds = [NotificationKind::Alert, NotificationKind::Summary(summary), NotificationKind::Digest(digest)];
     let alerts =
         [alert("Rule", "Error", "cat"), nasty_alert()].map(|alert| serde_json::from_value::<Alert>(alert).unwrap());
@@ -108,6 +109,7 @@ fn notifications() -> Vec<Notification> {
         route: "all".into(),
         dedup_key: Some("ab".repeat(32).into()),
         kind,
+        repeats: 0,
     };
     pairs.map(notification).collect()
 }

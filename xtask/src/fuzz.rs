@@ -17,6 +17,8 @@ const SECONDS_MAX: u64 = 10;
 const MEMORY_MIB_MAX: u64 = 1_024;
 /// The rows of the condition language's tables: good seeds, as they have everything in them.
 const TABLES: &str = "filter/tests/conformance/tables";
+/// What Falco sends.
+const ALERT: &str = "tests/fixtures/falco-alert.json";
 /// Recordings of this version.
 const RECORDINGS: &str = "tests/fixtures/records";
 /// A row is a verdict, blanks, and from this column on a condition.
@@ -36,6 +38,8 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Target {
+    /// The reader of alerts: bodies, compressed or not
+    Alerts,
     /// The condition parser, compiler and evaluator
     Condition,
     /// The rule loader
@@ -45,10 +49,11 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    pub(crate) const ALL: [Self; 3] = [Self::Condition, Self::Rules, Self::Recording];
+    pub(crate) const ALL: [Self; 4] = [Self::Alerts, Self::Condition, Self::Rules, Self::Recording];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Alerts => "alerts",
             Self::Condition => "condition",
             Self::Rules => "rules",
             Self::Recording => "recording",
@@ -58,7 +63,7 @@ impl Target {
     /// Longer inputs would take most of the time; what only length brings out has tests of its own.
     fn bytes_max(self) -> usize {
         match self {
-            Self::Condition => 4_096,
+            Self::Alerts | Self::Condition => 4_096,
             Self::Rules => 16_384,
             Self::Recording => 32_768,
         }
@@ -85,6 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let corpus = created(folder.join("corpus").join(target.name()))?;
     let findings = created(folder.join("findings"))?;
     let seeds = match target {
+        Target::Alerts => alert_seeds(&folder)?,
         Target::Condition => condition_seeds(&folder)?,
         Target::Rules => step::workspace().join("rules"),
         Target::Recording => step::workspace().join(RECORDINGS),
@@ -124,9 +130,23 @@ fn host() -> Result<String> {
     host.map(str::to_owned).context("`rustc -vV` names no host")
 }
 
+/// An alert as Falco sends it: alone, twice in an array, and on two lines. The byte in front says that it is no gzip.
+fn alert_seeds(folder: &Path) -> Result<PathBuf> {
+    let seeds = created(folder.join("seeds").join(Target::Alerts.name()))?;
+    let file = step::workspace().join(ALERT);
+    let alert = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let alert = alert.trim();
+    let lines = format!("{alert}\n{alert}\n");
+    for (name, body) in [("one", alert), ("array", &format!("[{alert},{alert}]")), ("lines", &lines)] {
+        let body = format!("0{body}");
+        std::fs::write(seeds.join(name), body).context("cannot write a seed")?;
+    }
+    Ok(seeds)
+}
+
 /// Each condition of the tables as a file.
 fn condition_seeds(folder: &Path) -> Result<PathBuf> {
-    let seeds = created(folder.join("seeds"))?;
+    let seeds = created(folder.join("seeds").join(Target::Condition.name()))?;
     let tables = step::workspace().join(TABLES);
     let context = || format!("cannot read {}", tables.display());
     let mut number = 0;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 
 use super::write::Writes;
-use super::{Notification, Problem, Reason, Receive, Retry, SendError};
+use super::{MaxAge, Notification, Problem, Reason, Receive, Retry, SendError};
 use crate::render::alert_body;
 
 /// Where the archive lies within the router's state folder.
@@ -31,6 +31,10 @@ const FOLDER_MODE: u32 = 0o700;
 #[serde(deny_unknown_fields)]
 pub struct ArchiveConfig {
     pub receive: Option<Receive>,
+    /// The destination that takes over what this one does not take.
+    pub fallback: Option<String>,
+    /// How long a delivery is tried.
+    pub max_age: Option<MaxAge>,
     /// The file; a relative path starts at the state folder. Absent: `archive/alerts.ndjson` there.
     pub path: Option<PathBuf>,
     /// A file that would grow beyond this many bytes is renamed to `….1`, and a new one begins.
@@ -51,7 +55,14 @@ fn default_keep() -> u32 {
 
 impl Default for ArchiveConfig {
     fn default() -> Self {
-        Self { receive: None, path: None, rotate_bytes: DEFAULT_ROTATE_BYTES, keep: DEFAULT_KEEP }
+        Self {
+            receive: None,
+            fallback: None,
+            max_age: None,
+            path: None,
+            rotate_bytes: DEFAULT_ROTATE_BYTES,
+            keep: DEFAULT_KEEP,
+        }
     }
 }
 
@@ -244,7 +255,8 @@ mod tests {
         let value = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
         let alert = Arc::new(serde_json::from_value(value).unwrap());
         let kind = crate::destination::NotificationKind::Alert;
-        let notification = Notification { id: uuid::Uuid::now_v7(), alert, route: "r".into(), dedup_key: None, kind };
+        let notification =
+            Notification { id: uuid::Uuid::now_v7(), alert, route: "r".into(), dedup_key: None, kind, repeats: 0 };
         let writer = Arc::clone(&archive.writer);
         let disk_hangs = writer.lock().unwrap();
         for _ in 0..3 {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tercel_alert::Priority;
 
 use super::write::Writes;
-use super::{Notification, Reason, Receive, Retry, SendError};
+use super::{MaxAge, Notification, Reason, Receive, Retry, SendError};
 use crate::render::{alert_body, headline, truncate, visible};
 
 /// The longest text that a line shows; the archive keeps all of it.
@@ -18,6 +18,10 @@ const RESET: &str = "\x1b[0m";
 #[serde(deny_unknown_fields)]
 pub struct ConsoleConfig {
     pub receive: Option<Receive>,
+    /// The destination that takes over what this one does not take.
+    pub fallback: Option<String>,
+    /// How long a delivery is tried.
+    pub max_age: Option<MaxAge>,
     #[serde(default)]
     pub format: Format,
 }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::http::{HttpDestination, HttpService, parse_url, sensitive_header};
-use super::{Notification, Problem, Reason, Receive, Retry, SendError};
+use super::{Concurrency, MaxAge, Notification, Problem, Reason, Receive, Retry, SendError};
 use crate::render::{alert_body, truncate, visible};
 use crate::secret::{PlainOrSecret, Secret, SecretRef};
 
@@ -40,6 +40,12 @@ const FILTER_PATH: (&str, &str) = ("filter_path", "errors,items.*.status,items.*
 #[serde(deny_unknown_fields)]
 pub struct ElasticsearchConfig {
     pub receive: Option<Receive>,
+    /// The destination that takes over what this one does not take.
+    pub fallback: Option<String>,
+    /// How long a delivery is tried.
+    pub max_age: Option<MaxAge>,
+    /// Deliveries on their way at once.
+    pub concurrency: Option<Concurrency>,
     /// The cluster's address, without `_bulk`.
     pub url: PlainOrSecret,
     /// An index, with `{date}` where the day belongs, or a data stream.

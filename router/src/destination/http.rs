@@ -331,6 +331,7 @@ mod tests {
             route: "r".into(),
             dedup_key: None,
             kind: super::super::NotificationKind::Alert,
+            repeats: 0,
         };
         assert!(service.send(&notification).await.is_ok());
     }

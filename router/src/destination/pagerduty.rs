@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::http::{HttpDestination, HttpService, parse_url};
-use super::{Notification, Problem, Receive, SendError};
+use super::{Concurrency, MaxAge, Notification, Problem, Receive, SendError};
 use crate::render::{Renderer, truncate};
 use crate::secret::{PlainOrSecret, Secret, SecretRef};
 
@@ -30,6 +30,12 @@ const OPTIONAL_KEYS: [&str; 4] = ["component", "group", "class", "timestamp"];
 #[serde(deny_unknown_fields)]
 pub struct PagerDutyConfig {
     pub receive: Option<Receive>,
+    /// The destination that takes over what this one does not take.
+    pub fallback: Option<String>,
+    /// How long a delivery is tried.
+    pub max_age: Option<MaxAge>,
+    /// Deliveries on their way at once.
+    pub concurrency: Option<Concurrency>,
     /// The integration key of an Events API v2 integration.
     pub routing_key: SecretRef,
     /// The service region of the account.

@@ -10,7 +10,7 @@ use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
 
 use super::http::{HttpDestination, HttpService, parse_url};
-use super::{Notification, Problem, Reason, Receive, Retry, SendError};
+use super::{Concurrency, MaxAge, Notification, Problem, Reason, Receive, Retry, SendError};
 use crate::render::Renderer;
 use crate::secret::{PlainOrSecret, SecretRef};
 
@@ -26,6 +26,12 @@ const REFUSAL_BYTES_MAX: usize = 80;
 #[serde(deny_unknown_fields)]
 pub struct SlackConfig {
     pub receive: Option<Receive>,
+    /// The destination that takes over what this one does not take.
+    pub fallback: Option<String>,
+    /// How long a delivery is tried.
+    pub max_age: Option<MaxAge>,
+    /// Deliveries on their way at once.
+    pub concurrency: Option<Concurrency>,
     /// The incoming webhook's URL. Who knows it may post, so it is a secret.
     pub webhook_url: SecretRef,
     /// A Handlebars file in place of the built-in message.

@@ -40,7 +40,7 @@ fn notification(alert: Arc<Alert>, kind: NotificationKind) -> Notification {
         _ => Uuid::max(),
     };
     let key = matches!(kind, NotificationKind::Summary(_)).then(|| "ab".repeat(32).into());
-    Notification { id, alert, route: "page".into(), dedup_key: key, kind }
+    Notification { id, alert, route: "page".into(), dedup_key: key, kind, repeats: 0 }
 }
 
 fn summary() -> NotificationKind {
@@ -52,7 +52,7 @@ fn summary() -> NotificationKind {
 fn digest() -> NotificationKind {
     let [since, until] = ["2026-11-23T16:38:00Z", "2026-11-23T16:43:00Z"].map(|time| time.parse().unwrap());
     let rules = vec![("Shell in a container".to_owned(), 300), (NASTY.to_owned(), 100), ("other".to_owned(), 12)];
-    NotificationKind::Digest(Digest { count: 412, since, until, rules })
+    NotificationKind::Digest(Digest { count: 412, since, until, rules, time_window: None })
 }
 
 fn all_kinds() -> Vec<Notification> {
@@ -83,7 +83,7 @@ const SLACK_URL: &str = "http://127.0.0.1:1/services/T0/B0/hunter2";
 fn request(table: &str, secret: &str, notification: &Notification) -> reqwest::Request {
     match build(table, secret).unwrap().service {
         Service::Http(service) => service.request(notification),
-        Service::Archive(_) | Service::Console(_) => panic!("sends no request"),
+        Service::Archive(_) | Service::Console(_) | Service::Scripted(_) => panic!("sends no request"),
     }
 }
 
@@ -355,4 +355,48 @@ fn time_priority_and_rule_are_said_once() {
     check("16:38:40.618643973: Error bash started", "Shell: 16:38:40.618643973: Error bash started");
     check("a: Warning bash", "Shell: a: Warning bash");
     check("", "Shell");
+}
+
+/// The bare alert, which came again so often while it waited.
+fn repeated(repeats: u64) -> Notification {
+    Notification { repeats, ..notification(bare_alert(), NotificationKind::Alert) }
+}
+
+#[test]
+fn repeats_that_came_while_an_alert_waited_are_shown_everywhere() {
+    let more = "Bare (+7 more so far)";
+    let slack = json_body(SLACK, SLACK_URL, &repeated(7));
+    assert!(slack["text"].as_str().unwrap().contains(more), "{slack}");
+    assert!(slack["blocks"][0]["text"]["text"].as_str().unwrap().contains(more), "{slack}");
+    let event = json_body(PAGERDUTY, "key", &repeated(7));
+    assert!(event["payload"]["summary"].as_str().unwrap().starts_with(more), "{event}");
+    assert_eq!(event["payload"]["custom_details"]["repeats"], 7);
+    assert_eq!(json_body(WEBHOOK, "s", &repeated(7))["repeats"], 7);
+    assert!(console::line(&repeated(7), false).contains(more));
+}
+
+#[test]
+fn an_alert_without_repeats_says_nothing_of_them() {
+    assert_eq!(json_body(WEBHOOK, "s", &repeated(0)).get("repeats"), None);
+    let event = json_body(PAGERDUTY, "key", &repeated(0)).to_string();
+    assert!(!event.contains("repeats") && !event.contains("more so far"), "{event}");
+}
+
+#[test]
+fn the_count_of_repeats_is_not_what_gets_cut() {
+    let mut alert = Arc::unwrap_or_clone(bare_alert());
+    alert.rule = "R".repeat(5_000);
+    let notification = Notification { repeats: 7, ..notification(Arc::new(alert), NotificationKind::Alert) };
+    let slack = json_body(SLACK, SLACK_URL, &notification);
+    assert!(slack["blocks"][0]["text"]["text"].as_str().unwrap().ends_with("(+7 more so far)"), "{slack}");
+}
+
+#[test]
+fn a_digest_names_the_time_window_that_muted_what_it_tells_of() {
+    let NotificationKind::Digest(digest) = digest() else { unreachable!("made as one") };
+    let kind = NotificationKind::Digest(Digest { time_window: Some("night".into()), ..digest });
+    let body = crate::render::alert_body(&notification(bare_alert(), kind));
+    let output = body["output"].as_str().unwrap();
+    assert!(output.starts_with("412 alerts held back by the time window `night` in 5m: Shell"), "{output}");
+    assert_eq!(body["notification"]["time_window"], "night");
 }

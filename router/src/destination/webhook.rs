@@ -8,7 +8,7 @@ use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
 
 use super::http::{HttpDestination, HttpService, parse_url, sensitive_header};
-use super::{Notification, Problem, Receive, SendError};
+use super::{Concurrency, MaxAge, Notification, Problem, Receive, SendError};
 use crate::render::Renderer;
 use crate::secret::PlainOrSecret;
 
@@ -22,6 +22,12 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 #[serde(deny_unknown_fields)]
 pub struct WebhookConfig {
     pub receive: Option<Receive>,
+    /// The destination that takes over what this one does not take.
+    pub fallback: Option<String>,
+    /// How long a delivery is tried.
+    pub max_age: Option<MaxAge>,
+    /// Deliveries on their way at once.
+    pub concurrency: Option<Concurrency>,
     /// Where to send, written out or kept as a secret.
     pub url: PlainOrSecret,
     #[serde(default)]

@@ -1,19 +1,26 @@
 //! Tables of routing.toml → [`Routing`]. Goes on after a problem, so that all of them are shown at once.
 
-use std::collections::HashSet;
+mod suppress;
+
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use tercel_alert::Priority;
 use tercel_filter::{Filter, Scope};
 use toml::Spanned;
 
 use super::{
     ARCHIVE, DedupTable, DestinationConfig, FileTable, LimitSettings, LimitTable, NamedDestination, Place, Problem,
-    RouteTable, Routing, Source,
+    RouteTable, Routing, Source, fallback,
 };
+use crate::condition::AlertCatalog;
 use crate::fingerprint::KeyField;
-use crate::route::{AlertCatalog, Route, RouteParts, Target};
+use crate::route::{Route, RouteParts, Target};
+use crate::schedule::Schedule;
+use suppress::Window;
 
 /// The window where neither the route nor `[defaults]` says one.
 const WINDOW_DEFAULT: Duration = Duration::from_mins(5);
@@ -30,6 +37,11 @@ const LIMIT_BY_DEFAULT: &str = "rule";
 /// The rate that switches an inherited limit off.
 const RATE_NONE: &str = "none";
 
+/// How often a digest tells what a limit held back, where nothing else is said, and what may be said.
+const DIGEST_INTERVAL_DEFAULT: Duration = Duration::from_mins(1);
+const DIGEST_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const DIGEST_INTERVAL_MAX: Duration = Duration::from_hours(24);
+
 /// Routes in one file.
 const ROUTES_MAX: usize = 1_000;
 
@@ -40,6 +52,7 @@ struct Inherited {
     window: Duration,
     by: Vec<KeyField>,
     limit: Option<LimitSettings>,
+    schedule: Schedule,
 }
 
 struct Compiler<'a> {
@@ -48,6 +61,9 @@ struct Compiler<'a> {
     destinations: Vec<NamedDestination>,
     used: HashSet<usize>,
     limits: Vec<LimitSettings>,
+    schedules: Vec<Schedule>,
+    /// By name.
+    windows: BTreeMap<String, Window>,
     names: HashSet<String>,
     routes: usize,
     problems: Vec<Problem>,
@@ -60,15 +76,23 @@ pub(super) fn compile(source: Source<'_>, file: FileTable) -> Result<Routing, Ve
         destinations: Vec::new(),
         used: HashSet::new(),
         limits: Vec::new(),
+        schedules: Vec::new(),
+        windows: BTreeMap::new(),
         names: HashSet::new(),
         routes: 0,
         problems: Vec::new(),
     };
-    compiler.destinations(file.destination);
+    compiler.windows(file.time_window);
+    let (configs, schedules) = suppress::split(file.destination);
+    compiler.destinations(configs);
     let archive = compiler.archive();
+    compiler.fallbacks();
+    let destination_schedules = compiler.destination_schedules(&schedules);
+    let inhibitions = compiler.inhibitions(file.inhibit);
     let has_rest = file.route.iter().any(|route| route.get_ref().when.is_none());
     let defaults = compiler.defaults(&file.defaults.dedup, file.defaults.limit.as_ref());
     let routes = compiler.routes(file.route, &defaults, "");
+    let enrich = file.enrich.compile(source, &mut compiler.problems);
     if !compiler.problems.is_empty() {
         return Err(compiler.problems);
     }
@@ -79,6 +103,10 @@ pub(super) fn compile(source: Source<'_>, file: FileTable) -> Result<Routing, Ve
         catalog: compiler.catalog,
         destinations: compiler.destinations,
         limits: compiler.limits,
+        enrich,
+        schedules: compiler.schedules,
+        destination_schedules,
+        inhibitions,
         archive,
         warnings,
         routes_count: compiler.routes,
@@ -97,8 +125,7 @@ impl Compiler<'_> {
                 );
                 self.problems.push(self.source.problem(&span, message));
             }
-            let (receive, place) = (config.receive(), self.source.place(span.start));
-            self.destinations.push(NamedDestination { name, config, receive, place });
+            self.destinations.push(NamedDestination::new(name, config, self.source.place(span.start)));
         }
     }
 
@@ -108,14 +135,27 @@ impl Compiler<'_> {
             return position;
         }
         let config = DestinationConfig::builtin_archive();
-        let (receive, place) = (config.receive(), Place { line: 1, column: 1 });
-        self.destinations.push(NamedDestination { name: ARCHIVE.to_owned(), config, receive, place });
+        let place = Place { line: 1, column: 1 };
+        self.destinations.push(NamedDestination::new(ARCHIVE.to_owned(), config, place));
         self.destinations.len() - 1
+    }
+
+    fn fallbacks(&mut self) {
+        let problems = fallback::resolve(&mut self.destinations);
+        self.used.extend(self.destinations.iter().filter_map(|destination| destination.fallback));
+        let file = self.source.path;
+        self.problems.extend(problems.into_iter().map(|(place, message)| Problem {
+            file: file.to_owned(),
+            place,
+            message,
+            excerpt: None,
+        }));
     }
 
     fn defaults(&mut self, dedup: &DedupTable, limit: Option<&LimitTable>) -> Inherited {
         let by = BY_DEFAULT.iter().filter_map(|name| KeyField::parse(name).ok()).collect();
-        let built_in = Inherited { to: Vec::new(), window: WINDOW_DEFAULT, by, limit: None };
+        let schedule = Schedule { mute: Vec::new(), active: Vec::new(), break_through: None };
+        let built_in = Inherited { to: Vec::new(), window: WINDOW_DEFAULT, by, limit: None, schedule };
         self.inherit(&built_in, dedup, limit)
     }
 
@@ -136,9 +176,10 @@ impl Compiler<'_> {
         if self.routes == ROUTES_MAX + 1 {
             self.problems.push(self.source.problem(span, format!("more than {ROUTES_MAX} routes")));
         }
-        let name = self.name(table.name, number);
-        let when = table.when.and_then(|when| self.condition(&name, &when));
+        let name = self.name(table.name.clone(), number);
+        let when = table.when.as_ref().and_then(|when| self.condition(&name, when));
         let mut own = self.inherit(parent, &table.dedup, table.limit.as_ref());
+        own.schedule = self.route_schedule(&name, &table, &parent.schedule);
         if let Some(to) = &table.to {
             own.to = self.targets(&name, to);
         } else if parent.to.is_empty() {
@@ -147,7 +188,7 @@ impl Compiler<'_> {
             self.problems.push(self.source.problem(span, message));
         }
         let children = self.routes(table.route, &own, &format!("{number}."));
-        let targets = own.to.iter().map(|&destination| self.target(destination, own.limit.as_ref())).collect();
+        let targets = own.to.iter().map(|&destination| self.target(destination, &own)).collect();
         let Inherited { window, by, .. } = own;
         Route::new(RouteParts { name: name.into(), when, targets, by, window, goes_on: table.goes_on, children })
     }
@@ -168,14 +209,14 @@ impl Compiler<'_> {
     }
 
     fn condition(&mut self, route: &str, when: &Spanned<String>) -> Option<Filter> {
-        match Filter::parse(when.get_ref(), &Scope::default(), &self.catalog) {
-            Ok(filter) => Some(filter),
-            Err(error) => {
-                let span = self.within(when, error.span());
-                self.problems.push(self.source.problem_shown(&span, format!("route `{route}`: {}", error.message())));
-                None
-            }
-        }
+        let filter = Filter::parse(when.get_ref(), &Scope::default(), &self.catalog);
+        filter.map_err(|error| self.bad_condition(&format!("route `{route}`"), when, &error)).ok()
+    }
+
+    /// `what`: for the message.
+    fn bad_condition(&mut self, what: &str, condition: &Spanned<String>, error: &tercel_filter::Error) {
+        let span = self.within(condition, error.span());
+        self.problems.push(self.source.problem_shown(&span, format!("{what}: {}", error.message())));
     }
 
     /// Where a part of a string stands in the file; the whole string where it is written with escapes.
@@ -211,12 +252,16 @@ impl Compiler<'_> {
         position
     }
 
-    fn target(&mut self, destination: usize, limit: Option<&LimitSettings>) -> Target {
-        let limit = limit.map(|settings| {
+    fn target(&mut self, destination: usize, route: &Inherited) -> Target {
+        let limit = route.limit.as_ref().map(|settings| {
             self.limits.push(settings.clone());
             self.limits.len() - 1
         });
-        Target { destination, limit }
+        let schedule = route.schedule.mutes().then(|| {
+            self.schedules.push(route.schedule.clone());
+            self.schedules.len() - 1
+        });
+        Target { destination, limit, schedule }
     }
 
     fn inherit(&mut self, parent: &Inherited, dedup: &DedupTable, limit: Option<&LimitTable>) -> Inherited {
@@ -225,6 +270,7 @@ impl Compiler<'_> {
             window: dedup.window.as_ref().map_or(parent.window, |window| self.window(window)),
             by: dedup.by.as_ref().map_or_else(|| parent.by.clone(), |by| self.keys(by)),
             limit: limit.map_or_else(|| parent.limit.clone(), |limit| self.limit(limit)),
+            schedule: parent.schedule.clone(),
         }
     }
 
@@ -239,11 +285,21 @@ impl Compiler<'_> {
     }
 
     fn keys(&mut self, names: &[Spanned<String>]) -> Vec<KeyField> {
+        self.keys_of("by", names, KeyField::parse)
+    }
+
+    /// `key`: for the message.
+    fn keys_of(
+        &mut self,
+        key: &str,
+        names: &[Spanned<String>],
+        parse: impl Fn(&str) -> Result<KeyField, String>,
+    ) -> Vec<KeyField> {
         let mut keys = Vec::new();
         for name in names {
-            match KeyField::parse(name.get_ref()) {
-                Ok(key) => keys.push(key),
-                Err(message) => self.problems.push(self.source.problem(&name.span(), format!("by: {message}"))),
+            match parse(name.get_ref()) {
+                Ok(field) => keys.push(field),
+                Err(message) => self.problems.push(self.source.problem(&name.span(), format!("{key}: {message}"))),
             }
         }
         keys
@@ -273,11 +329,43 @@ impl Compiler<'_> {
             Some(by) => self.keys(by),
             None => KeyField::parse(LIMIT_BY_DEFAULT).into_iter().collect(),
         };
-        Some(LimitSettings { rate, per, burst, by, over: table.over })
+        let exempt = table.exempt.as_ref().and_then(|exempt| self.priority("exempt", exempt));
+        let digest_interval = table.digest_interval.as_ref().map_or(DIGEST_INTERVAL_DEFAULT, |interval| {
+            self.duration("digest_interval", interval, DIGEST_INTERVAL_MIN..=DIGEST_INTERVAL_MAX)
+        });
+        Some(LimitSettings { rate, per, burst, by, over: table.over, exempt, digest_interval })
+    }
+
+    /// `key`: for the message.
+    fn priority(&mut self, key: &str, text: &Spanned<String>) -> Option<Priority> {
+        match text.get_ref().parse() {
+            Ok(priority) => Some(priority),
+            Err(error) => {
+                self.problems.push(self.source.problem(&text.span(), format!("{key}: {error}")));
+                None
+            }
+        }
+    }
+
+    /// `key`: for the message. The least that is allowed where it is wrong.
+    fn duration(&mut self, key: &str, text: &Spanned<String>, allowed: RangeInclusive<Duration>) -> Duration {
+        let written = text.get_ref();
+        let problem = match written.parse::<SignedDuration>().map(Duration::try_from) {
+            Ok(Ok(duration)) if allowed.contains(&duration) => return duration,
+            Ok(Ok(_)) => {
+                let (least, most) =
+                    (SignedDuration::try_from(*allowed.start()), SignedDuration::try_from(*allowed.end()));
+                let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
+                format!("{key} = \"{written}\" is out of bounds; {least:#} to {most:#}")
+            }
+            _ => format!("{key} = \"{written}\" is no duration; write 30s, 5m or 1h30m"),
+        };
+        self.problems.push(self.source.problem(&text.span(), problem));
+        *allowed.start()
     }
 
     fn warnings(&self, has_rest: bool, archive: usize) -> Vec<Problem> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.unused_windows();
         if !has_rest {
             let message = format!(
                 "every route has a condition: alerts that match none go to the built-in `{ARCHIVE}` only, counted as unrouted; a last route without `when` takes them"

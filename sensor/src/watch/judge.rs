@@ -68,6 +68,7 @@ pub fn alert(rule: &Rule, event: &Event<'_>, hostname: &str, zone: &TimeZone) ->
     let rendered = rule.output.render(event, rule.priority, zone);
     Alert {
         uuid: Some(Uuid::now_v7()),
+        original_uuid: None,
         time: timestamp(event.time_ns),
         rule: rule.name.to_string(),
         priority: rule.priority,

@@ -93,7 +93,7 @@ impl Bench {
 fn alert(rule: &str, priority: &str, fields: &serde_json::Value) -> Received {
     let value = json!({"time": "2026-01-01T00:00:00Z", "rule": rule, "priority": priority, "hostname": "h",
                        "output": "o", "output_fields": fields, "uuid": Uuid::now_v7()});
-    Received { alert: Arc::new(serde_json::from_value(value).unwrap()), weight: 1_000 }
+    Received { alert: Arc::new(serde_json::from_value(value).unwrap()), weight: 1_000, sent: None }
 }
 
 fn specific(rule: &str) -> Received {
@@ -214,6 +214,7 @@ async fn a_refused_request_leaves_no_trace() {
             route: "filler".into(),
             dedup_key: None,
             kind: NotificationKind::Alert,
+            repeats: 0,
         };
         queue.commit(Entry { notification, weight: 1, accepted: Instant::now() });
     }
@@ -256,7 +257,7 @@ async fn what_comes_when_the_queues_are_closed_is_refused_or_counted_as_lost() {
     bench.assert_conserved();
 
     let (pager, late) = (bench.index("pager"), specific("r").alert);
-    let digest = Digest { count: 1, since: late.time, until: late.time, rules: Vec::new() };
+    let digest = Digest { count: 1, since: late.time, until: late.time, rules: Vec::new(), time_window: None };
     bench.pipeline.notify(pager, late, "all".into(), None, NotificationKind::Digest(digest));
     assert_eq!(bench.value(r#"notifications_lost_total{destination="pager",kind="digest"}"#), 1);
     assert!(bench.kinds("pager").await.is_empty());

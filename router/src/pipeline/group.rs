@@ -1,0 +1,76 @@
+//! What one commit holds: decisions that take effect together or not at all.
+
+use std::sync::Arc;
+
+use tercel_alert::Alert;
+use tokio::sync::oneshot;
+
+use super::Refused;
+use crate::deliver::Finished;
+use crate::metrics::Suppressed;
+use crate::outbox::Waiting;
+use crate::record::Records;
+use crate::store::{Batch, Durability, Table};
+
+/// Where the sender of a request waits.
+pub(super) type Answer = oneshot::Sender<Result<(), Refused>>;
+
+/// Requests and outcomes that are decided one after the other and stored by one write.
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) batch: Batch,
+    /// Somebody is told that this is safe once it is written.
+    pub(super) is_promised: bool,
+    /// Deliveries for the outboxes, by station.
+    pub(super) waiting: Vec<(usize, Waiting)>,
+    /// What is counted once it is true.
+    pub(super) counts: Vec<Count>,
+    pub(super) answers: Vec<(Answer, Result<(), Refused>)>,
+    /// Outcomes in this group; they are owed again where the commit fails, for what happened has happened.
+    pub(super) finished: Vec<Finished>,
+}
+
+/// One thing to count.
+pub(super) enum Count {
+    /// An alert that is acknowledged.
+    Accepted(Arc<Alert>),
+    /// No route wanted it.
+    Unrouted,
+    /// It is to go to this station.
+    Received(usize),
+    Suppressed(usize, Suppressed),
+    /// The store did not give its body.
+    Dropped(usize),
+    /// It says too little to be told from others.
+    NoKey(usize),
+    /// It was owed to a destination of this name, which is gone.
+    Stranger(Arc<str>),
+    /// It shared the bucket of the keys beyond a limit's bound.
+    LimitOverflow(usize),
+}
+
+/// The rows of one table in a batch, as the stages write them.
+pub(super) struct Rows<'a> {
+    pub(super) batch: &'a mut Batch,
+    pub(super) table: Table,
+}
+
+impl Group {
+    pub(super) fn durability(&self) -> Durability {
+        if self.is_promised { Durability::Synced } else { Durability::Written }
+    }
+
+    pub(super) fn rows(&mut self, table: Table) -> Rows<'_> {
+        Rows { batch: &mut self.batch, table }
+    }
+}
+
+impl Records for Rows<'_> {
+    fn put(&mut self, key: &[u8], value: Vec<u8>) {
+        self.batch.put(self.table, key, value);
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.batch.remove(self.table, key);
+    }
+}
