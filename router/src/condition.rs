@@ -1,11 +1,16 @@
 //! Conditions over alerts, in the language of the rules: the fields that they may name, and what those hold.
 
+mod why;
+
 use std::cell::RefCell;
 
 use prometheus::IntCounter;
 use serde_json::Value as Json;
 use tercel_alert::{Alert, Priority};
 use tercel_filter::{Argument, Catalog, Error, Field, FieldId, Fields, Filter, Kind, Scope, Scratch, Value, Values};
+
+pub use why::Comparison;
+pub(crate) use why::why;
 
 /// The fields that every alert has; a name with a dot is a key of `output_fields`.
 const FIXED: [(&str, Kind); 6] = [

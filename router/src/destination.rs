@@ -9,13 +9,14 @@ mod console;
 mod elasticsearch;
 mod http;
 mod pagerduty;
+mod preview;
 mod slack;
 mod terms;
 mod webhook;
 mod write;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub use pagerduty::{PagerDutyConfig, Region};
 pub use slack::SlackConfig;
 pub use terms::{Concurrency, DeliverySettings, MaxAge};
 pub use webhook::{Method, WebhookConfig};
+
+pub(crate) use crate::render::example;
 
 /// What one destination is asked to deliver.
 #[derive(Debug, Clone)]
@@ -135,6 +138,15 @@ type Script = Box<dyn Fn(Notification) -> futures::future::BoxFuture<'static, Re
 pub struct BuildError {
     destination: String,
     message: String,
+    place: Option<TemplatePlace>,
+}
+
+/// Where in a template something is wrong; line and column from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TemplatePlace {
+    pub(crate) path: PathBuf,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 /// A delivery that failed, with the decision what to do about it. Shows neither secret nor URL.
@@ -232,7 +244,7 @@ impl Destination {
             DestinationConfig::Slack(config) => config.build(base).map(Service::Http),
             DestinationConfig::Webhook(config) => config.build(base).map(Service::Http),
         }
-        .map_err(|Problem(message)| BuildError { destination: name.to_owned(), message })?;
+        .map_err(|Problem { message, place }| BuildError { destination: name.to_owned(), message, place })?;
         Ok(Self { name: name.into(), service })
     }
 
@@ -274,6 +286,13 @@ impl Destination {
         use futures::FutureExt as _;
         let script = Box::new(move |notification| script(notification).boxed());
         Self { name: "scripted".into(), service: Service::Scripted(script) }
+    }
+}
+
+impl BuildError {
+    /// The place in the template, where it is one that is wrong.
+    pub(crate) fn template(&self) -> Option<&TemplatePlace> {
+        self.place.as_ref()
     }
 }
 
@@ -341,11 +360,21 @@ impl NotificationKind {
 
 /// What is wrong with a destination's settings; the name is put before it in one place.
 #[derive(Debug)]
-pub(crate) struct Problem(pub(crate) String);
+pub(crate) struct Problem {
+    pub(crate) message: String,
+    /// `None`: what is wrong stands in the settings themselves.
+    pub(crate) place: Option<TemplatePlace>,
+}
+
+impl Problem {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), place: None }
+    }
+}
 
 impl From<SecretError> for Problem {
     fn from(error: SecretError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 

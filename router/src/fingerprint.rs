@@ -72,7 +72,8 @@ impl KeyField {
         if UNSTABLE.contains(&name) { Ok(Self::Field(name.into())) } else { Self::parse(name) }
     }
 
-    fn name(&self) -> &str {
+    /// As routing.toml names it.
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Rule => "rule",
             Self::Hostname => "hostname",
@@ -80,6 +81,21 @@ impl KeyField {
             Self::Priority => "priority",
             Self::Output => "output",
             Self::Field(name) => name,
+        }
+    }
+}
+
+/// To show it.
+impl KeyField {
+    /// The value that counts; `None`: the alert does not have the field.
+    pub(crate) fn value(&self, alert: &Alert) -> Option<Value> {
+        match self {
+            Self::Rule => Some(alert.rule.as_str().into()),
+            Self::Hostname => Some(alert.hostname.as_str().into()),
+            Self::Source => Some(alert.source.as_str().into()),
+            Self::Priority => Some(alert.priority.name().into()),
+            Self::Output => Some(alert.output.as_str().into()),
+            Self::Field(name) => alert.output_fields.get(&**name).cloned(),
         }
     }
 }

@@ -23,6 +23,7 @@ mod normalise;
 mod pipeline;
 
 mod condition;
+pub mod explain;
 mod fingerprint;
 mod route;
 
@@ -49,6 +50,8 @@ mod outbox;
 
 pub mod destination;
 mod render;
+
+mod tools;
 
 mod admin;
 pub mod config;
@@ -85,6 +88,7 @@ pub use ingest::{Refusals, read_body};
 pub use routing::{Problem, RoutingError};
 pub use serve::TlsError;
 pub use store::StoreError;
+pub use tools::*;
 
 /// How long requests that are being answered may still take when the router stops.
 const REQUESTS_TIME_MAX: Duration = Duration::from_secs(5);
@@ -100,6 +104,9 @@ const STORE_FOLDER: &str = "store";
 
 /// Exit code of a configuration that cannot be used.
 pub const EXIT_CONFIGURATION: u8 = 64;
+
+/// Exit code of what was given on the command line and cannot be used.
+pub const EXIT_USAGE: u8 = 2;
 
 /// Exit code of what failed although the configuration is good.
 pub const EXIT_FAILURE: u8 = 1;

@@ -119,16 +119,20 @@ pub(crate) enum Rejected {
     Stopping,
 }
 
+/// What the reasons for holding an alert back are called.
+pub(crate) const SUPPRESSED_NAMES: [&str; 5] = ["inhibit", "silence", "mute", "dedup", "limit"];
+
 impl Suppressed {
     const ALL: [Self; 5] = [Self::Inhibit, Self::Silence, Self::Mute, Self::Dedup, Self::Limit];
 
     const fn name(self) -> &'static str {
+        let [inhibit, silence, mute, dedup, limit] = SUPPRESSED_NAMES;
         match self {
-            Self::Inhibit => "inhibit",
-            Self::Silence => "silence",
-            Self::Mute => "mute",
-            Self::Dedup => "dedup",
-            Self::Limit => "limit",
+            Self::Inhibit => inhibit,
+            Self::Silence => silence,
+            Self::Mute => mute,
+            Self::Dedup => dedup,
+            Self::Limit => limit,
         }
     }
 }
@@ -503,6 +507,12 @@ impl DestinationMetrics {
     /// `reason`: why the last attempt failed, or one of the router's own, as [`MAX_AGE`].
     pub(crate) fn count_dead(&self, reason: &str) {
         self.dead.with_label_values(&[self.name.as_str(), reason]).inc();
+    }
+
+    /// Alerts held back so far, by reason.
+    pub(crate) fn suppressed(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let count = |reason: Suppressed| self.suppressed.with_label_values(&[self.name.as_str(), reason.name()]).get();
+        Suppressed::ALL.into_iter().map(move |reason| (reason.name(), count(reason)))
     }
 
     #[cfg(test)]

@@ -12,10 +12,12 @@
 mod alive;
 mod burial;
 mod decider;
+mod explain;
 mod group;
 mod plan;
 mod record;
 mod recovery;
+mod rehearsal;
 mod station;
 mod thread;
 
@@ -39,9 +41,11 @@ use crate::routing::{NamedDestination, Routing};
 use crate::schedule::{Muted, Schedule};
 use crate::seen::{Seen, Sent};
 use crate::silence::Silences;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use decider::{Decider, Mute, RouteLimit};
+pub(crate) use explain::Explainer;
 use plan::Plan;
+pub(crate) use rehearsal::Rehearsal;
 pub(crate) use station::Station;
 use thread::{Inbox, Message};
 
@@ -107,37 +111,8 @@ impl Pipeline {
         store: &Arc<Store>,
         bytes_max: u64,
     ) -> Result<Running, StartError> {
-        metrics.add_store(&store.statistics());
-        let stations = stations(routing, metrics);
-        let limits = limits(routing, &stations);
-        let inhibitors = (stations.iter())
-            .map(|station| {
-                let (inhibitions, mismatches) = (Arc::clone(&routing.inhibitions), metrics.filter_mismatches.clone());
-                Inhibitor::load(&station.name, inhibitions, std::iter::empty(), mismatches)
-            })
-            .collect();
-        let muted = muted(routing, &stations);
-        let plan = Arc::new(plan(routing, metrics));
-        let mut decider = Decider {
-            store: Arc::clone(store),
-            metrics: Arc::clone(metrics),
-            plan,
-            stations: stations.clone(),
-            seen: Seen::new(),
-            silences: Silences::load(std::iter::empty(), metrics.filter_mismatches.clone()),
-            dedups: Vec::new(),
-            limits,
-            inhibitors,
-            muted,
-            alive: alive::Alive::default(),
-            next_number: 0,
-            bytes_max,
-            owed: Vec::new(),
-            paused_until: None,
-            is_astray: false,
-            shown: None,
-        };
-        decider.recover(jiff::Timestamp::now())?;
+        let decider = decider(routing, metrics, store, bytes_max, jiff::Timestamp::now())?;
+        let stations = decider.stations.clone();
         let (messages, messages_of) = mpsc::channel(REQUESTS_MAX);
         let (finished, finished_of) = mpsc::channel(OUTCOMES_MAX);
         let inbox = Inbox { messages: messages_of, finished: finished_of };
@@ -173,6 +148,48 @@ impl Pipeline {
     pub(crate) fn stations(&self) -> &[Arc<Station>] {
         &self.stations
     }
+}
+
+/// The decider with the state that the store holds.
+fn decider(
+    routing: &mut Routing,
+    metrics: &Arc<Metrics>,
+    store: &Arc<Store>,
+    bytes_max: u64,
+    now: jiff::Timestamp,
+) -> Result<Decider, StoreError> {
+    metrics.add_store(&store.statistics());
+    let stations = stations(routing, metrics);
+    let limits = limits(routing, &stations);
+    let inhibitors = (stations.iter())
+        .map(|station| {
+            let (inhibitions, mismatches) = (Arc::clone(&routing.inhibitions), metrics.filter_mismatches.clone());
+            Inhibitor::load(&station.name, inhibitions, std::iter::empty(), mismatches)
+        })
+        .collect();
+    let muted = muted(routing, &stations);
+    let plan = Arc::new(plan(routing, metrics));
+    let mut decider = Decider {
+        store: Arc::clone(store),
+        metrics: Arc::clone(metrics),
+        plan,
+        stations,
+        seen: Seen::new(),
+        silences: Silences::load(std::iter::empty(), metrics.filter_mismatches.clone()),
+        dedups: Vec::new(),
+        limits,
+        inhibitors,
+        muted,
+        alive: alive::Alive::default(),
+        next_number: 0,
+        bytes_max,
+        owed: Vec::new(),
+        paused_until: None,
+        is_astray: false,
+        shown: None,
+    };
+    decider.recover(now)?;
+    Ok(decider)
 }
 
 /// The decider, and beside it who gives back the room of what was removed: that may take seconds.
@@ -282,6 +299,7 @@ fn unrouted(archive: usize) -> Route {
     Route::new(RouteParts {
         name: UNROUTED.into(),
         when: None,
+        condition: None,
         targets: vec![Target { destination: archive, limit: None, schedule: None }],
         by: Vec::new(),
         window: Duration::ZERO,

@@ -41,22 +41,25 @@
 
 mod helpers;
 mod line;
+mod samples;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use handlebars::{Handlebars, RenderError};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
-use tercel_alert::{Alert, Priority};
-use uuid::Uuid;
+use tercel_alert::Alert;
 
-use crate::destination::{Digest, Notification, NotificationKind, Problem, Reason, Retry, SendError, Summary};
+use crate::destination::{
+    Digest, Notification, NotificationKind, Problem, Reason, Retry, SendError, Summary, TemplatePlace,
+};
 
 pub(crate) use helpers::{truncate, visible};
 pub(crate) use line::{LineContext, Lines};
+pub(crate) use samples::example;
+use samples::samples;
 
 /// The longest template that is read.
 const TEMPLATE_BYTES_MAX: u64 = 256 * 1024;
@@ -84,6 +87,32 @@ enum BodyError {
     Template(#[from] RenderError),
     #[error("the result is no JSON: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+impl BodyError {
+    /// Line and column in the template, where they are known.
+    fn position(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::Template(error) => error.line_no.zip(error.column_no),
+            Self::Json(_) => None,
+        }
+    }
+
+    /// What would do.
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::Template(_) => "a field that may be absent is read with `field \"name\"`",
+            Self::Json(_) => "a value is written as {{json x}}, or as {{x}} within quotes",
+        }
+    }
+
+    /// Without the position.
+    fn reason(&self) -> String {
+        match self {
+            Self::Template(error) => error.reason().to_string(),
+            Self::Json(_) => self.to_string(),
+        }
+    }
 }
 
 impl Renderer {
@@ -125,16 +154,19 @@ impl Renderer {
     }
 
     fn add(&mut self, name: &str, text: &str, path: &Path) -> Result<(), Problem> {
-        let place = path.display();
-        self.templates
-            .register_template_string(name, text)
-            .map_err(|error| Problem(format!("template {place}: {}", one_line(&error.to_string()))))?;
+        let problem = |position: Option<(usize, usize)>, message: String| {
+            let (line, column) = position.unwrap_or((1, 1));
+            Problem { message, place: Some(TemplatePlace { path: path.to_owned(), line, column }) }
+        };
+        self.templates.register_template_string(name, text).map_err(|error| {
+            let reason = one_line(&error.reason().to_string());
+            problem(error.pos(), format!("the template cannot be read: {reason}"))
+        })?;
         for (what, sample) in samples() {
             self.try_render(name, &context(&sample)).map_err(|error| {
-                let error = one_line(&error.to_string());
-                Problem(format!(
-                    "template {place} fails for {what}: {error}; a field that may be absent is read with `field \"name\"`"
-                ))
+                let message =
+                    format!("the template fails for {what}: {}; {}", one_line(&error.reason()), error.advice());
+                problem(error.position(), message)
             })?;
         }
         Ok(())
@@ -330,46 +362,18 @@ fn digest_value(digest: &Digest) -> Map<String, Value> {
 fn read_template(path: &Path) -> Result<String, Problem> {
     let place = path.display();
     let length =
-        std::fs::metadata(path).map_err(|error| Problem(format!("cannot read template {place}: {error}")))?.len();
+        std::fs::metadata(path).map_err(|error| Problem::new(format!("cannot read template {place}: {error}")))?.len();
     if length > TEMPLATE_BYTES_MAX {
-        return Err(Problem(format!("template {place} has {length} bytes, at most {TEMPLATE_BYTES_MAX} are read")));
+        return Err(Problem::new(format!(
+            "template {place} has {length} bytes, at most {TEMPLATE_BYTES_MAX} are read"
+        )));
     }
-    std::fs::read_to_string(path).map_err(|error| Problem(format!("cannot read template {place}: {error}")))
+    std::fs::read_to_string(path).map_err(|error| Problem::new(format!("cannot read template {place}: {error}")))
 }
 
 /// Handlebars' messages show the place over several lines; ours have one.
 fn one_line(message: &str) -> String {
     visible(&message.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-/// What every template must be able to render: an alert with nothing optional in it, as each kind of notification.
-fn samples() -> Vec<(&'static str, Notification)> {
-    let time = Timestamp::UNIX_EPOCH;
-    let alert = Arc::new(Alert {
-        uuid: None,
-        original_uuid: None,
-        time,
-        rule: "Sample".to_owned(),
-        priority: Priority::Notice,
-        source: String::new(),
-        hostname: String::new(),
-        output: String::new(),
-        output_fields: Map::new(),
-        tags: std::collections::BTreeSet::new(),
-    });
-    let summary = Summary { count: 1, first: time, last: time, samples: Vec::new(), window: Duration::ZERO };
-    let digest = Digest { count: 1, since: time, until: time, rules: Vec::new(), time_window: None };
-    [
-        ("an alert without fields", NotificationKind::Alert),
-        ("a summary", NotificationKind::Summary(summary)),
-        ("a digest", NotificationKind::Digest(digest)),
-    ]
-    .into_iter()
-    .map(|(what, kind)| {
-        let alert = Arc::clone(&alert);
-        (what, Notification { id: Uuid::nil(), alert, route: "sample".into(), dedup_key: None, kind, repeats: 0 })
-    })
-    .collect()
 }
 
 /// A buffer that refuses what would make it longer than [`BODY_BYTES_MAX`].

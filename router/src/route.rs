@@ -15,14 +15,17 @@ pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     /// `None`: every alert.
     when: Option<Filter>,
+    /// `when` as it is written, to explain what it decided.
+    pub(crate) condition: Option<Box<str>>,
     /// Where the route's alerts go, unless a child takes them.
     pub(crate) targets: Vec<Target>,
     /// What makes alerts equal.
     pub(crate) by: Vec<KeyField>,
     /// How long repeats are counted instead of delivered; zero: never.
     pub(crate) window: Duration,
-    goes_on: bool,
-    children: Vec<Route>,
+    /// Later routes are asked too.
+    pub(crate) goes_on: bool,
+    pub(crate) children: Vec<Route>,
 }
 
 /// One destination of a route.
@@ -38,15 +41,22 @@ pub(crate) struct Target {
 
 /// All routes in the order of the file, with the names that their conditions use.
 pub(crate) struct Routes {
-    tree: Vec<Route>,
+    pub(crate) tree: Vec<Route>,
     names: Vec<Box<str>>,
     mismatches: IntCounter,
+}
+
+/// A route that was asked whether it wants an alert.
+pub(crate) struct Asked<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) wants: bool,
 }
 
 /// What [`Route::new`] needs.
 pub(crate) struct RouteParts {
     pub(crate) name: Arc<str>,
     pub(crate) when: Option<Filter>,
+    pub(crate) condition: Option<Box<str>>,
     pub(crate) targets: Vec<Target>,
     pub(crate) by: Vec<KeyField>,
     pub(crate) window: Duration,
@@ -56,8 +66,8 @@ pub(crate) struct RouteParts {
 
 impl Route {
     pub(crate) fn new(parts: RouteParts) -> Self {
-        let RouteParts { name, when, targets, by, window, goes_on, children } = parts;
-        Self { name, when, targets, by, window, goes_on, children }
+        let RouteParts { name, when, condition, targets, by, window, goes_on, children } = parts;
+        Self { name, when, condition, targets, by, window, goes_on, children }
     }
 
     /// The route and everything below it.
@@ -78,9 +88,14 @@ impl Routes {
 
     /// The routes that take the alert, in the order of the file.
     pub(crate) fn of(&self, alert: &Alert) -> Vec<&Route> {
+        self.ask(alert, &mut |_asked| {})
+    }
+
+    /// As [`Routes::of`]; `see` is told of each route that is asked, in the order of asking.
+    pub(crate) fn ask<'a>(&'a self, alert: &Alert, see: &mut impl FnMut(Asked<'a>)) -> Vec<&'a Route> {
         let fields = AlertFields { alert, names: &self.names, mismatches: &self.mismatches };
         let mut taken = Vec::new();
-        descend(&self.tree, &fields, &mut Scratch::new(), &mut taken);
+        descend(&self.tree, &fields, &mut Scratch::new(), see, &mut taken);
         taken
     }
 }
@@ -91,14 +106,17 @@ fn descend<'a>(
     routes: &'a [Route],
     fields: &AlertFields<'_>,
     scratch: &mut Scratch,
+    see: &mut impl FnMut(Asked<'a>),
     taken: &mut Vec<&'a Route>,
 ) -> bool {
     let mut any = false;
     for route in routes {
-        if !route.wants(fields, scratch) {
+        let wants = route.wants(fields, scratch);
+        see(Asked { route, wants });
+        if !wants {
             continue;
         }
-        if !descend(&route.children, fields, scratch, taken) {
+        if !descend(&route.children, fields, scratch, see, taken) {
             taken.push(route);
         }
         any = true;
@@ -128,8 +146,9 @@ mod tests {
 
     fn route(name: &str, when: &str, goes_on: bool, children: Vec<Route>, catalog: &AlertCatalog) -> Route {
         let when = (!when.is_empty()).then(|| Filter::parse(when, &Scope::default(), catalog).unwrap());
-        let (targets, by) = (Vec::new(), Vec::new());
-        Route::new(RouteParts { name: name.into(), when, targets, by, window: Duration::ZERO, goes_on, children })
+        let (targets, by, window) = (Vec::new(), Vec::new(), Duration::ZERO);
+        let condition = None;
+        Route::new(RouteParts { name: name.into(), when, condition, targets, by, window, goes_on, children })
     }
 
     #[test]

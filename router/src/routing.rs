@@ -1,6 +1,7 @@
 //! routing.toml: what was written (the tables below) becomes what is run ([`Routing`]), or a list of what is wrong with
 //! it, each with line and column.
 
+pub(crate) mod cases;
 mod compile;
 mod enrich;
 mod fallback;
@@ -20,7 +21,7 @@ use tercel_filter::{caret, position};
 use toml::Spanned;
 
 use crate::condition::AlertCatalog;
-use crate::destination::{DeliverySettings, Destination, DestinationConfig, Receive};
+use crate::destination::{BuildError, DeliverySettings, Destination, DestinationConfig, Receive};
 use crate::fingerprint::KeyField;
 use crate::inhibit::Inhibition;
 use crate::normalise::Enrich;
@@ -143,6 +144,9 @@ struct FileTable {
     time_window: BTreeMap<Spanned<String>, TimeWindowTable>,
     #[serde(default)]
     inhibit: Vec<Spanned<InhibitTable>>,
+    /// A router that runs asks for no more than their shape; see [`cases`].
+    #[serde(default, rename = "test")]
+    _test: Vec<Spanned<cases::TestTable>>,
 }
 
 /// What each `[destination.NAME]` has in common, and what is particular to its type.
@@ -242,8 +246,7 @@ impl Routing {
     /// # Errors
     /// The file cannot be read, or something in it is wrong; then all that is wrong is listed.
     pub(crate) fn read(path: &Path) -> Result<Self, RoutingError> {
-        let text = read_bounded(path).map_err(|source| RoutingError::Read { path: path.to_owned(), source })?;
-        Self::parse(path, &text).map_err(RoutingError::Problems)
+        Self::parse(path, &read_text(path)?).map_err(RoutingError::Problems)
     }
 
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, Vec<Problem>> {
@@ -252,26 +255,57 @@ impl Routing {
         compile::compile(source, file)
     }
 
+    /// Whether a route at any depth is called so.
+    pub(crate) fn has_route(&self, name: &str) -> bool {
+        self.routes.iter().flat_map(Route::with_children).any(|route| &*route.name == name)
+    }
+
     /// Resolves every secret and compiles every template. `state`: the router's own folder.
     ///
     /// # Errors
     /// All destinations that cannot be built.
     pub(crate) fn build_destinations(&self, state: &Path) -> Result<Vec<Arc<Destination>>, RoutingError> {
-        let base = self.path.parent().unwrap_or(Path::new(""));
         let mut problems = Vec::new();
         let mut built = Vec::new();
-        for NamedDestination { name, config, place, .. } in &self.destinations {
-            match Destination::build(name, config, base, state) {
+        for index in 0..self.destinations.len() {
+            match self.build_one(index, &self.destinations[index].config, state) {
                 Ok(destination) => built.push(Arc::new(destination)),
-                Err(error) => problems.push(Problem {
-                    file: self.path.clone(),
-                    place: *place,
-                    message: error.to_string(),
-                    excerpt: None,
-                }),
+                Err(problem) => problems.push(problem),
             }
         }
         if problems.is_empty() { Ok(built) } else { Err(RoutingError::Problems(problems)) }
+    }
+
+    /// One destination, as [`Routing::build_destinations`].
+    pub(crate) fn build(&self, index: usize, state: &Path) -> Result<Destination, RoutingError> {
+        let config = &self.destinations[index].config;
+        self.build_one(index, config, state).map_err(|problem| RoutingError::Problems(vec![problem]))
+    }
+
+    /// One destination that only shows what it would send.
+    pub(crate) fn build_without_secrets(&self, index: usize) -> Result<Destination, RoutingError> {
+        let config = self.destinations[index].config.without_secrets();
+        self.build_one(index, &config, Path::new("")).map_err(|problem| RoutingError::Problems(vec![problem]))
+    }
+
+    fn build_one(&self, index: usize, config: &DestinationConfig, state: &Path) -> Result<Destination, Problem> {
+        let base = self.path.parent().unwrap_or(Path::new(""));
+        let NamedDestination { name, place, .. } = &self.destinations[index];
+        Destination::build(name, config, base, state).map_err(|error| self.unbuilt(&error, *place))
+    }
+
+    /// Where it is a template that is wrong, its own place goes first.
+    fn unbuilt(&self, error: &BuildError, place: Place) -> Problem {
+        let Place { line, column } = place;
+        match error.template() {
+            None => Problem { file: self.path.clone(), place, message: error.to_string(), excerpt: None },
+            Some(template) => Problem {
+                file: template.path.clone(),
+                place: Place { line: template.line, column: template.column },
+                message: format!("{error} (used at {}:{line}:{column})", self.path.display()),
+                excerpt: None,
+            },
+        }
     }
 }
 
@@ -345,6 +379,11 @@ impl fmt::Display for ProblemList<'_> {
         }
         Ok(())
     }
+}
+
+/// The text of a routing file, or of one with tests.
+pub(crate) fn read_text(path: &Path) -> Result<String, RoutingError> {
+    read_bounded(path).map_err(|source| RoutingError::Read { path: path.to_owned(), source })
 }
 
 fn read_bounded(path: &Path) -> std::io::Result<String> {

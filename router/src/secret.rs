@@ -25,6 +25,8 @@ pub enum SecretRef {
     Env(String),
     /// A file; a relative path starts at the folder of routing.toml.
     File(PathBuf),
+    /// Nowhere: this text stands in its place. For those who want to see what would be sent, and not the secret.
+    Withheld(&'static str),
 }
 
 /// A resolved secret. Prints `[redacted]`.
@@ -55,6 +57,7 @@ impl SecretRef {
         let text = match self {
             Self::Env(name) => read_env(name),
             Self::File(path) => read_file(&base.join(path)),
+            Self::Withheld(text) => Ok((*text).to_owned()),
         };
         text.and_then(|text| {
             let trimmed = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
@@ -77,6 +80,13 @@ impl Secret {
 }
 
 impl PlainOrSecret {
+    /// Puts `text` in the place of a secret.
+    pub(crate) fn withhold(&mut self, text: &'static str) {
+        if let Self::Secret(reference) = self {
+            *reference = SecretRef::Withheld(text);
+        }
+    }
+
     /// # Errors
     /// As [`SecretRef::resolve`].
     pub fn resolve(&self, base: &Path) -> Result<Secret, SecretError> {
@@ -109,6 +119,7 @@ impl fmt::Display for SecretRef {
         match self {
             Self::Env(name) => write!(f, "{{ env = {name:?} }}"),
             Self::File(path) => write!(f, "{{ file = {:?} }}", path.to_string_lossy()),
+            Self::Withheld(text) => f.write_str(text),
         }
     }
 }

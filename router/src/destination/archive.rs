@@ -81,17 +81,17 @@ struct Writer {
 impl ArchiveConfig {
     pub(super) fn build(&self, state: &Path) -> Result<Archive, Problem> {
         if self.rotate_bytes < ROTATE_BYTES_MIN {
-            return Err(Problem(format!(
+            return Err(Problem::new(format!(
                 "`rotate_bytes` is {}, at least {ROTATE_BYTES_MIN} is needed",
                 self.rotate_bytes
             )));
         }
         if self.keep > KEEP_MAX {
-            return Err(Problem(format!("`keep` is {}, at most {KEEP_MAX} is possible", self.keep)));
+            return Err(Problem::new(format!("`keep` is {}, at most {KEEP_MAX} is possible", self.keep)));
         }
         let path = state.join(self.path.as_deref().unwrap_or(Path::new(DEFAULT_PATH)));
         if path.file_name().is_none() {
-            return Err(Problem("`path` names no file".to_owned()));
+            return Err(Problem::new("`path` names no file".to_owned()));
         }
         let writer = Writer { path, rotate_bytes: self.rotate_bytes, keep: self.keep, file: None };
         Ok(Archive { writer: Arc::new(Mutex::new(writer)), writes: Writes::default() })

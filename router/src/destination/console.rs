@@ -51,11 +51,15 @@ impl ConsoleConfig {
 }
 
 impl Console {
-    pub(super) async fn send(&self, notification: &Notification) -> Result<(), SendError> {
-        let line = match self.format {
-            Format::Text => line(notification, self.is_coloured),
+    pub(super) fn line(&self, notification: &Notification, is_coloured: bool) -> String {
+        match self.format {
+            Format::Text => line(notification, is_coloured),
             Format::Json => format!("{}\n", alert_body(notification)),
-        };
+        }
+    }
+
+    pub(super) async fn send(&self, notification: &Notification) -> Result<(), SendError> {
+        let line = self.line(notification, self.is_coloured);
         let written = self.writes.write(notification.id, move || print(&line)).await;
         written.map_err(|error| console_error(&error))
     }

@@ -79,7 +79,7 @@ impl ElasticsearchConfig {
         let mut bulk_url = parse_url("url", &self.url, base)?;
         bulk_url
             .path_segments_mut()
-            .map_err(|()| Problem("`url` cannot be extended by `_bulk`".to_owned()))?
+            .map_err(|()| Problem::new("`url` cannot be extended by `_bulk`".to_owned()))?
             .pop_if_empty()
             .push("_bulk");
         bulk_url.query_pairs_mut().append_pair(FILTER_PATH.0, FILTER_PATH.1);
@@ -98,7 +98,7 @@ impl ElasticsearchConfig {
             (None, Some(user), Some(password)) => {
                 Ok(Login::Basic { user: user.clone(), password: password.resolve(base)? })
             }
-            _ => Err(Problem("needs either `api_key`, or `user` with `password`, or none of them".to_owned())),
+            _ => Err(Problem::new("needs either `api_key`, or `user` with `password`, or none of them".to_owned())),
         }
     }
 }
@@ -111,7 +111,7 @@ fn check_index(index: &str) -> Result<(), Problem> {
     if is_good_start && name.len() <= INDEX_BYTES_MAX && name.chars().all(is_allowed) {
         return Ok(());
     }
-    Err(Problem(format!(
+    Err(Problem::new(format!(
         "`index` is `{}`; it takes lower-case letters, digits, `-`, `_`, `.` and {DATE}, starts with a letter or digit \
          and has at most {INDEX_BYTES_MAX} bytes",
         truncate(&visible(index), ERROR_TYPE_CHARS_MAX)

@@ -63,6 +63,13 @@ impl HttpService {
         self.destination.render_fallbacks()
     }
 
+    /// What would be sent.
+    pub(super) fn body(&self, notification: &Notification) -> Result<String, SendError> {
+        let request = self.destination.request(&self.client, notification)?.build().map_err(transport_error)?;
+        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+        Ok(String::from_utf8_lossy(body).into_owned())
+    }
+
     /// What would be sent, for tests of single destinations.
     #[cfg(test)]
     pub(super) fn request(&self, notification: &Notification) -> reqwest::Request {
@@ -91,13 +98,14 @@ impl HttpService {
 /// A URL that requests can be made of. A literal one must hold no password.
 pub(super) fn parse_url(setting: &str, value: &PlainOrSecret, base: &Path) -> Result<Url, Problem> {
     let text = value.resolve(base)?;
-    let url = Url::parse(text.expose().trim()).map_err(|error| Problem(format!("`{setting}` is no URL: {error}")))?;
+    let url =
+        Url::parse(text.expose().trim()).map_err(|error| Problem::new(format!("`{setting}` is no URL: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(Problem(format!("`{setting}` must start with https:// or http:// and name a host")));
+        return Err(Problem::new(format!("`{setting}` must start with https:// or http:// and name a host")));
     }
     if matches!(value, PlainOrSecret::Plain(_)) && (url.password().is_some() || !url.username().is_empty()) {
         let message = "holds a user name or password; keep such a URL as { env = \"NAME\" } or { file = \"/path\" }";
-        return Err(Problem(format!("`{setting}` {message}")));
+        return Err(Problem::new(format!("`{setting}` {message}")));
     }
     Ok(url)
 }
@@ -105,7 +113,7 @@ pub(super) fn parse_url(setting: &str, value: &PlainOrSecret, base: &Path) -> Re
 /// A header value that logs and debug output leave out.
 pub(super) fn sensitive_header(setting: &str, value: &Secret) -> Result<HeaderValue, Problem> {
     let mut header = HeaderValue::from_str(value.expose())
-        .map_err(|_cause| Problem(format!("`{setting}` holds characters that a header cannot carry")))?;
+        .map_err(|_cause| Problem::new(format!("`{setting}` holds characters that a header cannot carry")))?;
     header.set_sensitive(true);
     Ok(header)
 }
@@ -174,7 +182,7 @@ fn client(url: &Url) -> Result<Client, Problem> {
     }
     builder.build().map_err(|error| {
         let cause = innermost(&error);
-        Problem(format!("no HTTPS client: {cause}; install ca-certificates or set SSL_CERT_FILE"))
+        Problem::new(format!("no HTTPS client: {cause}; install ca-certificates or set SSL_CERT_FILE"))
     })
 }
 
@@ -288,7 +296,7 @@ mod tests {
             ("host/path", "no URL"),
             ("unix:/x", "host"),
         ] {
-            let Problem(message) = parse(text).unwrap_err();
+            let message = parse(text).unwrap_err().message;
             assert!(message.contains(cause) && !message.contains("u:p"), "{text}: {message}");
         }
     }

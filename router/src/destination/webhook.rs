@@ -71,9 +71,9 @@ impl WebhookConfig {
         for (name, value) in &self.headers {
             let setting = format!("headers.{name}");
             let header = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_cause| Problem(format!("`{setting}` is no header name")))?;
+                .map_err(|_cause| Problem::new(format!("`{setting}` is no header name")))?;
             if RESERVED_HEADERS.contains(&header.as_str()) {
-                return Err(Problem(format!("`{setting}` is set by the router itself, leave it out")));
+                return Err(Problem::new(format!("`{setting}` is set by the router itself, leave it out")));
             }
             headers.insert(header, sensitive_header(&setting, &value.resolve(base)?)?);
         }

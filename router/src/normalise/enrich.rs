@@ -153,9 +153,11 @@ mod tests {
     #[test]
     fn a_template_that_fails_costs_its_field_alone_and_a_long_result_is_cut() {
         let mut enrich = Enrich::new();
-        enrich.add_template("fails", "{{#if alert.output_fields}}{{severity alert.output_fields}}{{/if}}").unwrap();
+        enrich
+            .add_template("fails", "{{#if (field \"proc.cmdline2\")}}{{severity alert.output_fields}}{{/if}}")
+            .unwrap();
         enrich.add_template("long", "{{field \"proc.cmdline\"}}").unwrap();
-        let mut rich = alert(&json!({"proc.cmdline": "é".repeat(10_000)}));
+        let mut rich = alert(&json!({"proc.cmdline": "é".repeat(10_000), "proc.cmdline2": "x"}));
         assert_eq!(enrich.apply(&mut rich), 1);
         assert!(!rich.output_fields.contains_key("fails"));
         let long = rich.output_fields["long"].as_str().unwrap();

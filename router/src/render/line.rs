@@ -4,6 +4,8 @@ use handlebars::Handlebars;
 use serde_json::{Value, json};
 use tercel_alert::Alert;
 
+use crate::destination::NotificationKind;
+
 use super::{Bounded, alert_value, helpers, one_line, samples, truncate};
 
 /// Characters of a result; the rest is cut, with a mark.
@@ -28,9 +30,10 @@ impl Lines {
     /// It does not compile, or fails on an alert without fields.
     pub(crate) fn add(&mut self, name: &str, text: &str) -> Result<(), String> {
         self.templates.register_template_string(name, text).map_err(|error| one_line(&error.to_string()))?;
-        for (_, sample) in samples().into_iter().take(1) {
+        for (what, sample) in samples().into_iter().filter(|(_, sample)| matches!(sample.kind, NotificationKind::Alert))
+        {
             self.render(name, &LineContext::new(&sample.alert)).map_err(|error| {
-                format!("fails for an alert without fields: {error}; a field that may be absent is read with `field \"name\"`")
+                format!("fails for {what}: {error}; a field that may be absent is read with `field \"name\"`")
             })?;
         }
         Ok(())

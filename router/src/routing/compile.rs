@@ -190,7 +190,9 @@ impl Compiler<'_> {
         let children = self.routes(table.route, &own, &format!("{number}."));
         let targets = own.to.iter().map(|&destination| self.target(destination, &own)).collect();
         let Inherited { window, by, .. } = own;
-        Route::new(RouteParts { name: name.into(), when, targets, by, window, goes_on: table.goes_on, children })
+        let condition = table.when.map(|when| when.into_inner().into());
+        let (name, goes_on) = (name.into(), table.goes_on);
+        Route::new(RouteParts { name, when, condition, targets, by, window, goes_on, children })
     }
 
     fn name(&mut self, written: Option<Spanned<String>>, number: &str) -> String {

@@ -1,0 +1,38 @@
+//! `tercel-router route`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::Timestamp;
+use tercel_router::ToolError;
+
+use super::{AlertArguments, RoutingArguments, say};
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    alert: AlertArguments,
+    #[command(flatten)]
+    routing: RoutingArguments,
+    /// When the alert comes, for time windows: 2026-01-05T22:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    /// As a line of JSON for each alert
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, ToolError> {
+    let settings = arguments.routing.settings()?;
+    let (name, json) = arguments.alert.read()?;
+    let at = arguments.at.unwrap_or_else(Timestamp::now);
+    for (number, explanation) in tercel_router::explain(&settings.routing, &name, &json, at)?.iter().enumerate() {
+        if arguments.json {
+            let line = serde_json::to_string(explanation).map_err(|error| ToolError::Failed(error.to_string()))?;
+            say(&line);
+        } else {
+            say(&format!("{}{}", if number == 0 { "" } else { "\n" }, explanation.to_string().trim_end()));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
