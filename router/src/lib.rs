@@ -34,7 +34,6 @@ mod limit;
 mod record;
 mod schedule;
 mod seen;
-#[allow(dead_code, reason = "the API that asks for them is not there yet")]
 mod silence;
 
 #[cfg(test)]

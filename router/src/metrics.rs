@@ -207,6 +207,7 @@ pub(crate) struct Metrics {
     pub(crate) inhibit_evictions: IntCounter,
     pub(crate) repeats_untold: IntCounter,
     pub(crate) records_skipped: IntCounter,
+    silences: IntGaugeVec,
     store: IntGaugeVec,
     store_bytes: IntGauge,
     pub(crate) commits_failed: IntCounter,
@@ -345,6 +346,7 @@ impl Metrics {
                 "store_records_skipped_total",
                 "Records that this version does not understand, and removes.",
             ),
+            silences: gauges(r, "silences", "Silences in force (active) and to come (pending).", &["state"]),
             store: gauges(
                 r,
                 "store_faults",
@@ -400,6 +402,10 @@ impl Metrics {
             // It is registered once, under a name of its own.
             drop(self.registry.register(Box::new(fsync.clone())));
         }
+    }
+
+    pub(crate) fn show_silences(&self, state: &str, count: usize) {
+        self.silences.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn show_store(&self, statistics: &Statistics, bytes: u64) {

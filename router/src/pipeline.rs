@@ -10,6 +10,7 @@
 //! ```
 
 mod alive;
+mod ask;
 mod burial;
 mod decider;
 mod explain;

@@ -14,9 +14,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -33,8 +31,8 @@ pub use tls::TlsError;
 use stream::{Stream, Watched};
 
 use crate::access::{Access, Caller};
-use crate::admin::{self, Admin};
-use crate::ingest::Ingest;
+use crate::admin::{self, Admin, Body};
+use crate::ingest::{self, Ingest};
 use crate::metrics::{Metrics, Rejected};
 
 /// Connections to one listener at a time.
@@ -48,9 +46,6 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// The pause after a connection could not be taken, as when file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// What only administrators may ask for, beside the alerts that senders bring.
-const ADMIN_PREFIX: &str = "/v1/";
 
 /// Owner and group may send; the mode is the whole access control of the socket.
 const SOCKET_MODE: u32 = 0o660;
@@ -156,25 +151,27 @@ impl Listener {
 }
 
 impl Service {
-    async fn answer(&self, metrics: &Metrics, request: Request<Incoming>, caller: &Caller) -> Response<Full<Bytes>> {
-        let (method, path) = (request.method(), request.uri().path());
-        if let Some(answer) = self.admin.as_ref().and_then(|admin| admin.answer(method, path)) {
-            return answer;
+    async fn answer(&self, metrics: &Metrics, request: Request<Incoming>, caller: &Caller) -> Response<Body> {
+        let path = request.uri().path();
+        if let Some(admin) = &self.admin {
+            if let Some(answer) = admin.observe(request.method(), path) {
+                return answer;
+            }
+            let is_ingest = self.ingest.is_some() && ingest::PATHS.contains(&path);
+            if path.starts_with(admin::PREFIX) && !is_ingest {
+                if self.access.may_administer(caller, request.headers()) {
+                    return admin.operate(request).await;
+                }
+                metrics.count_rejected(Rejected::Unauthorized);
+                return admin::not_allowed();
+            }
         }
-        let needs_rights = self.admin.is_some() && path.starts_with(ADMIN_PREFIX);
-        let has_rights = !needs_rights || self.access.may_administer(caller, request.headers());
-        let Some(ingest) = &self.ingest else {
-            return if has_rights { admin::not_found() } else { admin::not_allowed() };
-        };
+        let Some(ingest) = &self.ingest else { return admin::not_found() };
         if let Some(answer) = ingest.answer(request, caller).await {
-            return answer;
+            return admin::whole(answer);
         }
-        if has_rights {
-            metrics.count_rejected(Rejected::Path);
-            return admin::not_found();
-        }
-        metrics.count_rejected(Rejected::Unauthorized);
-        admin::not_allowed()
+        metrics.count_rejected(Rejected::Path);
+        admin::not_found()
     }
 }
 

@@ -33,7 +33,7 @@ use crate::outbox::{Kind, Lane, Waiting};
 use crate::record::after;
 use crate::schedule::Muted;
 use crate::seen::{self, Seen};
-use crate::silence::Silences;
+use crate::silence::{Silences, State};
 use crate::store::{Batch, Store, Table};
 
 /// After a commit that failed requests are refused for so long without another try: each failure costs a look at
@@ -92,9 +92,14 @@ impl Decider {
             self.end(&mut group, outcome, now);
         }
         for message in messages {
-            let Message::Alerts(alerts, answer) = message else { continue };
-            let result = self.take(&mut group, &alerts, now);
-            group.answers.push((answer, result));
+            match message {
+                Message::Alerts(alerts, answer) => {
+                    let result = self.take(&mut group, &alerts, now);
+                    group.answers.push((answer, result));
+                }
+                Message::Ask(ask) => self.answer(&mut group, ask, now),
+                Message::Close => {}
+            }
         }
         self.fall_due(&mut group, now);
         self.commit(group, now);
@@ -150,7 +155,7 @@ impl Decider {
         let batch = std::mem::replace(&mut group.batch, Batch::new());
         let result = if batch.is_empty() { Ok(()) } else { self.store.commit(batch, durability) };
         match result {
-            Ok(()) => self.take_effect(group),
+            Ok(()) => self.take_effect(group, now),
             Err(error) => {
                 error!(%error, requests = group.answers.len(), "the store takes nothing, requests are refused");
                 self.metrics.commits_failed.inc();
@@ -160,6 +165,7 @@ impl Decider {
                 for (answer, _) in group.answers {
                     drop(answer.send(Err(Refused::Store)));
                 }
+                group.promises.into_iter().for_each(|promise| promise(Err(Refused::Store)));
             }
         }
     }
@@ -182,7 +188,7 @@ impl Decider {
         self.seen.record(&mut group.rows(Table::Seen));
     }
 
-    fn take_effect(&mut self, group: Group) {
+    fn take_effect(&mut self, group: Group, now: Timestamp) {
         for (station, waiting) in group.waiting {
             self.stations[station].outbox.push(waiting);
         }
@@ -192,7 +198,8 @@ impl Decider {
             // Who hung up has no use for the answer.
             drop(answer.send(result));
         }
-        self.show();
+        group.promises.into_iter().for_each(|promise| promise(Ok(())));
+        self.show(now);
     }
 
     fn count(&self, count: &Count) {
@@ -210,7 +217,7 @@ impl Decider {
     }
 
     /// Brings the gauges up to date.
-    fn show(&mut self) {
+    fn show(&mut self, now: Timestamp) {
         for (station, dedup) in self.stations.iter().zip(&mut self.dedups) {
             station.metrics.windows.set(i64::try_from(dedup.len()).unwrap_or(i64::MAX));
             let tally = dedup.take_tally();
@@ -227,6 +234,9 @@ impl Decider {
         for tally in self.inhibitors.iter_mut().map(Inhibitor::take_tally) {
             self.metrics.inhibit_evictions.inc_by(tally.evicted);
             self.metrics.records_skipped.inc_by(tally.senseless);
+        }
+        for state in [State::Pending, State::Active] {
+            self.metrics.show_silences(state.name(), self.silences.count(state, now));
         }
         self.metrics.seen_entries.set(i64::try_from(self.seen.len()).unwrap_or(i64::MAX));
         self.metrics.show_store(&self.store.statistics(), self.store.disk_bytes());
@@ -556,8 +566,10 @@ const fn share(priority: Priority) -> u32 {
 
 fn refuse_all(messages: impl Iterator<Item = Message>) {
     for message in messages {
-        if let Message::Alerts(_, answer) = message {
-            drop(answer.send(Err(Refused::Store)));
+        match message {
+            Message::Alerts(_, answer) => drop(answer.send(Err(Refused::Store))),
+            Message::Ask(ask) => ask.refuse(),
+            Message::Close => {}
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::Received;
+use super::ask::Ask;
 use super::decider::Decider;
 use super::group::Answer;
 use crate::deliver::Finished;
@@ -26,6 +27,7 @@ const SLEEP_MIN: Duration = Duration::from_millis(1);
 /// What is asked of the decider.
 pub(super) enum Message {
     Alerts(Vec<Received>, Answer),
+    Ask(Ask),
     /// Nothing is taken after this.
     Close,
 }
