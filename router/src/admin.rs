@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
+use crate::reload::Reloader;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// Prometheus' text format.
@@ -19,6 +20,7 @@ pub(crate) struct Admin {
     pub(crate) pipeline: Pipeline,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stopping: CancellationToken,
+    pub(crate) reloader: Arc<Reloader>,
 }
 
 impl Admin {
@@ -38,6 +40,17 @@ impl Admin {
             "/readyz" if self.stopping.is_cancelled() => response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "stopping\n"),
             _ => response(StatusCode::OK, PLAIN, "ok\n"),
         })
+    }
+}
+
+/// For administrators only.
+impl Admin {
+    /// `None`: no such path here.
+    pub(crate) async fn act(&self, method: &Method, path: &str) -> Option<Response<Full<Bytes>>> {
+        match path {
+            "/v1/reload" => Some(self.reloader.answer(method).await),
+            _ => None,
+        }
     }
 }
 

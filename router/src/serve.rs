@@ -163,6 +163,11 @@ impl Service {
         }
         let needs_rights = self.admin.is_some() && path.starts_with(ADMIN_PREFIX);
         let has_rights = !needs_rights || self.access.may_administer(caller, request.headers());
+        if let Some(admin) = self.admin.as_ref().filter(|_| needs_rights && has_rights)
+            && let Some(answer) = admin.act(method, path).await
+        {
+            return answer;
+        }
         let Some(ingest) = &self.ingest else {
             return if has_rights { admin::not_found() } else { admin::not_allowed() };
         };
