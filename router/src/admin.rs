@@ -2,6 +2,7 @@
 //! under `/v1/`, each kind of thing in a file of its own.
 
 mod answer;
+mod reload;
 mod silences;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
+use crate::reload::Reloader;
 pub(crate) use answer::{Body, not_allowed, not_found, whole};
 use answer::{PLAIN, Problem, text};
 
@@ -25,6 +27,7 @@ pub(crate) struct Admin {
     pub(crate) pipeline: Pipeline,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stopping: CancellationToken,
+    pub(crate) reloader: Arc<Reloader>,
 }
 
 impl Admin {
@@ -55,6 +58,8 @@ impl Admin {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let segments: Vec<_> = path.strip_prefix(PREFIX).unwrap_or_default().split('/').collect();
         match (&segments[..], method) {
+            (["reload"], Method::POST) => Ok(self.reload().await),
+            (["reload"], _) => Err(Problem::method("POST")),
             (["silences"], Method::GET) => self.silences(&request).await,
             (["silences"], Method::POST) => self.add_silence(request).await,
             (["silences"], _) => Err(Problem::method("GET, POST")),
