@@ -229,7 +229,9 @@ impl Dedup {
         self.observe(now);
         self.take_evicted();
         let windows: Vec<_> = self.open.iter().map(|(_key, shared)| shared).collect();
-        windows.iter().for_each(|shared| self.close(shared));
+        for shared in &windows {
+            self.close(shared);
+        }
         std::mem::take(&mut self.ready)
     }
 

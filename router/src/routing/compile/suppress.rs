@@ -45,10 +45,11 @@ pub(super) struct ScheduleNames {
     break_through: Option<Spanned<String>>,
 }
 
+/// The settings of destinations, by name.
+pub(super) type Configs = BTreeMap<Spanned<String>, (DestinationConfig, Written)>;
+
 /// The settings of destinations, and their schedules.
-pub(super) fn split(
-    tables: BTreeMap<Spanned<String>, DestinationTable>,
-) -> (BTreeMap<Spanned<String>, (DestinationConfig, Written)>, Vec<ScheduleNames>) {
+pub(super) fn split(tables: BTreeMap<Spanned<String>, DestinationTable>) -> (Configs, Vec<ScheduleNames>) {
     let parts = tables.into_iter().map(|(name, table)| {
         let DestinationTable { config, written, mute, active, break_through } = table;
         let spanned = |text: String| Spanned::new(name.span(), text);
