@@ -42,7 +42,6 @@ mod stages;
 
 mod store;
 
-#[allow(dead_code, reason = "the API that asks for them is not there yet")]
 mod dead_letter;
 mod deliver;
 mod outbox;
@@ -203,8 +202,8 @@ impl Router {
         let parts = (pipeline.clone(), Arc::clone(&metrics), Arc::clone(&access));
         let ingest = Arc::new(Ingest::new(parts.0, parts.1, parts.2, stopping.clone()));
         ingest.set_enrich(enrich);
-        let admin =
-            Arc::new(Admin { pipeline: pipeline.clone(), metrics: Arc::clone(&metrics), stopping: stopping.clone() });
+        let parts = (pipeline.clone(), Arc::clone(&metrics), store);
+        let admin = Arc::new(Admin { pipeline: parts.0, metrics: parts.1, store: parts.2, stopping: stopping.clone() });
         let (workers, abandon) = (TaskTracker::new(), CancellationToken::new());
         let mut current_of = Vec::new();
         for (number, (destination, station)) in destinations.into_iter().zip(pipeline.stations()).enumerate() {

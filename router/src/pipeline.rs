@@ -19,6 +19,7 @@ mod plan;
 mod record;
 mod recovery;
 mod rehearsal;
+mod replay;
 mod station;
 mod thread;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LINK};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -91,6 +91,19 @@ impl Client {
         })
     }
 
+    /// A part of a list, and the path of the next one.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`].
+    pub(super) fn page(&self, path: &str) -> Result<(String, Option<String>), ToolError> {
+        self.runtime.block_on(async {
+            let answer = self.send(&Method::GET, path, Bytes::new()).await?;
+            let next = answer.headers().get(LINK).and_then(|link| link.to_str().ok()).and_then(next_page);
+            let body = self.whole(answer).await?;
+            Ok((String::from_utf8_lossy(&body).into_owned(), next))
+        })
+    }
+
     async fn whole(&self, answer: Response<Incoming>) -> Result<Bytes, ToolError> {
         let whole = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         Ok(whole.map_err(|error| self.failed("broke off its answer", &error))?.to_bytes())
@@ -146,6 +159,12 @@ impl Client {
     fn failed(&self, what: &str, cause: &dyn Display) -> ToolError {
         ToolError::Failed(format!("the router at {} {what}: {cause}", self.place))
     }
+}
+
+/// Out of `<path>; rel="next"`.
+fn next_page(link: &str) -> Option<String> {
+    let (path, rest) = link.strip_prefix('<')?.split_once('>')?;
+    rest.contains("rel=\"next\"").then(|| path.to_owned())
 }
 
 fn authorization(token: &Secret) -> Result<HeaderValue, ToolError> {

@@ -208,6 +208,7 @@ impl Decider {
             Count::Accepted(ref alert) => self.metrics.count_received(alert),
             Count::Unrouted => self.metrics.unrouted.inc(),
             Count::Received(station) => metrics(station).received.inc(),
+            Count::Replayed(station) => metrics(station).replayed.inc(),
             Count::Suppressed(station, reason) => metrics(station).count_suppressed(reason),
             Count::Dropped(station) => metrics(station).count_dropped(Dropped::Store),
             Count::NoKey(station) => metrics(station).no_key.inc(),
@@ -239,6 +240,7 @@ impl Decider {
             self.metrics.show_silences(state.name(), self.silences.count(state, now));
         }
         self.metrics.seen_entries.set(i64::try_from(self.seen.len()).unwrap_or(i64::MAX));
+        self.metrics.dead_letters.set(i64::try_from(self.store.records(Table::Dead)).unwrap_or(i64::MAX));
         self.metrics.show_store(&self.store.statistics(), self.store.disk_bytes());
         let tally = self.seen.take_tally();
         self.metrics.seen_evictions.inc_by(tally.evicted);
@@ -378,7 +380,7 @@ impl Decider {
         }
     }
 
-    fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         number
@@ -416,20 +418,20 @@ enum Opening {
 }
 
 /// One delivery to be made.
-struct Part<'a> {
-    station: usize,
-    alert: &'a Arc<Alert>,
+pub(super) struct Part<'a> {
+    pub(super) station: usize,
+    pub(super) alert: &'a Arc<Alert>,
     /// Of the alert, which weighs so much.
-    number: u64,
-    bytes: u32,
-    key: Option<Fingerprint>,
-    id: Uuid,
-    kind: NotificationKind,
+    pub(super) number: u64,
+    pub(super) bytes: u32,
+    pub(super) key: Option<Fingerprint>,
+    pub(super) id: Uuid,
+    pub(super) kind: NotificationKind,
 }
 
 /// What goes out, and how it ends.
 impl Decider {
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         group: &mut Group,
         part: Part<'_>,
@@ -556,7 +558,7 @@ impl Decider {
 }
 
 /// Percent of the store that alerts of this priority may fill. The rest is kept for the more urgent.
-const fn share(priority: Priority) -> u32 {
+pub(super) const fn share(priority: Priority) -> u32 {
     match priority {
         Priority::Debug | Priority::Informational => 80,
         Priority::Notice | Priority::Warning | Priority::Error => 90,
@@ -575,7 +577,7 @@ fn refuse_all(messages: impl Iterator<Item = Message>) {
 }
 
 /// What it weighs.
-fn store_alert(group: &mut Group, number: u64, alert: &Alert) -> u32 {
+pub(super) fn store_alert(group: &mut Group, number: u64, alert: &Alert) -> u32 {
     let json = crate::record::to_json(alert);
     let bytes = u32::try_from(json.len()).unwrap_or(u32::MAX);
     group.batch.put(Table::Alerts, &record::key(number), json);
