@@ -4,6 +4,7 @@
 mod answer;
 mod dead_letters;
 mod silences;
+mod tail;
 
 use std::sync::Arc;
 
@@ -64,10 +65,11 @@ impl Admin {
             (["silences", id], Method::DELETE) => self.expire_silence(id).await,
             (["silences", _], _) => Err(Problem::method("DELETE")),
             (["dead-letters"], Method::GET) => self.dead_letters(&request).await,
-            (["dead-letters"], _) => Err(Problem::method("GET")),
             (["dead-letters", "replay"], Method::POST) => self.replay_dead_letters(request).await,
             (["dead-letters", "purge"], Method::POST) => self.purge_dead_letters(request).await,
             (["dead-letters", "replay" | "purge"], _) => Err(Problem::method("POST")),
+            (["tail"], Method::GET) => self.tail(&request),
+            (["dead-letters" | "tail"], _) => Err(Problem::method("GET")),
             _ => Ok(not_found()),
         }
     }

@@ -9,6 +9,7 @@ mod run;
 mod send_test;
 mod silence;
 mod table;
+mod tail;
 mod test;
 
 use std::fmt::Display;
@@ -50,6 +51,8 @@ enum Command {
     DeadLetter(dead_letter::Arguments),
     /// Hold alerts back for a while, at a running router
     Silence(silence::Arguments),
+    /// Print alerts as a running router decides about them
+    Tail(tail::Arguments),
 }
 
 /// Which routing file a command is about.
@@ -79,6 +82,7 @@ pub(crate) fn main() -> ExitCode {
         Command::SendTest(arguments) => report(send_test::run(&arguments)),
         Command::DeadLetter(arguments) => report(dead_letter::run(&arguments)),
         Command::Silence(arguments) => report(silence::run(&arguments)),
+        Command::Tail(arguments) => report(tail::run(&arguments)),
     }
 }
 

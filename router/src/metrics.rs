@@ -125,7 +125,7 @@ pub(crate) const SUPPRESSED_NAMES: [&str; 5] = ["inhibit", "silence", "mute", "d
 impl Suppressed {
     const ALL: [Self; 5] = [Self::Inhibit, Self::Silence, Self::Mute, Self::Dedup, Self::Limit];
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         let [inhibit, silence, mute, dedup, limit] = SUPPRESSED_NAMES;
         match self {
             Self::Inhibit => inhibit,
@@ -215,6 +215,8 @@ pub(crate) struct Metrics {
     pub(crate) seen_reused: IntCounter,
     pub(crate) stored_bytes: IntGauge,
     pub(crate) dead_letters: IntGauge,
+    pub(crate) tail_readers: IntGauge,
+    pub(crate) tail_missed: IntCounter,
     pub(crate) filter_mismatches: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) ingest: IngestMetrics,
@@ -368,6 +370,12 @@ impl Metrics {
                 "Alerts and deliveries that are owed, as the store's bound counts them.",
             ),
             dead_letters: gauge(r, "dead_letters", "Dead letters in the store, until they are replayed or purged."),
+            tail_readers: gauge(r, "tail_readers", "Who reads along what is decided."),
+            tail_missed: counter(
+                r,
+                "tail_missed_total",
+                "Decisions that one who read along missed, being too slow; each such reader was told.",
+            ),
             filter_mismatches: counter(
                 r,
                 "filter_type_mismatches_total",

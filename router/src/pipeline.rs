@@ -21,6 +21,7 @@ mod recovery;
 mod rehearsal;
 mod replay;
 mod station;
+mod tail;
 mod thread;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ pub(crate) use explain::Explainer;
 use plan::Plan;
 pub(crate) use rehearsal::Rehearsal;
 pub(crate) use station::Station;
+pub(crate) use tail::Reader;
+use tail::Tail;
 use thread::{Inbox, Message};
 
 /// Requests that wait for the decider; more wait at their sockets.
@@ -89,6 +92,7 @@ pub(crate) enum Refused {
 pub(crate) struct Pipeline {
     messages: mpsc::Sender<Message>,
     stations: Arc<[Arc<Station>]>,
+    tail: Tail,
 }
 
 /// A pipeline that runs, as whoever stops it sees it.
@@ -114,12 +118,12 @@ impl Pipeline {
         bytes_max: u64,
     ) -> Result<Running, StartError> {
         let decider = decider(routing, metrics, store, bytes_max, jiff::Timestamp::now())?;
-        let stations = decider.stations.clone();
+        let (stations, tail) = (decider.stations.clone(), decider.tail.clone());
         let (messages, messages_of) = mpsc::channel(REQUESTS_MAX);
         let (finished, finished_of) = mpsc::channel(OUTCOMES_MAX);
         let inbox = Inbox { messages: messages_of, finished: finished_of };
         let thread = spawn(decider, inbox).map_err(StartError::Thread)?;
-        let pipeline = Self { messages, stations: stations.into() };
+        let pipeline = Self { messages, stations: stations.into(), tail };
         Ok(Running { pipeline, finished, load: loader(store), thread })
     }
 
@@ -144,6 +148,11 @@ impl Pipeline {
             let age = station.outbox.oldest_age().as_secs();
             station.metrics.oldest.set(i64::try_from(age).unwrap_or(i64::MAX));
         }
+    }
+
+    /// Reads along what is decided from now on. `None`: as many do as may.
+    pub(crate) fn reader(&self) -> Option<Reader> {
+        self.tail.reader()
     }
 
     /// One for every destination, in the order of the configuration.
@@ -183,6 +192,7 @@ fn decider(
         inhibitors,
         muted,
         alive: alive::Alive::default(),
+        tail: Tail::new(metrics),
         next_number: 0,
         bytes_max,
         owed: Vec::new(),

@@ -18,6 +18,7 @@ use crate::pipeline::Refused;
 
 pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// The largest body of an operator: a silence with all its texts fits many times.
 const BODY_BYTES_MAX: usize = 64 * 1024;

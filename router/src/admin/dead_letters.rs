@@ -11,11 +11,9 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::Admin;
-use super::answer::{Body, Problem, body, json, query, text};
+use super::answer::{Body, NDJSON, Problem, body, json, query, text};
 use crate::dead_letter::{Filter, Found, Selection, find, print};
 use crate::store::{StoreError, Table};
-
-const NDJSON: &str = "application/x-ndjson";
 
 /// Letters on one page, and those that one order moves: the decider does nothing else meanwhile.
 const PAGE_LETTERS_MAX: usize = 1_000;

@@ -18,6 +18,7 @@ use super::group::{Count, Group};
 use super::plan::{Plan, Way};
 use super::record::{self, Record};
 use super::station::Station;
+use super::tail::{Decided, Fate, Tail};
 use super::thread::Message;
 use super::{Received, Refused};
 use crate::dedup::{Closed, Dedup, FirstEnd, Verdict};
@@ -60,6 +61,7 @@ pub(super) struct Decider {
     /// What the destinations' own time windows mute, and those of routes; see [`Way::schedule`].
     pub(super) muted: Vec<Mute>,
     pub(super) alive: Alive,
+    pub(super) tail: Tail,
     /// Of the next alert or delivery.
     pub(super) next_number: u64,
     /// Bytes that may be owed.
@@ -199,6 +201,7 @@ impl Decider {
             drop(answer.send(result));
         }
         group.promises.into_iter().for_each(|promise| promise(Ok(())));
+        group.decided.into_iter().for_each(|decided| self.tail.tell(decided));
         self.show(now);
     }
 
@@ -290,6 +293,7 @@ impl Decider {
         let plan = Arc::clone(&self.plan);
         let (alert, number) = (&received.alert, self.number());
         let mut stored = None;
+        let mut fates = self.tail.is_read().then(Vec::new);
         group.counts.push(Count::Accepted(Arc::clone(alert)));
         for way in plan.ways(alert, &self.stations) {
             let station = way.station;
@@ -297,7 +301,12 @@ impl Decider {
             if way.is_unrouted {
                 group.counts.push(Count::Unrouted);
             }
-            match self.suppress(group, &way, received, now) {
+            let verdict = self.suppress(group, &way, received, now);
+            if let Some(fates) = &mut fates {
+                let suppressed = verdict.as_ref().err().copied();
+                fates.push(Fate::new(&self.stations[station].name, &way.route.name, suppressed));
+            }
+            match verdict {
                 Err(reason) => group.counts.push(Count::Suppressed(station, reason)),
                 Ok(opening) => {
                     let bytes = *stored.get_or_insert_with(|| store_alert(group, number, alert));
@@ -308,6 +317,10 @@ impl Decider {
                     self.deliver(group, part, &way.route.name, delivery, repeats, now);
                 }
             }
+        }
+        if let Some(deliveries) = fates {
+            let (alert, weight) = (Arc::clone(alert), received.weight);
+            group.decided.push(Decided { at: now, alert, deliveries, weight });
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Refused;
 use super::ask::Promise;
+use super::tail::Decided;
 use crate::deliver::Finished;
 use crate::metrics::Suppressed;
 use crate::outbox::Waiting;
@@ -28,6 +29,8 @@ pub(super) struct Group {
     /// What is counted once it is true.
     pub(super) counts: Vec<Count>,
     pub(super) answers: Vec<(Answer, Result<(), Refused>)>,
+    /// For those who read along.
+    pub(super) decided: Vec<Decided>,
     /// Dead letters that this group takes away, by number: nobody else may.
     pub(super) letters: HashSet<u64>,
     /// What operators are told.
