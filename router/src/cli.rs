@@ -2,12 +2,14 @@
 
 mod check;
 mod client;
+mod dead_letter;
 mod render;
 mod route;
 mod run;
 mod send_test;
 mod silence;
 mod table;
+mod tail;
 mod test;
 
 use std::fmt::Display;
@@ -45,8 +47,12 @@ enum Command {
     Render(render::Arguments),
     /// Send one alert that says that it is a test to a destination
     SendTest(send_test::Arguments),
+    /// See, send again or purge what a running router gave up
+    DeadLetter(dead_letter::Arguments),
     /// Hold alerts back for a while, at a running router
     Silence(silence::Arguments),
+    /// Print alerts as a running router decides about them
+    Tail(tail::Arguments),
 }
 
 /// Which routing file a command is about.
@@ -74,7 +80,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Test(arguments) => report(test::run(&arguments)),
         Command::Render(arguments) => report(render::run(&arguments)),
         Command::SendTest(arguments) => report(send_test::run(&arguments)),
+        Command::DeadLetter(arguments) => report(dead_letter::run(&arguments)),
         Command::Silence(arguments) => report(silence::run(&arguments)),
+        Command::Tail(arguments) => report(tail::run(&arguments)),
     }
 }
 

@@ -42,7 +42,6 @@ mod stages;
 
 mod store;
 
-#[allow(dead_code, reason = "the API that asks for them is not there yet")]
 mod dead_letter;
 mod deliver;
 mod outbox;
@@ -220,6 +219,7 @@ impl Router {
         let admin = Arc::new(Admin {
             pipeline,
             metrics: Arc::clone(&metrics),
+            store,
             stopping: stopping.clone(),
             reloader: Arc::clone(&reloader),
         });

@@ -6,7 +6,7 @@
 //! for every destination:
 //!
 //! ```text
-//! deliveries_received = delivered + suppressed + dropped + dead + moved_to_fallback + queued
+//! recovered + deliveries_received + replayed = delivered + suppressed + dropped + dead + moved_to_fallback + queued
 //! ```
 //!
 //! Summaries and digests are notifications of their own: `notifications_total` and `notifications_lost_total` count them
@@ -126,7 +126,7 @@ pub(crate) const SUPPRESSED_NAMES: [&str; 5] = ["inhibit", "silence", "mute", "d
 impl Suppressed {
     const ALL: [Self; 5] = [Self::Inhibit, Self::Silence, Self::Mute, Self::Dedup, Self::Limit];
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         let [inhibit, silence, mute, dedup, limit] = SUPPRESSED_NAMES;
         match self {
             Self::Inhibit => inhibit,
@@ -215,6 +215,9 @@ pub(crate) struct Metrics {
     pub(crate) seen_repeats: IntCounter,
     pub(crate) seen_reused: IntCounter,
     pub(crate) stored_bytes: IntGauge,
+    pub(crate) dead_letters: IntGauge,
+    pub(crate) tail_readers: IntGauge,
+    pub(crate) tail_missed: IntCounter,
     pub(crate) filter_mismatches: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) ingest: IngestMetrics,
@@ -255,6 +258,7 @@ pub(crate) struct IngestMetrics {
 struct DestinationFamilies {
     recovered: IntCounterVec,
     received: IntCounterVec,
+    replayed: IntCounterVec,
     delivered: IntCounterVec,
     suppressed: IntCounterVec,
     dropped: IntCounterVec,
@@ -284,6 +288,7 @@ struct DestinationFamilies {
 pub(crate) struct DestinationMetrics {
     pub(crate) recovered: IntCounter,
     pub(crate) received: IntCounter,
+    pub(crate) replayed: IntCounter,
     pub(crate) delivered: IntCounter,
     pub(crate) queued: IntGauge,
     pub(crate) queue_bytes: IntGauge,
@@ -383,6 +388,13 @@ impl Metrics {
                 "stored_bytes",
                 "Alerts and deliveries that are owed, as the store's bound counts them.",
             ),
+            dead_letters: gauge(r, "dead_letters", "Dead letters in the store, until they are replayed or purged."),
+            tail_readers: gauge(r, "tail_readers", "Who reads along what is decided."),
+            tail_missed: counter(
+                r,
+                "tail_missed_total",
+                "Decisions that one who read along missed, being too slow; each such reader was told.",
+            ),
             filter_mismatches: counter(
                 r,
                 "filter_type_mismatches_total",
@@ -456,6 +468,7 @@ impl Metrics {
         DestinationMetrics {
             recovered: families.recovered.with_label_values(label),
             received: families.received.with_label_values(label),
+            replayed: families.replayed.with_label_values(label),
             delivered: families.delivered.with_label_values(label),
             queued: families.queued.with_label_values(label),
             queue_bytes: families.queue_bytes.with_label_values(label),
@@ -622,6 +635,12 @@ impl DestinationFamilies {
                 destination,
             ),
             received: counters(r, "deliveries_received_total", "Alerts taken for this destination.", destination),
+            replayed: counters(
+                r,
+                "replayed_total",
+                "Dead letters that were sent again to this destination.",
+                destination,
+            ),
             delivered: counters(r, "delivered_total", "Alerts that the destination confirmed.", destination),
             suppressed: counters(r, "suppressed_total", "Alerts held back; a summary or digest counts them.", reason),
             dropped: counters(r, "dropped_total", "Alerts given up by the router itself.", reason),

@@ -21,7 +21,9 @@ mod record;
 mod recovery;
 mod rehearsal;
 mod reload;
+mod replay;
 mod station;
+mod tail;
 mod thread;
 
 use std::sync::mpsc::RecvTimeoutError;
@@ -45,6 +47,8 @@ pub(crate) use explain::Explainer;
 pub(crate) use next::Next;
 pub(crate) use rehearsal::Rehearsal;
 pub(crate) use station::Station;
+pub(crate) use tail::Reader;
+use tail::Tail;
 use thread::{Inbox, Message};
 
 /// Requests that wait for the decider; more wait at their sockets.
@@ -82,6 +86,7 @@ pub(crate) enum Refused {
 pub(crate) struct Pipeline {
     messages: mpsc::Sender<Message>,
     stations: Arc<RwLock<Vec<Arc<Station>>>>,
+    tail: Tail,
 }
 
 /// A pipeline that runs, as whoever stops it sees it.
@@ -107,12 +112,12 @@ impl Pipeline {
         bytes_max: u64,
     ) -> Result<Running, StartError> {
         let decider = decider(routing, metrics, store, bytes_max, jiff::Timestamp::now())?;
-        let stations = decider.stations.clone();
+        let (stations, tail) = (decider.stations.clone(), decider.tail.clone());
         let (messages, messages_of) = mpsc::channel(REQUESTS_MAX);
         let (finished, finished_of) = mpsc::channel(OUTCOMES_MAX);
         let inbox = Inbox { messages: messages_of, finished: finished_of };
         let thread = spawn(decider, inbox).map_err(StartError::Thread)?;
-        let pipeline = Self { messages, stations: Arc::new(RwLock::new(stations)) };
+        let pipeline = Self { messages, stations: Arc::new(RwLock::new(stations)), tail };
         Ok(Running { pipeline, finished, load: loader(store), thread })
     }
 
@@ -152,6 +157,11 @@ impl Pipeline {
         }
     }
 
+    /// Reads along what is decided from now on. `None`: as many do as may.
+    pub(crate) fn reader(&self) -> Option<Reader> {
+        self.tail.reader()
+    }
+
     /// One for every destination since the start, also where the configuration has it no more.
     pub(crate) fn stations(&self) -> Vec<Arc<Station>> {
         self.stations.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -187,6 +197,7 @@ fn decider(
         inhibitors,
         muted,
         alive: alive::Alive::default(),
+        tail: Tail::new(metrics),
         next_number: 0,
         bytes_max,
         owed: Vec::new(),

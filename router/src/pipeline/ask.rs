@@ -9,6 +9,7 @@ use super::decider::Decider;
 use super::group::Group;
 use super::thread::Message;
 use super::{Pipeline, Refused};
+use crate::dead_letter::Replayed;
 use crate::silence::{Listed, NewSilence, SilenceError, State};
 
 /// Where the one who asked waits.
@@ -20,6 +21,9 @@ pub(super) enum Ask {
     ExpireSilence(Uuid, Reply<Result<Listed, SilenceError>>),
     /// Those in this state, or all.
     Silences(Option<State>, Reply<Vec<Listed>>),
+    /// Dead letters by their numbers.
+    Replay(Vec<u64>, Reply<Replayed>),
+    Purge(Vec<u64>, Reply<u64>),
 }
 
 /// An answer that is given once the commit has ended.
@@ -38,6 +42,16 @@ impl Pipeline {
 
     pub(crate) async fn silences(&self, state: Option<State>) -> Result<Vec<Listed>, Refused> {
         self.ask(|reply| Ask::Silences(state, reply)).await
+    }
+
+    /// Sends dead letters again. As many as may hold up all decisions.
+    pub(crate) async fn replay(&self, letters: Vec<u64>) -> Result<Replayed, Refused> {
+        self.ask(|reply| Ask::Replay(letters, reply)).await
+    }
+
+    /// Takes dead letters away; gives how many there were.
+    pub(crate) async fn purge(&self, letters: Vec<u64>) -> Result<u64, Refused> {
+        self.ask(|reply| Ask::Purge(letters, reply)).await
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Refused> {
@@ -67,6 +81,15 @@ impl Decider {
                 group.is_promised |= expired.is_ok();
                 group.promises.push(promise(reply, expired));
             }
+            Ask::Replay(numbers, reply) => {
+                let replayed = self.replay(group, &numbers, now);
+                group.promises.push(promise(reply, replayed));
+            }
+            Ask::Purge(numbers, reply) => {
+                let purged = self.purge(group, &numbers);
+                group.is_promised |= purged > 0;
+                group.promises.push(promise(reply, purged));
+            }
             Ask::Silences(state, reply) => group.promises.push(promise(reply, self.silences.list(state, now))),
         }
     }
@@ -78,6 +101,8 @@ impl Ask {
         match self {
             Self::AddSilence(_, reply) | Self::ExpireSilence(_, reply) => drop(reply.send(Err(Refused::Store))),
             Self::Silences(_, reply) => drop(reply.send(Err(Refused::Store))),
+            Self::Replay(_, reply) => drop(reply.send(Err(Refused::Store))),
+            Self::Purge(_, reply) => drop(reply.send(Err(Refused::Store))),
         }
     }
 }
