@@ -32,6 +32,8 @@ mod operations;
 mod outage;
 /// Recordings made on this machine's kernel, and replayed by somebody without rights.
 mod recording;
+/// A configuration that changes while the router runs.
+mod reload;
 /// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.
 mod sensor;
 /// A mixed load for long: memory flat, tables within bounds, nothing missing.

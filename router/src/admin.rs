@@ -3,6 +3,7 @@
 
 mod answer;
 mod dead_letters;
+mod reload;
 mod silences;
 mod tail;
 
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
+use crate::reload::Reloader;
 use crate::store::Store;
 pub(crate) use answer::{Body, not_allowed, not_found, whole};
 use answer::{PLAIN, Problem, text};
@@ -29,6 +31,7 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) store: Arc<Store>,
     pub(crate) stopping: CancellationToken,
+    pub(crate) reloader: Arc<Reloader>,
 }
 
 impl Admin {
@@ -59,6 +62,8 @@ impl Admin {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let segments: Vec<_> = path.strip_prefix(PREFIX).unwrap_or_default().split('/').collect();
         match (&segments[..], method) {
+            (["reload"], Method::POST) => Ok(self.reload().await),
+            (["reload"], _) => Err(Problem::method("POST")),
             (["silences"], Method::GET) => self.silences(&request).await,
             (["silences"], Method::POST) => self.add_silence(request).await,
             (["silences"], _) => Err(Problem::method("GET, POST")),

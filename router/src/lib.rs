@@ -54,6 +54,7 @@ mod tools;
 mod admin;
 pub mod config;
 mod metrics;
+mod reload;
 pub mod routing;
 pub mod secret;
 
@@ -63,7 +64,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -71,11 +71,11 @@ use tracing::{info, warn};
 
 use crate::access::Access;
 use crate::admin::Admin;
-use crate::deliver::{Current, Terms, Worker};
+use crate::deliver::{Crew, Running as Workers};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
-use crate::normalise::Enrich;
 use crate::pipeline::{Pipeline, Running};
+use crate::reload::{Draft, Reloader};
 use crate::routing::Routing;
 use crate::serve::{Door, House, Listener, Service, Tls};
 use crate::store::{Options, Store};
@@ -83,6 +83,7 @@ use crate::store::{Options, Store};
 pub use config::{Settings, SettingsError};
 #[doc(hidden)]
 pub use ingest::{Refusals, read_body};
+pub use reload::{ReloadError, Reloaded};
 pub use routing::{Problem, RoutingError};
 pub use serve::TlsError;
 pub use store::StoreError;
@@ -119,12 +120,10 @@ pub struct Router {
     /// Readiness goes, new requests are refused.
     stopping: CancellationToken,
     house: House,
-    workers: TaskTracker,
-    abandon: CancellationToken,
+    reloader: Arc<Reloader>,
+    workers: Workers,
     /// Ends after the last request and the last worker.
     decider: std::thread::JoinHandle<()>,
-    /// What workers follow; it ends with them.
-    _current: Vec<watch::Sender<Current>>,
 }
 
 /// Why a router does not start.
@@ -177,11 +176,12 @@ impl Router {
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         install_crypto();
         settings.check()?;
-        let mut routing = Routing::read(&settings.routing)?;
-        let destinations = routing.build_destinations(&settings.state)?;
+        let (mut draft, seen) = Draft::first(&settings.routing, &settings.state)?;
+        let routing = &mut draft.routing_file;
         for warning in &routing.warnings {
             warn!("{warning}");
         }
+        let routes = routing.routes_count;
         let tls = settings.tls.map(Tls::new).transpose()?.map(Arc::new);
         create_state(&settings.state)?;
         let tcp = match settings.listen {
@@ -194,45 +194,32 @@ impl Router {
         let metrics = Arc::new(Metrics::new());
         let options = Options { fsync: settings.fsync, bytes_max: settings.store_bytes };
         let store = Arc::new(Store::open(&settings.state.join(STORE_FOLDER), options)?);
-        let running = Pipeline::start(&mut routing, &metrics, &store, settings.store_bytes)?;
+        let running = Pipeline::start(routing, &metrics, &store, settings.store_bytes)?;
         let Running { pipeline, finished, load, thread: decider } = running;
         let stopping = CancellationToken::new();
         let access = Arc::new(Access::new(settings.token, settings.admin_group));
-        let enrich = std::mem::replace(&mut routing.enrich, Enrich::new());
         let parts = (pipeline.clone(), Arc::clone(&metrics), Arc::clone(&access));
         let ingest = Arc::new(Ingest::new(parts.0, parts.1, parts.2, stopping.clone()));
-        ingest.set_enrich(enrich);
-        let parts = (pipeline.clone(), Arc::clone(&metrics), store);
-        let admin = Arc::new(Admin { pipeline: parts.0, metrics: parts.1, store: parts.2, stopping: stopping.clone() });
-        let (workers, abandon) = (TaskTracker::new(), CancellationToken::new());
-        let mut current_of = Vec::new();
-        for (number, (destination, station)) in destinations.into_iter().zip(pipeline.stations()).enumerate() {
-            let settings = &routing.destinations[number];
-            let terms = Terms {
-                concurrency: settings.delivery.concurrency,
-                max_age: settings.delivery.max_age,
-                has_fallback: settings.fallback.is_some(),
-            };
-            let (sender, current) = watch::channel(Current { destination, terms });
-            current_of.push(sender);
-            let worker = Worker {
-                number,
-                current,
-                outbox: Arc::clone(&station.outbox),
-                metrics: station.metrics.clone(),
-                load: Arc::clone(&load),
-                finished: finished.clone(),
-                abandon: abandon.clone(),
-            };
-            workers.spawn(worker.run());
-        }
-
+        let crew = Crew::new(load, finished);
+        let workers = crew.running();
+        let paths = (settings.routing, settings.state);
+        let parts = (Arc::clone(&ingest), Arc::clone(&metrics));
+        let reloader = Arc::new(Reloader::start(paths, parts.0, parts.1, (draft, seen), crew));
+        let admin = Arc::new(Admin {
+            pipeline,
+            metrics: Arc::clone(&metrics),
+            store,
+            stopping: stopping.clone(),
+            reloader: Arc::clone(&reloader),
+        });
         let house = House { metrics, connections: TaskTracker::new(), stop: CancellationToken::new() };
         let ingest_addr = tcp.as_ref().map(|(_, address)| *address);
         if let Some(tls) = tls.clone() {
             let (metrics, stop) = (Arc::clone(&house.metrics), house.stop.clone());
             house.connections.spawn(async move { stop.run_until_cancelled(tls.keep_current(&metrics)).await });
         }
+        let (watching, stop) = (Arc::clone(&reloader), house.stop.clone());
+        house.connections.spawn(async move { stop.run_until_cancelled(watching.watch()).await });
         let open = |listener: Listener, tls, ingest: Option<&Arc<Ingest>>, admin: Option<&Arc<Admin>>| {
             let service = Service { ingest: ingest.cloned(), admin: admin.cloned(), access: Arc::clone(&access) };
             let door = Door { listener, tls, service };
@@ -245,7 +232,7 @@ impl Router {
         if let Some(listener) = unix {
             open(listener, None, Some(&ingest), Some(&admin));
         }
-        info!(ingest = ?ingest_addr, admin = %admin_addr, unix = ?settings.unix, routes = routing.routes_count, "taking alerts");
+        info!(ingest = ?ingest_addr, admin = %admin_addr, unix = ?settings.unix, routes, "taking alerts");
         Ok(Self {
             ingest_addr,
             admin_addr,
@@ -254,10 +241,9 @@ impl Router {
             drain: settings.drain,
             stopping,
             house,
+            reloader,
             workers,
-            abandon,
             decider,
-            _current: current_of,
         })
     }
 
@@ -274,6 +260,15 @@ impl Router {
     /// Where alerts are taken by a Unix socket.
     pub fn unix_path(&self) -> Option<&Path> {
         self.unix_path.as_deref()
+    }
+
+    /// Reads the configuration again and puts it into force: all of it, or nothing. The metrics and the log tell how it
+    /// ended. `trigger`: who asked for it, for the log.
+    ///
+    /// # Errors
+    /// The new one cannot be used; see [`ReloadError`].
+    pub async fn reload(&self, trigger: &'static str) -> Result<Reloaded, ReloadError> {
+        self.reloader.reload(trigger).await
     }
 
     /// Takes alerts from an input, one JSON object a line, until it ends.
@@ -293,20 +288,20 @@ impl Router {
         if timeout(REQUESTS_TIME_MAX, self.house.connections.wait()).await.is_err() {
             warn!("some requests did not end in time");
         }
+        self.reloader.close().await;
         let pipeline = self.ingest.pipeline.clone();
         pipeline.close().await;
         pipeline.stations().iter().for_each(|station| station.outbox.close());
-        self.workers.close();
-        if timeout(self.drain, self.workers.wait()).await.is_ok() {
+        if self.workers.ended(self.drain).await {
             info!("all that was taken is delivered");
         } else {
-            self.abandon.cancel();
+            self.workers.abandon();
             let left: usize = pipeline.stations().iter().map(|station| station.outbox.len()).sum();
             warn!(
                 deliveries = left,
                 "the time to drain is over; what is left stays in the store and goes out at the next start"
             );
-            if timeout(ABANDON_TIME_MAX, self.workers.wait()).await.is_err() {
+            if !self.workers.ended(ABANDON_TIME_MAX).await {
                 warn!("some deliveries did not end in time");
             }
         }

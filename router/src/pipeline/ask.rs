@@ -65,8 +65,8 @@ impl Decider {
     pub(super) fn answer(&mut self, group: &mut Group, ask: Ask, now: Timestamp) {
         match ask {
             Ask::AddSilence(new, reply) => {
-                let stations = &self.stations;
-                let is_known = |name: &str| stations.iter().any(|station| *station.name == *name);
+                let (stations, plan) = (&self.stations, &self.plan);
+                let is_known = |name: &str| plan.find(stations, name).is_some();
                 let added = self.silences.add(Uuid::now_v7(), new, now, is_known);
                 group.is_promised |= added.is_ok();
                 group.promises.push(promise(reply, added));

@@ -7,7 +7,6 @@ use super::decider::{Decider, Part, share, store_alert};
 use super::group::{Count, Group};
 use crate::dead_letter::{DeadLetter, Kept, Replayed, record_key};
 use crate::destination::NotificationKind;
-use crate::outbox::Phase;
 use crate::store::Table;
 
 impl Decider {
@@ -19,7 +18,7 @@ impl Decider {
                 replayed.gone += 1;
                 continue;
             };
-            let Some(station) = self.open_station(&letter.destination) else {
+            let Some(station) = self.plan.find(&self.stations, &letter.destination) else {
                 replayed.no_destination += 1;
                 continue;
             };
@@ -46,10 +45,6 @@ impl Decider {
             }
         }
         purged
-    }
-
-    fn open_station(&self, name: &str) -> Option<usize> {
-        self.stations.iter().position(|station| *station.name == *name && station.outbox.phase() == Phase::Open)
     }
 
     /// `None`: it is not there, or gone with this group.
