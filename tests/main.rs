@@ -38,6 +38,8 @@ mod reload;
 mod sensor;
 /// A mixed load for long: memory flat, tables within bounds, nothing missing.
 mod soak;
+/// A router that is told to stop, and a sensor beside it that still has something to say.
+mod stopping;
 /// More events than two CPUs can take, beside a table of thousands of processes.
 mod storm;
 /// What holds across files and crates, and no compiler checks.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -279,7 +278,7 @@ async fn a_template_that_has_changed_is_used_for_what_waits() {
     let hook = Webhook::start().await;
     hook.answer_always(Answer::Status(503));
     let folder = tempfile::tempdir().unwrap();
-    let template = |version: u8| format!("{{\"version\": {version}, \"rule\": {{{{json rule}}}}}}");
+    let template = |version: u8| format!("{{\"version\": {version}, \"rule\": {{{{json alert.rule}}}}}}");
     std::fs::write(folder.path().join("hook.hbs"), template(1)).unwrap();
     let routing = format!("{}template = \"hook.hbs\"\n", all_to(&hook, ""));
     std::fs::write(folder.path().join("routing.toml"), routing).unwrap();

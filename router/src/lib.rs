@@ -66,7 +66,6 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::access::Access;
@@ -89,8 +88,15 @@ pub use serve::TlsError;
 pub use store::StoreError;
 pub use tools::*;
 
+/// How long who is connected by the Unix socket may go on when the router stops: the sensor beside it is stopped at the
+/// same time, and hands over what it still has.
+const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// How long requests that are being answered may still take when the router stops.
 const REQUESTS_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long the last answer about the router may take.
+const ADMIN_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// How long workers have to put down what they hold once draining is over.
 const ABANDON_TIME_MAX: Duration = Duration::from_secs(5);
@@ -117,9 +123,14 @@ pub struct Router {
     unix_path: Option<PathBuf>,
     ingest: Arc<Ingest>,
     drain: Duration,
-    /// Readiness goes, new requests are refused.
+    /// Readiness goes, new requests by network are refused.
     stopping: CancellationToken,
-    house: House,
+    /// Senders by TCP. It closes first.
+    front: House,
+    /// The Unix socket.
+    socket: House,
+    /// Whoever asks about the router. It closes last.
+    admin: House,
     reloader: Arc<Reloader>,
     workers: Workers,
     /// Ends after the last request and the last worker.
@@ -212,26 +223,23 @@ impl Router {
             stopping: stopping.clone(),
             reloader: Arc::clone(&reloader),
         });
-        let house = House { metrics, connections: TaskTracker::new(), stop: CancellationToken::new() };
+        let [front, socket, office] = [(); 3].map(|()| House::new(&metrics));
         let ingest_addr = tcp.as_ref().map(|(_, address)| *address);
         if let Some(tls) = tls.clone() {
-            let (metrics, stop) = (Arc::clone(&house.metrics), house.stop.clone());
-            house.connections.spawn(async move { stop.run_until_cancelled(tls.keep_current(&metrics)).await });
+            front.keep(async move { tls.keep_current(&metrics).await });
         }
-        let (watching, stop) = (Arc::clone(&reloader), house.stop.clone());
-        house.connections.spawn(async move { stop.run_until_cancelled(watching.watch()).await });
-        let open = |listener: Listener, tls, ingest: Option<&Arc<Ingest>>, admin: Option<&Arc<Admin>>| {
+        front.keep(Arc::clone(&reloader).watch());
+        let door = |listener, tls, ingest: Option<&Arc<Ingest>>, admin: Option<&Arc<Admin>>| {
             let service = Service { ingest: ingest.cloned(), admin: admin.cloned(), access: Arc::clone(&access) };
-            let door = Door { listener, tls, service };
-            house.connections.spawn(door.serve(house.clone()));
+            Door { listener, tls, service }
         };
         if let Some((listener, _)) = tcp {
-            open(listener, tls, Some(&ingest), None);
+            front.open(door(listener, tls, Some(&ingest), None));
         }
-        open(admin_listener, None, None, Some(&admin));
         if let Some(listener) = unix {
-            open(listener, None, Some(&ingest), Some(&admin));
+            socket.open(door(listener, None, Some(&ingest), Some(&admin)));
         }
+        office.open(door(admin_listener, None, None, Some(&admin)));
         info!(ingest = ?ingest_addr, admin = %admin_addr, unix = ?settings.unix, routes, "taking alerts");
         Ok(Self {
             ingest_addr,
@@ -240,7 +248,9 @@ impl Router {
             ingest,
             drain: settings.drain,
             stopping,
-            house,
+            front,
+            socket,
+            admin: office,
             reloader,
             workers,
             decider,
@@ -279,14 +289,20 @@ impl Router {
         self.ingest.take_lines(input).await
     }
 
-    /// Stops: first no request is taken any more, then what is owed is delivered for as long as the settings say. What is
-    /// left then stays in the store, and goes out at the next start, as do the summaries of open windows.
+    /// Stops: first nothing is taken by network any more, then, when the senders at the Unix socket have gone, not by that
+    /// either. What is owed is then delivered for as long as the settings say. What is left stays in the store, and goes out
+    /// at the next start, as do the summaries of open windows.
     pub async fn shutdown(self) {
         self.stopping.cancel();
-        self.house.stop.cancel();
-        self.house.connections.close();
-        if timeout(REQUESTS_TIME_MAX, self.house.connections.wait()).await.is_err() {
-            warn!("some requests did not end in time");
+        self.front.close();
+        if timeout(LAST_WORDS_TIME_MAX, self.socket.emptied()).await.is_err() {
+            info!("a sender at the Unix socket goes on; what it has is to be sent to the next router");
+        }
+        self.socket.close();
+        for house in [&self.front, &self.socket] {
+            if !house.ended(REQUESTS_TIME_MAX).await {
+                warn!("some requests did not end in time");
+            }
         }
         self.reloader.close().await;
         let pipeline = self.ingest.pipeline.clone();
@@ -309,6 +325,10 @@ impl Router {
         let end = tokio::task::spawn_blocking(move || decider.join());
         if timeout(DECIDER_TIME_MAX, end).await.is_err() {
             warn!("the last outcomes were not written in time; what they were of may be delivered twice");
+        }
+        self.admin.close();
+        if !self.admin.ended(ADMIN_TIME_MAX).await {
+            info!("somebody still asks about the router and hears no answer");
         }
     }
 }

@@ -20,7 +20,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -46,6 +47,9 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// The pause after a connection could not be taken, as when file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who has ended a connection may make another one within this time while the router waits for the last words.
+const RETURN_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Owner and group may send; the mode is the whole access control of the socket.
 const SOCKET_MODE: u32 = 0o660;
@@ -74,13 +78,22 @@ pub(crate) enum Listener {
     },
 }
 
-/// What all doors share.
+/// What doors share that close at the same time.
 #[derive(Clone)]
 pub(crate) struct House {
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) connections: TaskTracker,
+    metrics: Arc<Metrics>,
+    tasks: TaskTracker,
     /// No connection is taken any more, and open ones end after their answer.
-    pub(crate) stop: CancellationToken,
+    stop: CancellationToken,
+    guests: watch::Sender<Guests>,
+}
+
+/// Connections to a house.
+#[derive(Debug, Default, Clone, Copy)]
+struct Guests {
+    now: usize,
+    /// Since the start.
+    ever: u64,
 }
 
 /// A Unix socket's file, removed when dropped.
@@ -111,7 +124,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 impl Door {
     /// Until the house stops; the listener closes then.
-    pub(crate) async fn serve(self, house: House) {
+    async fn serve(self, house: House) {
         let Self { listener, tls, service } = self;
         let (slots, service) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(service));
         loop {
@@ -175,6 +188,52 @@ impl Service {
     }
 }
 
+/// From its opening to its end.
+impl House {
+    pub(crate) fn new(metrics: &Arc<Metrics>) -> Self {
+        Self {
+            metrics: Arc::clone(metrics),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            guests: watch::Sender::default(),
+        }
+    }
+
+    pub(crate) fn open(&self, door: Door) {
+        self.tasks.spawn(door.serve(self.clone()));
+    }
+
+    /// Something that goes on until the house closes.
+    pub(crate) fn keep(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(task).await });
+    }
+
+    /// Waits until nobody is connected who may still have something to say: not at all where nobody ever was.
+    pub(crate) async fn emptied(&self) {
+        let mut guests = self.guests.subscribe();
+        while guests.borrow().ever > 0 {
+            // The sender lives as long as this.
+            drop(guests.wait_for(|guests| guests.now == 0).await);
+            let returned = guests.wait_for(|guests| guests.now > 0);
+            if timeout(RETURN_TIME_MAX, returned).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+    }
+
+    /// Waits until all answers are given, once it is closed. False: not within that time.
+    pub(crate) async fn ended(&self, within: Duration) -> bool {
+        timeout(within, self.tasks.wait()).await.is_ok()
+    }
+}
+
+/// One connection.
 impl House {
     fn spawn(
         &self,
@@ -185,13 +244,18 @@ impl House {
         slot: OwnedSemaphorePermit,
     ) {
         let house = self.clone();
-        self.connections.spawn(async move {
+        house.guests.send_modify(|guests| {
+            guests.now += 1;
+            guests.ever += 1;
+        });
+        self.tasks.spawn(async move {
             house.metrics.connections.inc();
             debug!(%caller, "a connection was made");
             if let Some(stream) = house.secure(tls.as_deref(), stream, caller).await {
                 house.converse(&service, stream, caller).await;
             }
             house.metrics.connections.dec();
+            house.guests.send_modify(|guests| guests.now -= 1);
             drop(slot);
         });
     }

@@ -20,7 +20,7 @@ use crate::condition::AlertCatalog;
 use crate::fingerprint::KeyField;
 use crate::route::{Route, RouteParts, Target};
 use crate::schedule::Schedule;
-use suppress::Window;
+use suppress::{Configs, Window};
 
 /// The window where neither the route nor `[defaults]` says one.
 const WINDOW_DEFAULT: Duration = Duration::from_mins(5);
@@ -117,7 +117,7 @@ pub(super) fn compile(source: Source<'_>, file: FileTable) -> Result<Routing, Ve
 }
 
 impl Compiler<'_> {
-    fn destinations(&mut self, tables: BTreeMap<Spanned<String>, (DestinationConfig, Written)>) {
+    fn destinations(&mut self, tables: Configs) {
         if tables.len() > DESTINATIONS_MAX {
             let message = format!("more than {DESTINATIONS_MAX} destinations");
             self.problems.push(self.source.problem(&(0..0), message));

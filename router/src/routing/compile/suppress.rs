@@ -45,8 +45,8 @@ pub(super) struct ScheduleNames {
     break_through: Option<Spanned<String>>,
 }
 
-/// What destinations say about themselves, by name.
-type Configs = BTreeMap<Spanned<String>, (DestinationConfig, Written)>;
+/// The settings of destinations, by name.
+pub(super) type Configs = BTreeMap<Spanned<String>, (DestinationConfig, Written)>;
 
 /// The settings of destinations, and their schedules.
 pub(super) fn split(tables: BTreeMap<Spanned<String>, DestinationTable>) -> (Configs, Vec<ScheduleNames>) {
