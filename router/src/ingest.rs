@@ -76,6 +76,11 @@ impl Ingest {
         }
     }
 
+    /// What alerts get at the moment.
+    pub(crate) fn enrich(&self) -> Arc<Enrich> {
+        Arc::clone(&self.enrich.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// From now on alerts get what this adds.
     pub(crate) fn set_enrich(&self, enrich: Enrich) {
         *self.enrich.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(enrich);
@@ -140,7 +145,7 @@ impl Ingest {
     fn parse(&self, body: &[u8]) -> Result<Batch, Refusal> {
         let metrics = &self.metrics.ingest;
         metrics.bytes.inc_by(body.len() as u64);
-        let enrich = Arc::clone(&self.enrich.read().unwrap_or_else(PoisonError::into_inner));
+        let enrich = self.enrich();
         let batch =
             metrics.parse_seconds.observe_closure_duration(|| read::read(body, &enrich)).map_err(|read::TooMany| {
                 let message = format!("more than {} alerts in one request", read::ALERTS_MAX);
