@@ -380,6 +380,46 @@ async fn an_alert_is_explained_by_what_the_router_holds_and_nothing_is_counted()
 }
 
 #[tokio::test]
+async fn the_audit_trail_tells_the_life_of_each_alert_by_its_id() {
+    let (hook, folder) = (Webhook::start().await, tempfile::tempdir().unwrap());
+    let settings = folder.path().join("router.toml");
+    std::fs::write(&settings, "audit = \"file\"\n").unwrap();
+    std::fs::write(folder.path().join("routing.toml"), all_to(&hook, "dedup = { window = \"1h\" }\n")).unwrap();
+    let admin = crate::harness::free_address();
+    let mut command = Command::new(binary("tercel-router"));
+    command.args(["run", "--listen", "none", "--admin", &admin.to_string()]).arg("--config").arg(&settings);
+    command.args(["--unix", "router.sock", "--state", "state"]).current_dir(folder.path());
+    let mut router = Process::start(&mut command);
+    router.ready(admin).await;
+    let mut operated = Operated { hook, folder, router, admin };
+
+    operated.hook.fail_next(500, 1);
+    let (first, repeat, dead) = (alert("A", "Error", "a"), alert("A", "Error", "a"), alert("B", "Error", "b"));
+    operated.send(&first).await;
+    operated.settled().await;
+    operated.send(&repeat).await;
+    operated.hook.fail_next(400, 1);
+    operated.send(&dead).await;
+    operated.settled().await;
+    operated.told(&["dead-letter", "replay", "--all"]).await;
+    operated.settled().await;
+    assert!(operated.router.terminate(SOON).await.is_some_and(|status| status.success()));
+
+    let text = std::fs::read_to_string(operated.folder.path().join("state/audit/audit.ndjson")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let life = |alert: &Value| {
+        let of_it = lines.iter().filter(|line| line["uuid"] == alert["uuid"]);
+        let at_hook = of_it.filter(|line| line["destination"] == "hook" || line["destination"] == Value::Null);
+        at_hook.map(|line| line["event"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(life(&first), ["accepted", "queued", "attempt_failed", "delivered"]);
+    assert_eq!(life(&repeat), ["accepted", "suppressed"]);
+    assert_eq!(life(&dead), ["accepted", "queued", "attempt_failed", "dead", "replayed", "queued", "delivered"]);
+    let reasons: Vec<_> = lines.iter().filter_map(|line| line["reason"].as_str()).collect();
+    assert_eq!(reasons, ["server_error", "dedup", "client_error", "client_error"]);
+}
+
+#[tokio::test]
 async fn by_network_nobody_operates_without_the_token() {
     let (hook, folder) = (Webhook::start().await, tempfile::tempdir().unwrap());
     let settings = folder.path().join("router.toml");

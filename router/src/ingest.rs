@@ -311,6 +311,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::audit::Audit;
     use crate::routing::Routing;
     use crate::store::{Options, Store};
 
@@ -320,7 +321,8 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let mut routing = Routing::parse(Path::new("routing.toml"), ROUTING).unwrap();
         let store = Arc::new(Store::open(folder, Options::default()).unwrap());
-        let running = Pipeline::start(&mut routing, &metrics, &store, 1 << 30).unwrap();
+        let running =
+            Pipeline::start(&mut routing, &metrics, &store, 1 << 30, Audit::off(&metrics.audit_missed)).unwrap();
         let access = Arc::new(Access::new(None, None));
         Ingest::new(running.pipeline, metrics, access, CancellationToken::new())
     }

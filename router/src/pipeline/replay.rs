@@ -1,10 +1,13 @@
 //! Dead letters that are sent again, or taken away.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tercel_alert::Priority;
 
 use super::decider::{Decider, Part, share, store_alert};
 use super::group::{Count, Group};
+use crate::audit::Event;
 use crate::dead_letter::{DeadLetter, Kept, Replayed, record_key};
 use crate::destination::NotificationKind;
 use crate::store::Table;
@@ -66,6 +69,8 @@ impl Decider {
 
     fn send_again(&mut self, group: &mut Group, station: usize, letter: DeadLetter, now: Timestamp) {
         let DeadLetter { route, id, key, kind, alert, .. } = letter;
+        let destination = &self.stations[station].name;
+        self.note(group, id, now, || Event::Replayed { destination: Arc::clone(destination) });
         if matches!(kind, NotificationKind::Alert) {
             group.counts.push(Count::Replayed(station));
         }
