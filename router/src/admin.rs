@@ -3,6 +3,7 @@
 
 mod answer;
 mod dead_letters;
+mod explain;
 mod reload;
 mod silences;
 mod tail;
@@ -63,17 +64,18 @@ impl Admin {
         let segments: Vec<_> = path.strip_prefix(PREFIX).unwrap_or_default().split('/').collect();
         match (&segments[..], method) {
             (["reload"], Method::POST) => Ok(self.reload().await),
+            (["explain"], Method::POST) => self.explain(request).await,
             (["silences"], Method::GET) => self.silences(&request).await,
             (["silences"], Method::POST) => self.add_silence(request).await,
-            (["silences"], _) => Err(Problem::method("GET, POST")),
             (["silences", id], Method::DELETE) => self.expire_silence(id).await,
-            (["silences", _], _) => Err(Problem::method("DELETE")),
             (["dead-letters"], Method::GET) => self.dead_letters(&request).await,
             (["dead-letters", "replay"], Method::POST) => self.replay_dead_letters(request).await,
             (["dead-letters", "purge"], Method::POST) => self.purge_dead_letters(request).await,
-            (["reload"] | ["dead-letters", "replay" | "purge"], _) => Err(Problem::method("POST")),
             (["tail"], Method::GET) => self.tail(&request),
+            (["silences"], _) => Err(Problem::method("GET, POST")),
+            (["silences", _], _) => Err(Problem::method("DELETE")),
             (["dead-letters" | "tail"], _) => Err(Problem::method("GET")),
+            (["reload" | "explain"] | ["dead-letters", "replay" | "purge"], _) => Err(Problem::method("POST")),
             _ => Ok(not_found()),
         }
     }

@@ -18,7 +18,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
+use uuid::Uuid;
 
+use crate::audit::{Audit, Event, Line};
 use crate::destination::{DeliverySettings, Destination, Notification};
 use crate::metrics::{BREAKER, DestinationMetrics, MAX_AGE, REMOVED};
 use crate::outbox::{Attempts, Choice, Entry, Kind, Outbox};
@@ -49,6 +51,7 @@ pub(crate) struct Worker {
     pub(crate) metrics: DestinationMetrics,
     pub(crate) load: Loader,
     pub(crate) finished: mpsc::Sender<Finished>,
+    pub(crate) audit: Audit,
     /// The time to drain is over: what is left stays in the store.
     pub(crate) abandon: CancellationToken,
 }
@@ -253,6 +256,9 @@ impl Worker {
             return;
         };
         self.metrics.count_failure(failure.reason());
+        if let Some(notification) = &notification {
+            self.note_failure(&entry, notification.id, failure.reason());
+        }
         if let Some(asked) = failure.pause(&entry) {
             breaker.pause(now, asked);
         }
@@ -269,6 +275,13 @@ impl Worker {
                 self.log_dead(&entry, notification.as_ref(), failure.reason(), &failure);
                 self.end(entry, given_up(terms, failure.reason(), failure.detail()), 0).await;
             }
+        }
+    }
+
+    fn note_failure(&self, entry: &Entry, uuid: Uuid, reason: &'static str) {
+        if self.audit.is_on() {
+            let event = Event::AttemptFailed { destination: self.name().into(), attempt: attempts(entry), reason };
+            self.audit.write(Line { at: Timestamp::now(), uuid, event });
         }
     }
 

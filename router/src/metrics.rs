@@ -216,6 +216,7 @@ pub(crate) struct Metrics {
     pub(crate) seen_reused: IntCounter,
     pub(crate) stored_bytes: IntGauge,
     pub(crate) dead_letters: IntGauge,
+    pub(crate) audit_missed: IntCounter,
     pub(crate) tail_readers: IntGauge,
     pub(crate) tail_missed: IntCounter,
     pub(crate) filter_mismatches: IntCounter,
@@ -389,6 +390,11 @@ impl Metrics {
                 "Alerts and deliveries that are owed, as the store's bound counts them.",
             ),
             dead_letters: gauge(r, "dead_letters", "Dead letters in the store, until they are replayed or purged."),
+            audit_missed: counter(
+                r,
+                "audit_missed_total",
+                "Lines that the audit trail does not have: its file could not be written, or not fast enough.",
+            ),
             tail_readers: gauge(r, "tail_readers", "Who reads along what is decided."),
             tail_missed: counter(
                 r,

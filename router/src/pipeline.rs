@@ -25,6 +25,7 @@ mod replay;
 mod station;
 mod tail;
 mod thread;
+mod trail;
 
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -35,6 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use crate::StartError;
+use crate::audit::Audit;
 use crate::deliver::{Finished, Loader};
 use crate::inhibit::Inhibitor;
 use crate::metrics::Metrics;
@@ -110,8 +112,10 @@ impl Pipeline {
         metrics: &Arc<Metrics>,
         store: &Arc<Store>,
         bytes_max: u64,
+        audit: Audit,
     ) -> Result<Running, StartError> {
-        let decider = decider(routing, metrics, store, bytes_max, jiff::Timestamp::now())?;
+        let mut decider = decider(routing, metrics, store, bytes_max, jiff::Timestamp::now())?;
+        decider.audit = audit;
         let (stations, tail) = (decider.stations.clone(), decider.tail.clone());
         let (messages, messages_of) = mpsc::channel(REQUESTS_MAX);
         let (finished, finished_of) = mpsc::channel(OUTCOMES_MAX);
@@ -198,6 +202,7 @@ fn decider(
         muted,
         alive: alive::Alive::default(),
         tail: Tail::new(metrics),
+        audit: Audit::off(&metrics.audit_missed),
         next_number: 0,
         bytes_max,
         owed: Vec::new(),

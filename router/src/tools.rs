@@ -19,6 +19,7 @@ use crate::explain::Explanation;
 use crate::pipeline::Explainer;
 use crate::routing::Routing;
 
+pub(crate) use alerts::read as read_alerts;
 pub use test::{Got, TestOutcome, test};
 
 /// Why a tool has nothing to say.

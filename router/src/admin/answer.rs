@@ -126,7 +126,11 @@ pub(super) async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Res
     serde_json::from_slice(&bytes).map_err(|error| Problem::invalid(format!("body: {error}")))
 }
 
-async fn read(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, Problem> {
+/// The body as it is.
+///
+/// # Errors
+/// It is too large, or does not arrive.
+pub(super) async fn read(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, Problem> {
     let whole = Limited::new(request.into_body(), bytes_max).collect();
     let collected = timeout(BODY_TIME_MAX, whole).await.map_err(|_elapsed| {
         let message = format!("the body did not arrive within {} s", BODY_TIME_MAX.as_secs());

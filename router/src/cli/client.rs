@@ -91,6 +91,17 @@ impl Client {
         })
     }
 
+    /// As [`Client::ask`]; the body and the answer are text of any kind.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`].
+    pub(super) fn ask_text(&self, method: &Method, path: &str, body: Bytes) -> Result<String, ToolError> {
+        self.runtime.block_on(async {
+            let answer = self.send(method, path, body).await?;
+            Ok(String::from_utf8_lossy(&self.whole(answer).await?).into_owned())
+        })
+    }
+
     /// A part of a list, and the path of the next one.
     ///
     /// # Errors

@@ -88,6 +88,7 @@ fn bench_loading(terms: Terms, destination: Destination, load: Loader) -> Bench 
         metrics: metrics.clone(),
         load,
         finished: sender,
+        audit: Audit::off(&all_metrics.audit_missed),
         abandon: abandon.clone(),
     };
     let running = tokio::spawn(worker.run());

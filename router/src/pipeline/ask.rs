@@ -1,7 +1,10 @@
 //! What operators ask of the decider, which owns the state that they want to see or change. An answer means that the change
 //! is on the disk.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use tercel_alert::Alert;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -10,6 +13,7 @@ use super::group::Group;
 use super::thread::Message;
 use super::{Pipeline, Refused};
 use crate::dead_letter::Replayed;
+use crate::explain::StateStep;
 use crate::silence::{Listed, NewSilence, SilenceError, State};
 
 /// Where the one who asked waits.
@@ -21,6 +25,8 @@ pub(super) enum Ask {
     ExpireSilence(Uuid, Reply<Result<Listed, SilenceError>>),
     /// Those in this state, or all.
     Silences(Option<State>, Reply<Vec<Listed>>),
+    /// What is held against an alert, by destination.
+    States(Arc<Alert>, Reply<Vec<(Arc<str>, StateStep)>>),
     /// Dead letters by their numbers.
     Replay(Vec<u64>, Reply<Replayed>),
     Purge(Vec<u64>, Reply<u64>),
@@ -42,6 +48,11 @@ impl Pipeline {
 
     pub(crate) async fn silences(&self, state: Option<State>) -> Result<Vec<Listed>, Refused> {
         self.ask(|reply| Ask::Silences(state, reply)).await
+    }
+
+    /// What is held against this alert at the moment, by destination.
+    pub(crate) async fn states(&self, alert: Arc<Alert>) -> Result<Vec<(Arc<str>, StateStep)>, Refused> {
+        self.ask(|reply| Ask::States(alert, reply)).await
     }
 
     /// Sends dead letters again. As many as may hold up all decisions.
@@ -66,12 +77,7 @@ impl Decider {
         match ask {
             Ask::AddSilence(new, reply) => {
                 let (stations, plan) = (&self.stations, &self.plan);
-                let is_known = |name: &str| {
-                    stations
-                        .iter()
-                        .position(|station| *station.name == *name)
-                        .is_some_and(|place| plan.place(place).is_some())
-                };
+                let is_known = |name: &str| plan.find(stations, name).is_some();
                 let added = self.silences.add(Uuid::now_v7(), new, now, is_known);
                 group.is_promised |= added.is_ok();
                 group.promises.push(promise(reply, added));
@@ -90,6 +96,7 @@ impl Decider {
                 group.is_promised |= purged > 0;
                 group.promises.push(promise(reply, purged));
             }
+            Ask::States(alert, reply) => group.promises.push(promise(reply, self.states(&alert, now))),
             Ask::Silences(state, reply) => group.promises.push(promise(reply, self.silences.list(state, now))),
         }
     }
@@ -101,6 +108,7 @@ impl Ask {
         match self {
             Self::AddSilence(_, reply) | Self::ExpireSilence(_, reply) => drop(reply.send(Err(Refused::Store))),
             Self::Silences(_, reply) => drop(reply.send(Err(Refused::Store))),
+            Self::States(_, reply) => drop(reply.send(Err(Refused::Store))),
             Self::Replay(_, reply) => drop(reply.send(Err(Refused::Store))),
             Self::Purge(_, reply) => drop(reply.send(Err(Refused::Store))),
         }

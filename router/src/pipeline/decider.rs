@@ -21,6 +21,7 @@ use super::station::Station;
 use super::tail::{Decided, Fate, Tail};
 use super::thread::Message;
 use super::{Received, Refused};
+use crate::audit::{Audit, Event};
 use crate::dedup::{Closed, Dedup, FirstEnd, Verdict};
 use crate::deliver::{Finished, Outcome};
 use crate::destination::{Notification, NotificationKind};
@@ -62,6 +63,7 @@ pub(super) struct Decider {
     pub(super) muted: Vec<Mute>,
     pub(super) alive: Alive,
     pub(super) tail: Tail,
+    pub(super) audit: Audit,
     /// Of the next alert or delivery.
     pub(super) next_number: u64,
     /// Bytes that may be owed.
@@ -199,6 +201,8 @@ impl Decider {
     }
 
     fn take_effect(&mut self, group: Group, now: Timestamp) {
+        // First, or an attempt would be told before what is tried.
+        group.audit.into_iter().for_each(|line| self.audit.write(line));
         for (station, waiting) in group.waiting {
             self.stations[station].outbox.push(waiting);
         }
@@ -301,6 +305,8 @@ impl Decider {
         let plan = Arc::clone(&self.plan);
         let (alert, number) = (&received.alert, self.number());
         let mut stored = None;
+        let id = alert.uuid.unwrap_or_else(Uuid::now_v7);
+        self.note(group, id, now, || Event::Accepted { rule: alert.rule.clone(), priority: alert.priority });
         let mut fates = self.tail.is_read().then(Vec::new);
         group.counts.push(Count::Accepted(Arc::clone(alert)));
         for way in plan.ways(alert) {
@@ -315,12 +321,15 @@ impl Decider {
                 fates.push(Fate::new(&self.stations[station].name, &way.route.name, suppressed));
             }
             match verdict {
-                Err(reason) => group.counts.push(Count::Suppressed(station, reason)),
+                Err(reason) => {
+                    group.counts.push(Count::Suppressed(station, reason));
+                    let (destination, route) = (&self.stations[station].name, &way.route.name);
+                    self.note(group, id, now, || Event::suppressed(destination, route, reason));
+                }
                 Ok(opening) => {
                     let bytes = *stored.get_or_insert_with(|| store_alert(group, number, alert));
                     let delivery = self.number();
                     let repeats = self.open(&way, received, opening, now, delivery);
-                    let id = alert.uuid.unwrap_or_else(Uuid::now_v7);
                     let part = Part { station, alert, number, bytes, key: way.key, id, kind: NotificationKind::Alert };
                     self.deliver(group, part, &way.route.name, delivery, repeats, now);
                 }
@@ -463,6 +472,8 @@ impl Decider {
     ) {
         let Part { station, alert, number, bytes, key, id, kind } = part;
         let lane = Lane::of(alert.priority);
+        let destination = &self.stations[station].name;
+        self.note(group, id, now, || Event::Queued { destination: Arc::clone(destination), route: Arc::clone(route) });
         let record = Record {
             destination: Arc::clone(&self.stations[station].name),
             route: Arc::clone(route),
@@ -543,6 +554,7 @@ impl Decider {
         }
         let Some(live) = self.alive.end(finished.id) else { return };
         let fallback = self.plan.place(live.station).and_then(|place| place.fallback);
+        self.note_end(group, &live, &finished, fallback, now);
         let end = match (&finished.outcome, fallback) {
             (Outcome::Fallback { .. }, Some(fallback)) => {
                 self.move_on(group, &live, finished.id, fallback, now);

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::Refused;
 use super::ask::Promise;
 use super::tail::Decided;
+use crate::audit::Line;
 use crate::deliver::Finished;
 use crate::metrics::Suppressed;
 use crate::outbox::Waiting;
@@ -29,6 +30,8 @@ pub(super) struct Group {
     /// What is counted once it is true.
     pub(super) counts: Vec<Count>,
     pub(super) answers: Vec<(Answer, Result<(), Refused>)>,
+    /// For the audit trail.
+    pub(super) audit: Vec<Line>,
     /// For those who read along.
     pub(super) decided: Vec<Decided>,
     /// Dead letters that this group takes away, by number: nobody else may.

@@ -1,10 +1,13 @@
 //! Dead letters that are sent again, or taken away.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tercel_alert::Priority;
 
 use super::decider::{Decider, Part, share, store_alert};
 use super::group::{Count, Group};
+use crate::audit::Event;
 use crate::dead_letter::{DeadLetter, Kept, Replayed, record_key};
 use crate::destination::NotificationKind;
 use crate::store::Table;
@@ -18,7 +21,7 @@ impl Decider {
                 replayed.gone += 1;
                 continue;
             };
-            let Some(station) = self.open_station(&letter.destination) else {
+            let Some(station) = self.plan.find(&self.stations, &letter.destination) else {
                 replayed.no_destination += 1;
                 continue;
             };
@@ -47,10 +50,6 @@ impl Decider {
         purged
     }
 
-    fn open_station(&self, name: &str) -> Option<usize> {
-        self.stations.iter().position(|station| *station.name == *name && !station.outbox.is_removed())
-    }
-
     /// `None`: it is not there, or gone with this group.
     fn take_letter(&self, group: &Group, number: u64) -> Option<DeadLetter> {
         if group.letters.contains(&number) {
@@ -70,6 +69,8 @@ impl Decider {
 
     fn send_again(&mut self, group: &mut Group, station: usize, letter: DeadLetter, now: Timestamp) {
         let DeadLetter { route, id, key, kind, alert, .. } = letter;
+        let destination = &self.stations[station].name;
+        self.note(group, id, now, || Event::Replayed { destination: Arc::clone(destination) });
         if matches!(kind, NotificationKind::Alert) {
             group.counts.push(Count::Replayed(station));
         }
