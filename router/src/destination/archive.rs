@@ -1,8 +1,10 @@
 //! Archive: a file of alerts, one JSON object per line, that rotates by size.
+//!
+//! What it took is on the disk: the router owes it to nobody any more, so a power loss must not take it back.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +12,7 @@ use serde::Deserialize;
 
 use super::write::Writes;
 use super::{MaxAge, Notification, Problem, Reason, Receive, Retry, SendError};
+use crate::folder;
 use crate::render::alert_body;
 
 /// Where the archive lies within the router's state folder.
@@ -114,7 +117,7 @@ impl Archive {
 }
 
 impl Writer {
-    /// Appends one line, or nothing.
+    /// Appends one line durably, or nothing.
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
         let (mut file, mut length) = self.open()?;
         if length > 0 && length + line.len() as u64 > self.rotate_bytes {
@@ -122,16 +125,17 @@ impl Writer {
             (file, length) = self.open()?;
         }
         match file.write(line) {
-            Ok(written) if written == line.len() => {
-                self.file = Some(file);
-                Ok(())
-            }
+            Ok(written) if written == line.len() => {}
             Ok(_) => {
                 file.set_len(length)?;
-                Err(io::ErrorKind::StorageFull.into())
+                return Err(io::ErrorKind::StorageFull.into());
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        // Where this fails nobody knows what the disk has: it is written once more, and may be there twice.
+        file.sync_data()?;
+        self.file = Some(file);
+        Ok(())
     }
 
     /// The open file and its length; opened anew where somebody deleted it.
@@ -143,9 +147,10 @@ impl Writer {
             }
         }
         if let Some(folder) = self.path.parent() {
-            DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+            folder::create(folder, FOLDER_MODE)?;
         }
         let mut file = OpenOptions::new().append(true).create(true).read(true).mode(FILE_MODE).open(&self.path)?;
+        folder::sync_parent(&self.path)?;
         end_last_line(&mut file)?;
         let length = file.metadata()?.len();
         Ok((file, length))
