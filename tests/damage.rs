@@ -84,7 +84,7 @@ async fn hurt(damage: Damage, which: impl Fn(&Path) -> bool) -> Hurt {
     }
     router.killed().await;
     let file = damaged(&router.state.join("store"), damage, which);
-    let router = router.killed_and_started().await;
+    let router = router.started_again().await;
     hook.answer_always(Answer::Normal);
     let metrics = eventually("all that is left is delivered", SETTLED, async || {
         let metrics = router.metrics().await;

@@ -8,6 +8,8 @@ mod bad_input;
 mod bounds;
 /// Both programs as shipped, from a read to the console.
 mod chaos;
+/// A wall clock that is set back and ahead.
+mod clock;
 /// A store that is damaged at random between two lives of the router.
 mod damage;
 mod demo;
