@@ -171,7 +171,7 @@ fn times_delivered(received: &[Received]) -> BTreeMap<Uuid, u64> {
 
 /// Alerts that the notifications speak of, each notification counted once: first alerts with the repeats told with them,
 /// and summaries with what was not told before.
-fn told(received: &[Received]) -> u64 {
+pub(crate) fn told(received: &[Received]) -> u64 {
     let mut by_id = BTreeMap::new();
     for request in received.iter().filter(|request| request.status == Some(200)) {
         let body = request.json();

@@ -8,9 +8,15 @@ mod bad_input;
 mod bounds;
 /// Both programs as shipped, from a read to the console.
 mod chaos;
+/// A wall clock that is set back and ahead.
+mod clock;
+/// A store that is damaged at random between two lives of the router.
+mod damage;
 mod demo;
 /// Each destination against a stand-in for its service.
 mod destinations;
+/// Disks that are full, may not be written, or have damage on them.
+mod disk;
 /// A router whose destinations fail, hang, refuse or are too slow, and that is told to stop.
 mod failure;
 /// One router, from the request to the notification: routes, deduplication, limits, hostile texts.
@@ -44,5 +50,7 @@ mod stopping;
 mod storm;
 /// What holds across files and crates, and no compiler checks.
 mod tidy;
+/// The order of the router's system calls, as strace sees it.
+mod trace;
 /// For every shipped rule one harmless action that it must see.
 mod triggers;

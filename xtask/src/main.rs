@@ -9,6 +9,7 @@ mod install;
 mod kernels;
 mod lanes;
 mod manifests;
+mod power;
 mod routing;
 mod run;
 mod service;
@@ -34,12 +35,17 @@ enum Task {
     Run(run::Options),
     /// Run all test lanes: format, lints, unit and end-to-end tests, manifests
     Test {
-        /// Instead: the sensor on this machine's kernel and on others, from 5.10 on, in QEMU
+        /// Instead: the sensor on this machine's kernel and on others, from 5.10 on, in QEMU, and the router where the power
+        /// goes
         #[arg(long)]
         kernels: bool,
-        /// Instead, in release: a full storm of events, the router away for a minute, half an hour of mixed load, fuzzing
+        /// Instead, in release: a full storm of events, the router away for a minute and killed 200 times, half an hour of
+        /// mixed load, power losses, fuzzing
         #[arg(long, conflicts_with = "kernels")]
         soak: bool,
+        /// Instead: the router on a machine in QEMU that loses its power so many times
+        #[arg(long, value_name = "TIMES", num_args = 0..=1, default_missing_value = "20", conflicts_with_all = ["kernels", "soak"])]
+        power: Option<u64>,
     },
     /// What CI runs: rebuild and compare the kernel object, then all of `test`, and other kernels
     Ci,
@@ -75,6 +81,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Run(options) => return run::run(options),
         Task::Test { kernels: true, .. } => return Ok(test::kernels()),
         Task::Test { soak: true, .. } => return Ok(soak::soak()),
+        Task::Test { power: Some(times), .. } => return Ok(test::power(*times)),
         Task::Test { .. } => return Ok(test::test()),
         Task::Ci => return Ok(test::ci()),
         Task::Docs => docs::write()?,

@@ -21,6 +21,16 @@ const SUFFIX: &str = "-cloud-amd64";
 /// An overlay is the one thing of the techniques that Debian's kernels have as a module.
 const MODULE: &str = "overlay.ko";
 
+/// What a virtual disk needs where it is not built in, in the order in which it is loaded.
+pub(crate) const DISK_MODULES: [&str; 6] = [
+    "virtio_ring.ko",
+    "virtio.ko",
+    "virtio_pci_modern_dev.ko",
+    "virtio_pci_legacy_dev.ko",
+    "virtio_pci.ko",
+    "virtio_blk.ko",
+];
+
 /// Kernels of which one, the newest, is booted.
 pub(crate) struct Family {
     pub(crate) name: &'static str,
@@ -65,6 +75,19 @@ pub(crate) fn kernel(family: &'static Family, folder: &Path) -> Result<Kernel> {
     Ok(kept(release))
 }
 
+/// The kernel with [`DISK_MODULES`] beside its image, fetched again where it was kept without them.
+///
+/// # Errors
+/// As [`kernel`].
+pub(crate) fn kernel_with_disk(family: &'static Family, folder: &Path) -> Result<Kernel> {
+    let release = folder.join("images").join(family.name).join("release");
+    let is_complete = DISK_MODULES.iter().all(|name| release.with_file_name(name).is_file());
+    if !is_complete && release.is_file() {
+        std::fs::remove_file(&release).with_context(|| format!("cannot remove {}", release.display()))?;
+    }
+    kernel(family, folder)
+}
+
 fn fetch(family: &Family, apt: &Apt, place: &Path) -> Result<String> {
     let package =
         newest(family, &apt.names()?).with_context(|| format!("Debian's archive has no {}…{SUFFIX}", family.image))?;
@@ -76,14 +99,23 @@ fn fetch(family: &Family, apt: &Apt, place: &Path) -> Result<String> {
     }
     let image = find(&work, "vmlinuz")?;
     keep(&image, &place.join("vmlinuz"))?;
-    let module = find(&work, MODULE)?;
+    let module = keep_module(&work, MODULE, place)?;
     let release = release_of(&module).context("a module lies in lib/modules/RELEASE")?;
+    for name in DISK_MODULES.iter().filter(|name| find(&work, name).is_ok()) {
+        keep_module(&work, name, place)?;
+    }
+    std::fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
+    Ok(release)
+}
+
+/// Where it lay in the package.
+fn keep_module(package: &Path, name: &str, place: &Path) -> Result<PathBuf> {
+    let module = find(package, name)?;
     if module.extension().is_some_and(|extension| extension == "xz") {
         step::run(Command::new("xz").args(["--decompress", "--keep"]).arg(&module))?;
     }
-    keep(&module.with_file_name(MODULE), &place.join(MODULE))?;
-    std::fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
-    Ok(release)
+    keep(&module.with_file_name(name), &place.join(name))?;
+    Ok(module)
 }
 
 /// The package of the highest version.
