@@ -6,8 +6,13 @@
 mod bad_input;
 /// The bounds of the sensor's tables, each reached on purpose.
 mod bounds;
-/// Both programs as shipped, from a read to the console.
+/// A router that is killed again and again under load.
 mod chaos;
+/// Alerts and destinations at random, and what every destination counts at the end.
+mod conservation;
+/// A destination that is dead for the whole of a long run, beside a healthy one.
+mod dead_destination;
+/// Both programs as shipped, from a read to the console.
 mod demo;
 /// Each destination against a stand-in for its service.
 mod destinations;

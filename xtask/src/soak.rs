@@ -11,6 +11,8 @@ use crate::step;
 /// Variables of the end-to-end tests, and what makes them long. What is set already stays.
 const STORM: (&str, &str) = ("TERCEL_TEST_STORM_PERCENT", "100");
 const OUTAGE: (&str, &str) = ("TERCEL_TEST_DOWN_S", "60");
+const DEAD: (&str, &str) = ("TERCEL_TEST_OUTAGE_ALERTS", "100000");
+const CONSERVATION: (&str, &str) = ("TERCEL_TEST_CONSERVATION_RUNS", "10");
 const LOAD: (&str, &str) = ("TERCEL_TEST_SOAK_S", "1800");
 
 /// Minutes for each fuzz target, and the variable that changes them.
@@ -23,6 +25,8 @@ pub(crate) fn soak() -> ExitCode {
     lanes.run("storm", || tests("storm::", &[STORM]));
     lanes.run("bounds", || tests("bounds::", &[]));
     lanes.run("outage", || tests("outage::", &[OUTAGE]));
+    lanes.run("dead destination", || tests("dead_destination::", &[DEAD]));
+    lanes.run("conservation", || tests("conservation::", &[CONSERVATION]));
     lanes.run("load", || tests("soak::", &[LOAD]));
     for target in Target::ALL {
         lanes.run(target.name(), || fuzz(target));
