@@ -6,12 +6,17 @@
 mod bad_input;
 /// The bounds of the sensor's tables, each reached on purpose.
 mod bounds;
-/// Both programs as shipped, from a read to the console.
+/// A router that is killed again and again under load.
 mod chaos;
 /// A wall clock that is set back and ahead.
 mod clock;
 /// A store that is damaged at random between two lives of the router.
 mod damage;
+/// Alerts and destinations at random, and what every destination counts at the end.
+mod conservation;
+/// A destination that is dead for the whole of a long run, beside a healthy one.
+mod dead_destination;
+/// Both programs as shipped, from a read to the console.
 mod demo;
 /// Each destination against a stand-in for its service.
 mod destinations;

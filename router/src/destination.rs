@@ -8,6 +8,7 @@ mod archive;
 mod console;
 mod elasticsearch;
 mod http;
+mod null;
 mod pagerduty;
 mod preview;
 mod slack;
@@ -32,6 +33,7 @@ use terms::Habit;
 pub use archive::ArchiveConfig;
 pub use console::{ConsoleConfig, Format};
 pub use elasticsearch::ElasticsearchConfig;
+pub use null::NullConfig;
 pub use pagerduty::{PagerDutyConfig, Region};
 pub use slack::SlackConfig;
 pub use terms::{Concurrency, DeliverySettings, MaxAge};
@@ -99,6 +101,7 @@ pub enum DestinationConfig {
     Archive(ArchiveConfig),
     Console(ConsoleConfig),
     Elasticsearch(ElasticsearchConfig),
+    Null(NullConfig),
     PagerDuty(PagerDutyConfig),
     Slack(SlackConfig),
     Webhook(WebhookConfig),
@@ -124,6 +127,7 @@ enum Service {
     Archive(archive::Archive),
     Console(console::Console),
     Http(http::HttpService),
+    Null,
     #[cfg(test)]
     Scripted(Script),
 }
@@ -190,6 +194,7 @@ impl DestinationConfig {
             Self::Archive(_) => "archive",
             Self::Console(_) => "console",
             Self::Elasticsearch(_) => "elasticsearch",
+            Self::Null(_) => "null",
             Self::PagerDuty(_) => "pagerduty",
             Self::Slack(_) => "slack",
             Self::Webhook(_) => "webhook",
@@ -202,6 +207,7 @@ impl DestinationConfig {
             Self::Archive(config) => config.receive.unwrap_or(Receive::All),
             Self::Console(config) => config.receive.unwrap_or(Receive::Notifications),
             Self::Elasticsearch(config) => config.receive.unwrap_or(Receive::All),
+            Self::Null(config) => config.receive.unwrap_or(Receive::Notifications),
             Self::PagerDuty(config) => config.receive.unwrap_or(Receive::Notifications),
             Self::Slack(config) => config.receive.unwrap_or(Receive::Notifications),
             Self::Webhook(config) => config.receive.unwrap_or(Receive::Notifications),
@@ -214,6 +220,7 @@ impl DestinationConfig {
             Self::Archive(config) => (Habit::OneByOne, None, config.max_age, &config.fallback),
             Self::Console(config) => (Habit::OneByOne, None, config.max_age, &config.fallback),
             Self::Elasticsearch(config) => (Habit::Bulk, config.concurrency, config.max_age, &config.fallback),
+            Self::Null(config) => (Habit::OneByOne, None, config.max_age, &config.fallback),
             Self::PagerDuty(config) => (Habit::OneByOne, config.concurrency, config.max_age, &config.fallback),
             Self::Slack(config) => (Habit::OneByOne, config.concurrency, config.max_age, &config.fallback),
             Self::Webhook(config) => (Habit::Several, config.concurrency, config.max_age, &config.fallback),
@@ -240,6 +247,7 @@ impl Destination {
             DestinationConfig::Archive(config) => config.build(state).map(Service::Archive),
             DestinationConfig::Console(config) => Ok(Service::Console(config.build())),
             DestinationConfig::Elasticsearch(config) => config.build(base).map(Service::Http),
+            DestinationConfig::Null(_) => Ok(Service::Null),
             DestinationConfig::PagerDuty(config) => config.build(base).map(Service::Http),
             DestinationConfig::Slack(config) => config.build(base).map(Service::Http),
             DestinationConfig::Webhook(config) => config.build(base).map(Service::Http),
@@ -257,6 +265,7 @@ impl Destination {
             Service::Archive(archive) => archive.send(notification).await,
             Service::Console(console) => console.send(notification).await,
             Service::Http(service) => service.send(notification).await,
+            Service::Null => Ok(()),
             #[cfg(test)]
             Service::Scripted(script) => script(notification.clone()).await,
         }
@@ -270,7 +279,7 @@ impl Destination {
     /// How often the configured template failed and the built-in body was sent in its place, since the start.
     pub fn render_fallbacks(&self) -> u64 {
         match &self.service {
-            Service::Archive(_) | Service::Console(_) => 0,
+            Service::Archive(_) | Service::Console(_) | Service::Null => 0,
             Service::Http(service) => service.render_fallbacks(),
             #[cfg(test)]
             Service::Scripted(_) => 0,

@@ -16,7 +16,7 @@ impl DestinationConfig {
     pub(crate) fn without_secrets(&self) -> Self {
         let mut config = self.clone();
         match &mut config {
-            Self::Archive(_) | Self::Console(_) => {}
+            Self::Archive(_) | Self::Console(_) | Self::Null(_) => {}
             Self::Elasticsearch(config) => {
                 config.url.withhold(URL);
                 config.api_key.iter_mut().chain(&mut config.password).for_each(|key| *key = SecretRef::Withheld(KEY));
@@ -42,7 +42,7 @@ impl Destination {
     /// Not even the built-in template makes one.
     pub(crate) fn preview(&self, notification: &Notification) -> Result<String, SendError> {
         match &self.service {
-            Service::Archive(_) => Ok(alert_body(notification).to_string()),
+            Service::Archive(_) | Service::Null => Ok(alert_body(notification).to_string()),
             Service::Console(console) => Ok(console.line(notification, false).trim_end().to_owned()),
             Service::Http(service) => service.body(notification),
             #[cfg(test)]

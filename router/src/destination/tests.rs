@@ -83,7 +83,7 @@ const SLACK_URL: &str = "http://127.0.0.1:1/services/T0/B0/hunter2";
 fn request(table: &str, secret: &str, notification: &Notification) -> reqwest::Request {
     match build(table, secret).unwrap().service {
         Service::Http(service) => service.request(notification),
-        Service::Archive(_) | Service::Console(_) | Service::Scripted(_) => panic!("sends no request"),
+        Service::Archive(_) | Service::Console(_) | Service::Null | Service::Scripted(_) => panic!("sends no request"),
     }
 }
 
@@ -327,7 +327,16 @@ fn history_receives_all_and_people_receive_notifications() {
     assert_eq!(receive("type = \"console\"\nreceive = \"all\""), Receive::All);
     assert_eq!(receive(ELASTICSEARCH), Receive::All);
     assert_eq!(receive(SLACK), Receive::Notifications);
+    assert_eq!(receive("type = \"null\""), Receive::Notifications);
     assert_eq!(DestinationConfig::builtin_archive().type_name(), "archive");
+}
+
+#[tokio::test]
+async fn a_null_destination_takes_every_kind() {
+    let destination = build("type = \"null\"", "").unwrap();
+    for notification in all_kinds() {
+        assert_eq!(destination.send(&notification).await, Ok(()));
+    }
 }
 
 #[tokio::test]
