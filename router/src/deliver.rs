@@ -23,7 +23,7 @@ use crate::destination::{Batch, DeliverySettings, Destination, Notification};
 use crate::metrics::{BREAKER, DestinationMetrics, MAX_AGE, REMOVED};
 use crate::outbox::{Attempts, Choice, Entry, Kind, Outbox, Phase};
 
-use attempt::{Failure, Item, Landed, attempts};
+use attempt::{Failed, Failure, Item, Landed, attempts};
 use breaker::{Breaker, Permit, Sign};
 use gather::Gathering;
 
@@ -141,9 +141,8 @@ impl Worker {
                 return;
             }
             let has_room = flights.len() < current.terms.concurrency.max(1);
-            let gathered = gathering.until(&current.terms.batch).filter(|_| has_room);
-            let wake =
-                if more { now } else { this.wake(&breaker, &current.terms, (has_room, gathered), now).min(sweep) };
+            let gathered = gathering.until(&current.terms.batch);
+            let wake = if more { now } else { this.wake(&breaker, &current.terms, has_room, gathered, now).min(sweep) };
             tokio::select! {
                 biased;
                 () = this.abandon.cancelled() => break,
@@ -194,7 +193,8 @@ impl Worker {
         &self,
         breaker: &Breaker,
         terms: &Terms,
-        (has_room, gathered): (bool, Option<Instant>),
+        has_room: bool,
+        gathered: Option<Instant>,
         now: Instant,
     ) -> Instant {
         let next = match breaker.permit(now) {
@@ -271,38 +271,43 @@ impl Worker {
     async fn land(&self, landed: Landed, breaker: &mut Breaker, terms: &Terms) {
         let now = Instant::now();
         breaker.note(landed.first, landed.sign(), now, fastrand::f64());
-        let retried = landed.items.iter().filter(|item| item.is_retried()).count();
-        let mut is_told = false;
-        for Item { entry, notification, result } in landed.items {
-            let Err(failure) = result else {
-                if let Some(notification) = notification {
+        let mut untold = landed.items.iter().filter(|item| item.is_retried()).count();
+        for Item { entry, result } in landed.items {
+            match result {
+                Ok(notification) => {
                     self.count_delivered(&notification);
                     self.end(entry, Outcome::Delivered, notification.repeats).await;
                 }
-                continue;
-            };
-            self.metrics.count_failure(failure.reason());
-            if let Some(asked) = failure.pause(&entry) {
-                breaker.pause(now, asked);
-            }
-            match failure.wait(&entry, fastrand::f64()) {
-                Some(_) if is_old(&entry, terms) => {
-                    self.log_dead(&entry, notification.as_ref(), MAX_AGE, &failure);
-                    self.end(entry, given_up(terms, MAX_AGE, failure.detail()), 0).await;
-                }
-                Some(wait) => {
-                    if !is_told {
-                        self.log_retry(&entry, retried, wait, &failure);
-                        is_told = true;
+                Err(Failed { failure, notification }) => {
+                    self.metrics.count_failure(failure.reason());
+                    if let Some(asked) = failure.pause(&entry) {
+                        breaker.pause(now, asked);
                     }
-                    self.outbox.retry(entry, now + wait);
-                }
-                None => {
-                    self.log_dead(&entry, notification.as_ref(), failure.reason(), &failure);
-                    self.end(entry, given_up(terms, failure.reason(), failure.detail()), 0).await;
+                    self.retry_or_end(entry, notification.as_ref(), &failure, terms, &mut untold).await;
                 }
             }
         }
+    }
+
+    /// `untold`: retries of this request that the log does not know of.
+    async fn retry_or_end(
+        &self,
+        entry: Entry,
+        notification: Option<&Notification>,
+        failure: &Failure,
+        terms: &Terms,
+        untold: &mut usize,
+    ) {
+        let reason = match failure.wait(&entry, fastrand::f64()) {
+            Some(_) if is_old(&entry, terms) => MAX_AGE,
+            Some(wait) => {
+                self.log_retry(&entry, std::mem::take(untold), wait, failure);
+                return self.outbox.retry(entry, Instant::now() + wait);
+            }
+            None => failure.reason(),
+        };
+        self.log_dead(&entry, notification, reason, failure);
+        self.end(entry, given_up(terms, reason, failure.detail()), 0).await;
     }
 
     /// Counts the outcome and tells it.
@@ -340,8 +345,11 @@ impl Worker {
     }
 
     /// The first failure of a notification is worth a warning; its retries would only repeat it. One line for all
-    /// `deliveries` of a request.
+    /// `deliveries` of a request; none where there are none left to tell.
     fn log_retry(&self, entry: &Entry, deliveries: usize, wait: Duration, failure: &Failure) {
+        if deliveries == 0 {
+            return;
+        }
         let (destination, wait, retry) = (self.name(), wait.as_secs_f64(), attempts(entry).saturating_sub(1));
         let (delivery, failure) = (entry.id, failure.detail());
         if retry == 0 {

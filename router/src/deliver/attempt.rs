@@ -33,9 +33,14 @@ pub(super) struct Landed {
 /// How one delivery of a request fared.
 pub(super) struct Item {
     pub(super) entry: Entry,
+    /// What was delivered.
+    pub(super) result: Result<Notification, Failed>,
+}
+
+pub(super) struct Failed {
+    pub(super) failure: Failure,
     /// What was to be sent, if it could be read.
     pub(super) notification: Option<Notification>,
-    pub(super) result: Result<(), Failure>,
 }
 
 /// Why an attempt failed.
@@ -77,15 +82,17 @@ impl Worker {
                     notifications.push(told_repeats(notification, &entry));
                     entries.push(entry);
                 }
-                Err(failure) => items.push(Item { entry, notification: None, result: Err(failure) }),
+                Err(failure) => items.push(Item { entry, result: Err(Failed { failure, notification: None }) }),
             }
         }
         let results = self.send(&destination, &notifications).await;
-        items.extend(entries.into_iter().zip(notifications).zip(results).map(|((entry, notification), result)| Item {
-            entry,
-            notification: Some(notification),
-            result: result.map_err(Failure::Send),
-        }));
+        for ((entry, notification), result) in entries.into_iter().zip(notifications).zip(results) {
+            let result = match result {
+                Ok(()) => Ok(notification),
+                Err(error) => Err(Failed { failure: Failure::Send(error), notification: Some(notification) }),
+            };
+            items.push(Item { entry, result });
+        }
         Landed { first, items }
     }
 
@@ -166,7 +173,12 @@ impl Worker {
         self.metrics.delivery_seconds.observe(start.elapsed().as_secs_f64());
         self.metrics.fallbacks.set(i64::try_from(destination.render_fallbacks()).unwrap_or(i64::MAX));
         match sent {
-            Ok(Ok(results)) => Ok(results),
+            Ok(Ok(mut results)) => {
+                // Nothing may be forgotten, also where a destination miscounts.
+                let missing = SendError::new(Reason::Other, Retry::Backoff, "the destination gave no result for it");
+                results.resize(notifications.len(), Err(missing));
+                Ok(results)
+            }
             Ok(Err(_panic)) => Err(Panicked),
             Err(_elapsed) => {
                 let error = SendError::new(Reason::Timeout, Retry::Backoff, "the destination did not answer in time");
@@ -196,15 +208,27 @@ fn told_repeats(notification: Notification, entry: &Entry) -> Notification {
 impl Landed {
     /// What it says about the destination: one delivery that was answered says more than others that were not.
     pub(super) fn sign(&self) -> Sign {
-        let signs = || self.items.iter().map(|item| sign(&item.result));
+        let signs = || self.items.iter().map(Item::sign);
         [Sign::Up, Sign::Down].into_iter().find(|sought| signs().any(|sign| sign == *sought)).unwrap_or(Sign::Silent)
     }
 }
 
 impl Item {
+    /// What it says about the destination.
+    fn sign(&self) -> Sign {
+        match self.result.as_ref().map_err(|failed| &failed.failure) {
+            Err(Failure::Send(error)) if error.is_outage() => Sign::Down,
+            // The template failed or the request could not be built: nobody was asked.
+            Err(Failure::Send(SendError { reason: Reason::Render | Reason::Other, .. }) | Failure::Store { .. }) => {
+                Sign::Silent
+            }
+            Ok(_) | Err(Failure::Send(_)) => Sign::Up,
+        }
+    }
+
     /// Whether there is a point in another attempt.
     pub(super) fn is_retried(&self) -> bool {
-        self.result.as_ref().is_err_and(|failure| failure.decision() != Retry::Never)
+        self.result.as_ref().is_err_and(|failed| failed.failure.decision() != Retry::Never)
     }
 }
 
@@ -250,18 +274,6 @@ impl Failure {
             }
             Self::Send(_) | Self::Store { .. } => None,
         }
-    }
-}
-
-/// What the end of one delivery says about the destination.
-fn sign(result: &Result<(), Failure>) -> Sign {
-    match result {
-        Err(Failure::Send(error)) if error.is_outage() => Sign::Down,
-        // The template failed or the request could not be built: nobody was asked.
-        Err(Failure::Send(SendError { reason: Reason::Render | Reason::Other, .. }) | Failure::Store { .. }) => {
-            Sign::Silent
-        }
-        Ok(()) | Err(Failure::Send(_)) => Sign::Up,
     }
 }
 
