@@ -10,10 +10,12 @@ mod bounds;
 mod chaos;
 /// A wall clock that is set back and ahead.
 mod clock;
-/// A store that is damaged at random between two lives of the router.
-mod damage;
+/// The router against real servers.
+mod components;
 /// Alerts and destinations at random, and what every destination counts at the end.
 mod conservation;
+/// A store that is damaged at random between two lives of the router.
+mod damage;
 /// A destination that is dead for the whole of a long run, beside a healthy one.
 mod dead_destination;
 /// Both programs as shipped, from a read to the console.
@@ -22,6 +24,8 @@ mod demo;
 mod destinations;
 /// Disks that are full, may not be written, or have damage on them.
 mod disk;
+/// What `elasticsearch setup` installs on servers of each kind.
+mod elasticsearch_setup;
 /// A router whose destinations fail, hang, refuse or are too slow, and that is told to stop.
 mod failure;
 /// One router, from the request to the notification: routes, deduplication, limits, hostile texts.

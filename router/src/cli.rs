@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod dead_letter;
+mod elasticsearch;
 mod render;
 mod route;
 mod run;
@@ -53,6 +54,8 @@ enum Command {
     Silence(silence::Arguments),
     /// Print alerts as a running router decides about them
     Tail(tail::Arguments),
+    /// Prepare an Elasticsearch or OpenSearch server for a destination
+    Elasticsearch(elasticsearch::Arguments),
 }
 
 /// Which routing file a command is about.
@@ -83,6 +86,7 @@ pub(crate) fn main() -> ExitCode {
         Command::DeadLetter(arguments) => report(dead_letter::run(&arguments)),
         Command::Silence(arguments) => report(silence::run(&arguments)),
         Command::Tail(arguments) => report(tail::run(&arguments)),
+        Command::Elasticsearch(arguments) => report(elasticsearch::run(&arguments)),
     }
 }
 
