@@ -26,6 +26,8 @@ mod kernel;
 mod loader;
 /// Rules that match what a router does to deliver their own alerts.
 mod muting;
+/// Who is notified, how often and how: storms, incidents, threads, secrets that are rotated.
+mod notify;
 /// A router that is killed and away while the sensor goes on: nothing lost, or counted.
 mod outage;
 /// Recordings made on this machine's kernel, and replayed by somebody without rights.

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod breaker;
+mod pace;
 mod retry;
 
 use std::error::Error;
@@ -24,6 +25,7 @@ use crate::outbox::{Attempts, Choice, Entry, Kind, Outbox, Phase};
 
 use attempt::{Failure, Landed, attempts, sign};
 use breaker::{Breaker, Permit, Sign};
+use pace::Pace;
 
 /// With a fallback, nothing waits for a destination that has been out for longer.
 const OUTAGE_MAX: Duration = Duration::from_mins(5);
@@ -66,6 +68,8 @@ pub(crate) struct Terms {
     pub(crate) max_age: Duration,
     /// Whether what fails goes on to another destination.
     pub(crate) has_fallback: bool,
+    /// From the start of one attempt to that of the next; `None`: as fast as they come.
+    pub(crate) interval: Option<Duration>,
 }
 
 /// Reads the body of a delivery from the store; `None`: there is none. Blocks.
@@ -105,8 +109,8 @@ pub(crate) enum Outcome {
 
 impl From<&DeliverySettings> for Terms {
     fn from(settings: &DeliverySettings) -> Self {
-        let DeliverySettings { concurrency, max_age, .. } = *settings;
-        Self { concurrency, max_age, has_fallback: settings.fallback.is_some() }
+        let DeliverySettings { concurrency, max_age, interval, .. } = *settings;
+        Self { concurrency, max_age, has_fallback: settings.fallback.is_some(), interval }
     }
 }
 
@@ -114,6 +118,7 @@ impl Worker {
     /// Ends when the outbox is closed or removed and empty, or when what is left is abandoned.
     pub(crate) async fn run(mut self) {
         let (mut breaker, mut flights) = (Breaker::new(), FuturesUnordered::new());
+        let mut pace = Pace::new();
         let mut current = self.current.borrow_and_update().clone();
         let mut reloads = self.current.clone();
         let this = &self;
@@ -122,21 +127,24 @@ impl Worker {
             let now = Instant::now();
             sweep = this.end_old(&current.terms, sweep, now).await;
             let more = this.end_stranded(&breaker, &current.terms, now).await;
-            while flights.len() < current.terms.concurrency.max(1) {
+            while flights.len() < current.terms.concurrency.max(1) && pace.wait(&current.terms, now).is_none() {
                 let Some(entry) = this.depart(&mut breaker, Instant::now()) else { break };
                 if is_old(&entry, &current.terms) {
                     breaker.note(entry.id, Sign::Silent, now, 0.0);
                     this.end(entry, given_up(&current.terms, MAX_AGE, too_old(&current.terms)), 0).await;
                     continue;
                 }
+                pace.start(now);
                 flights.push(this.attempt(Arc::clone(&current.destination), entry));
             }
             this.metrics.breaker.set(breaker.gauge());
             if this.is_done() {
                 return;
             }
-            let has_room = flights.len() < current.terms.concurrency.max(1);
+            let paced = pace.wait(&current.terms, now);
+            let has_room = flights.len() < current.terms.concurrency.max(1) && paced.is_none();
             let wake = if more { now } else { this.wake(&breaker, &current.terms, has_room, now).min(sweep) };
+            let wake = paced.map_or(wake, |next| wake.min(next));
             tokio::select! {
                 biased;
                 () = this.abandon.cancelled() => break,

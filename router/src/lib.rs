@@ -29,6 +29,7 @@ mod route;
 
 mod dedup;
 mod held_back;
+mod incident;
 mod inhibit;
 mod limit;
 mod record;
@@ -167,8 +168,11 @@ pub struct Checked {
 pub fn check(routing: &Path, state: &Path) -> Result<Checked, RoutingError> {
     install_crypto();
     let routing = Routing::read(routing)?;
-    let destinations = routing.build_destinations(state)?.len();
-    Ok(Checked { routes: routing.routes_count, destinations, warnings: routing.warnings })
+    let destinations = routing.build_destinations(state)?;
+    let mut warnings = routing.unknown_fields(&destinations);
+    let (routes, destinations) = (routing.routes_count, destinations.len());
+    warnings.splice(0..0, routing.warnings);
+    Ok(Checked { routes, destinations, warnings })
 }
 
 impl Router {
@@ -181,7 +185,7 @@ impl Router {
         settings.check()?;
         let mut routing = Routing::read(&settings.routing)?;
         let destinations = routing.build_destinations(&settings.state)?;
-        for warning in &routing.warnings {
+        for warning in routing.warnings.iter().chain(&routing.unknown_fields(&destinations)) {
             warn!("{warning}");
         }
         let tls = settings.tls.map(Tls::new).transpose()?.map(Arc::new);
@@ -214,6 +218,7 @@ impl Router {
                 concurrency: settings.delivery.concurrency,
                 max_age: settings.delivery.max_age,
                 has_fallback: settings.fallback.is_some(),
+                interval: settings.delivery.interval,
             };
             let (sender, current) = watch::channel(Current { destination, terms });
             current_of.push(sender);

@@ -64,6 +64,7 @@ pub(crate) enum Kind {
     Alert,
     Summary,
     Digest,
+    Resolve,
 }
 
 /// Whether a destination sees the entries of one key in their order.
@@ -128,6 +129,7 @@ impl Kind {
             Self::Alert => "alert",
             Self::Summary => "summary",
             Self::Digest => "digest",
+            Self::Resolve => "resolve",
         }
     }
 }
@@ -138,6 +140,7 @@ impl From<&NotificationKind> for Kind {
             NotificationKind::Alert => Self::Alert,
             NotificationKind::Summary(_) => Self::Summary,
             NotificationKind::Digest(_) => Self::Digest,
+            NotificationKind::Resolve(_) => Self::Resolve,
         }
     }
 }

@@ -32,6 +32,7 @@ use tracing::warn;
 
 use crate::StartError;
 use crate::deliver::{Finished, Loader};
+use crate::incident::Incidents;
 use crate::inhibit::Inhibitor;
 use crate::limit::Limit;
 use crate::metrics::Metrics;
@@ -167,6 +168,9 @@ fn decider(
             Inhibitor::load(&station.name, inhibitions, std::iter::empty(), mismatches)
         })
         .collect();
+    let incidents = (routing.destinations.iter())
+        .map(|own| Some(Incidents::load(&own.name, own.config.incidents()?, std::iter::empty())))
+        .collect();
     let muted = muted(routing, &stations);
     let plan = Arc::new(plan(routing, metrics));
     let mut decider = Decider {
@@ -179,6 +183,7 @@ fn decider(
         dedups: Vec::new(),
         limits,
         inhibitors,
+        incidents,
         muted,
         alive: alive::Alive::default(),
         next_number: 0,

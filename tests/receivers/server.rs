@@ -133,6 +133,11 @@ impl<S: Service> Receiver<S> {
         self.shared.lock().closes = true;
     }
 
+    /// Changes what the service keeps or how it behaves.
+    pub fn set_service(&self, change: impl FnOnce(&mut S)) {
+        change(&mut self.shared.lock().service);
+    }
+
     /// Looks into what the service keeps.
     pub fn with_service<T>(&self, look: impl FnOnce(&S) -> T) -> T {
         look(&self.shared.lock().service)
@@ -211,6 +216,9 @@ async fn answer<S: Service>(request: Request<Incoming>, shared: Arc<Shared<S>>) 
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
     if closes {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(seconds) = reply.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if let Answer::RetryAfter(_, text) = answer {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(text));

@@ -25,7 +25,7 @@ struct Bench {
     running: JoinHandle<()>,
 }
 
-const TERMS: Terms = Terms { concurrency: 1, max_age: Duration::from_hours(24), has_fallback: false };
+const TERMS: Terms = Terms { concurrency: 1, max_age: Duration::from_hours(24), has_fallback: false, interval: None };
 
 /// The number of an alert, out of its id.
 fn number(notification: &Notification) -> u64 {

@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
+use super::auth::Auth;
+use super::client::HttpSettings;
+use super::live::Live;
 use super::{Notification, Problem, Reason, Retry, SendError};
-use crate::render::{truncate, visible};
+use crate::render::{Renderer, UnknownField, truncate, visible};
 use crate::secret::{PlainOrSecret, Secret};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// From the first byte sent to the last byte of the answer.
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What is read of an answer; the services say all that matters in far less.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -31,6 +29,9 @@ pub(super) trait HttpDestination: Send + Sync {
     /// The request for one notification, built with `client`.
     fn request(&self, client: &Client, notification: &Notification) -> Result<RequestBuilder, SendError>;
 
+    /// Looks at the body of a 2xx answer to this notification, before it is judged.
+    fn note(&self, _notification: &Notification, _answer: &[u8]) {}
+
     /// Judges the body of a 2xx answer, which is an error where it could not be read. Most services say all with the
     /// status: what follows it, or breaks off, changes nothing.
     fn check(&self, _answer: Result<Vec<u8>, SendError>) -> Result<(), SendError> {
@@ -43,29 +44,52 @@ pub(super) trait HttpDestination: Send + Sync {
         None
     }
 
-    fn render_fallbacks(&self) -> u64 {
-        0
+    /// What makes its bodies.
+    fn renderer(&self) -> Option<&Renderer> {
+        None
     }
 }
 
 /// An HTTP service with the client that speaks to it.
 pub(super) struct HttpService {
-    client: Client,
+    client: Live<Client>,
+    auth: Option<Auth>,
     destination: Box<dyn HttpDestination>,
 }
 
 impl HttpService {
+    /// With a client that has no settings of its own.
     pub(super) fn new(url: &Url, destination: impl HttpDestination + 'static) -> Result<Self, Problem> {
-        Ok(Self { client: client(url)?, destination: Box::new(destination) })
+        Self::with(&HttpSettings::default(), url, Path::new(""), destination)
+    }
+
+    /// `base`: where the settings' files start.
+    pub(super) fn with(
+        settings: &HttpSettings,
+        url: &Url,
+        base: &Path,
+        destination: impl HttpDestination + 'static,
+    ) -> Result<Self, Problem> {
+        Ok(Self { client: settings.client(url, base)?, auth: None, destination: Box::new(destination) })
+    }
+
+    /// With a header that says who sends it.
+    pub(super) fn signed_by(self, auth: Option<Auth>) -> Self {
+        Self { auth, ..self }
     }
 
     pub(super) fn render_fallbacks(&self) -> u64 {
-        self.destination.render_fallbacks()
+        self.destination.renderer().map_or(0, Renderer::fallbacks)
+    }
+
+    pub(super) fn unknown_fields(&self) -> &[UnknownField] {
+        self.destination.renderer().map_or(&[], Renderer::unknown_fields)
     }
 
     /// What would be sent.
     pub(super) fn body(&self, notification: &Notification) -> Result<String, SendError> {
-        let request = self.destination.request(&self.client, notification)?.build().map_err(transport_error)?;
+        let request =
+            self.destination.request(&self.client.current(), notification)?.build().map_err(transport_error)?;
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         Ok(String::from_utf8_lossy(body).into_owned())
     }
@@ -73,16 +97,30 @@ impl HttpService {
     /// What would be sent, for tests of single destinations.
     #[cfg(test)]
     pub(super) fn request(&self, notification: &Notification) -> reqwest::Request {
-        self.destination.request(&self.client, notification).unwrap().build().unwrap()
+        self.destination.request(&self.client.current(), notification).unwrap().build().unwrap()
     }
 
     pub(super) async fn send(&self, notification: &Notification) -> Result<(), SendError> {
-        let request = self.destination.request(&self.client, notification)?;
+        let client = self.client.current();
+        let mut request = self.destination.request(&client, notification)?;
+        if let Some(auth) = &self.auth {
+            request = auth.sign(&client, request).await?;
+        }
         let response = request.send().await.map_err(transport_error)?;
-        let verdict = judge(response.status(), response.headers(), Timestamp::now());
+        let status = response.status();
+        let mut verdict = judge(status, response.headers(), Timestamp::now());
         let answer = read_answer(response).await;
+        if let (Err(error), Some(auth), StatusCode::UNAUTHORIZED) = (&mut verdict, &self.auth, status)
+            && auth.forget().await
+        {
+            // The token may have been revoked before its time.
+            error.retry = Retry::Backoff;
+        }
         match verdict {
-            Ok(()) => self.destination.check(answer),
+            Ok(()) => {
+                self.destination.note(notification, answer.as_deref().unwrap_or_default());
+                self.destination.check(answer)
+            }
             Err(error) => Err(self.with_explanation(error, &answer.unwrap_or_default())),
         }
     }
@@ -163,35 +201,7 @@ fn until_date(text: &str, now: Timestamp) -> Option<Duration> {
     Duration::try_from(date.duration_since(now).max(SignedDuration::ZERO)).ok()
 }
 
-/// A client for one destination; the pool is its own, so that no destination waits for another.
-fn client(url: &Url) -> Result<Client, Problem> {
-    // Fails only where a provider is installed already, which is as good.
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let mut builder = Client::builder()
-        .user_agent(concat!("Tercel/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TOTAL_TIMEOUT)
-        .redirect(redirect::Policy::none());
-    if url.scheme() == "http" {
-        // Reading the system's certificates fails where there are none, and plain HTTP needs none.
-        builder = builder.tls_certs_only([]);
-    }
-    if is_loopback(url) {
-        // What stays on this machine is no business of a proxy's.
-        builder = builder.no_proxy();
-    }
-    builder.build().map_err(|error| {
-        let cause = innermost(&error);
-        Problem::new(format!("no HTTPS client: {cause}; install ca-certificates or set SSL_CERT_FILE"))
-    })
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-async fn read_answer(mut response: Response) -> Result<Vec<u8>, SendError> {
+pub(super) async fn read_answer(mut response: Response) -> Result<Vec<u8>, SendError> {
     let mut answer = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
         let room = ANSWER_BYTES_MAX - answer.len();
@@ -204,7 +214,7 @@ async fn read_answer(mut response: Response) -> Result<Vec<u8>, SendError> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn transport_error(error: reqwest::Error) -> SendError {
+pub(super) fn transport_error(error: reqwest::Error) -> SendError {
     let (reason, retry, what) = if error.is_builder() {
         (Reason::Other, Retry::Never, "cannot build the request")
     } else if error.is_connect() {
@@ -218,7 +228,7 @@ fn transport_error(error: reqwest::Error) -> SendError {
 }
 
 /// The last cause, which is the operating system's or the TLS library's; reqwest's own text shows the URL.
-fn innermost(error: &reqwest::Error) -> String {
+pub(super) fn innermost(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     while let Some(next) = cause.and_then(std::error::Error::source) {
         cause = Some(next);
@@ -299,11 +309,6 @@ mod tests {
             let message = parse(text).unwrap_err().message;
             assert!(message.contains(cause) && !message.contains("u:p"), "{text}: {message}");
         }
-    }
-
-    #[test]
-    fn plain_http_needs_no_certificates_of_the_system() {
-        assert!(client(&Url::parse("http://127.0.0.1:1/").unwrap()).is_ok());
     }
 
     /// A webhook whose 200 breaks off in the middle of its body.
