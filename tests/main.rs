@@ -41,6 +41,8 @@ mod kernel;
 mod loader;
 /// Rules that match what a router does to deliver their own alerts.
 mod muting;
+/// Who is notified, how often and how: storms, incidents, threads, secrets that are rotated.
+mod notify;
 /// What operators see and change at a running router, through its commands.
 mod operations;
 /// A router that is killed and away while the sensor goes on: nothing lost, or counted.

@@ -26,13 +26,15 @@ pub use cluster::Cluster;
 pub use elasticsearch::{Document, ElasticsearchService};
 pub use pagerduty::PagerDutyService;
 pub use server::Receiver;
-pub use slack::SlackService;
+pub use slack::{SLACK_CHANNEL, SLACK_TOKEN, SlackApiService, SlackMessage, SlackService};
 pub use webhook::WebhookService;
 
 /// Takes anything and answers 200.
 pub type Webhook = Receiver<WebhookService>;
 /// An incoming webhook: answers `ok`, or 400 with Slack's word for what is wrong.
 pub type Slack = Receiver<SlackService>;
+/// `chat.postMessage` and `chat.update`: keeps messages, or answers with Slack's error.
+pub type SlackApi = Receiver<SlackApiService>;
 /// Events API v2: answers 202, or 400 with the errors.
 pub type PagerDuty = Receiver<PagerDutyService>;
 /// `_bulk` with `create`: keeps documents and a mapping.
@@ -77,6 +79,8 @@ pub struct Reply {
     pub status: u16,
     pub content_type: &'static str,
     pub body: String,
+    /// Seconds, for the header.
+    pub retry_after: Option<u64>,
 }
 
 /// What is particular to one service.
@@ -107,10 +111,14 @@ impl Received {
 
 impl Reply {
     fn text(status: u16, body: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain", body: body.into() }
+        Self { status, content_type: "text/plain", body: body.into(), retry_after: None }
+    }
+
+    fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     fn json(status: u16, body: &Value) -> Self {
-        Self { status, content_type: "application/json", body: body.to_string() }
+        Self { status, content_type: "application/json", body: body.to_string(), retry_after: None }
     }
 }

@@ -7,6 +7,7 @@ mod attempt;
 mod breaker;
 mod crew;
 mod gather;
+mod pace;
 mod retry;
 
 use std::error::Error;
@@ -31,6 +32,7 @@ pub(crate) use crew::{Crew, Running};
 use attempt::{Failed, Failure, Item, Landed, attempts};
 use breaker::{Breaker, Permit, Sign};
 use gather::Gathering;
+use pace::Pace;
 
 /// With a fallback, nothing waits for a destination that has been out for longer.
 const OUTAGE_MAX: Duration = Duration::from_mins(5);
@@ -76,6 +78,8 @@ pub(crate) struct Terms {
     pub(crate) max_age: Duration,
     /// Whether what fails goes on to another destination.
     pub(crate) has_fallback: bool,
+    /// From the start of one attempt to that of the next; `None`: as fast as they come.
+    pub(crate) interval: Option<Duration>,
 }
 
 /// Reads the body of a delivery from the store; `None`: there is none. Blocks.
@@ -115,8 +119,8 @@ pub(crate) enum Outcome {
 
 impl From<&DeliverySettings> for Terms {
     fn from(settings: &DeliverySettings) -> Self {
-        let DeliverySettings { concurrency, max_age, batch, .. } = *settings;
-        Self { concurrency, batch, max_age, has_fallback: settings.fallback.is_some() }
+        let DeliverySettings { concurrency, max_age, batch, interval, .. } = *settings;
+        Self { concurrency, batch, max_age, has_fallback: settings.fallback.is_some(), interval }
     }
 }
 
@@ -125,6 +129,7 @@ impl Worker {
     /// goes on: the destination may come back.
     pub(crate) async fn run(mut self) {
         let (mut breaker, mut gathering, mut flights) = (Breaker::new(), Gathering::default(), FuturesUnordered::new());
+        let mut pace = Pace::new();
         let mut current = self.current.borrow_and_update().clone();
         let mut reloads = self.current.clone();
         let this = &self;
@@ -133,7 +138,7 @@ impl Worker {
             let now = Instant::now();
             sweep = this.end_old(&current.terms, sweep, now).await;
             let more = this.end_stranded(&breaker, &current.terms, now).await;
-            while flights.len() < current.terms.concurrency.max(1) {
+            while flights.len() < current.terms.concurrency.max(1) && pace.wait(&current.terms, now).is_none() {
                 let batch = this.depart(&mut breaker, &mut gathering, &current.terms, Instant::now());
                 let Some(first) = batch.first().map(|entry| entry.id) else { break };
                 let batch = this.without_old(batch, &current.terms).await;
@@ -143,15 +148,18 @@ impl Worker {
                 }
                 // Not `current`: what these were decided by may have come into force a moment ago.
                 let destination = Arc::clone(&this.current.borrow().destination);
+                pace.start(now);
                 flights.push(this.attempt(destination, first, batch));
             }
             this.metrics.breaker.set(breaker.gauge());
             if this.outbox.is_done() {
                 return;
             }
-            let has_room = flights.len() < current.terms.concurrency.max(1);
+            let paced = pace.wait(&current.terms, now);
+            let has_room = flights.len() < current.terms.concurrency.max(1) && paced.is_none();
             let gathered = gathering.until(&current.terms.batch);
             let wake = if more { now } else { this.wake(&breaker, &current.terms, has_room, gathered, now).min(sweep) };
+            let wake = paced.map_or(wake, |next| wake.min(next));
             tokio::select! {
                 biased;
                 () = this.abandon.cancelled() => break,

@@ -4,10 +4,14 @@
 //! the meaning of status codes and redaction are in [`http`]; queueing, retries and pacing stand outside and follow
 //! the decision that every [`SendError`] carries. To add a destination: one file here, one template, one variant below.
 
+mod address;
 mod archive;
+mod auth;
+mod client;
 mod console;
 mod elasticsearch;
 mod http;
+mod live;
 mod null;
 mod pagerduty;
 mod preview;
@@ -26,18 +30,22 @@ use serde::{Deserialize, Serialize};
 use tercel_alert::Alert;
 use uuid::Uuid;
 
+use crate::incident::IncidentTerms;
+use crate::render::UnknownField;
 use crate::secret::SecretError;
 
 use terms::Habit;
 
 pub use archive::ArchiveConfig;
+pub use auth::{AuthSettings, BasicSettings, OAuth2Settings};
+pub use client::HttpSettings;
 pub use console::{ConsoleConfig, Format};
 pub use elasticsearch::{ElasticsearchConfig, SetupError, SetupOptions, SetupReport};
 pub use null::NullConfig;
 pub use pagerduty::{PagerDutyConfig, Region};
-pub use slack::SlackConfig;
-pub use terms::{Batch, Concurrency, DeliverySettings, MaxAge};
-pub use webhook::{Method, WebhookConfig};
+pub use slack::{FollowUps, SlackConfig};
+pub use terms::{Batch, Concurrency, DeliverySettings, MaxAge, Pace, Quiet};
+pub use webhook::{Form, Method, WebhookConfig};
 
 pub(crate) use crate::render::example;
 
@@ -66,6 +74,8 @@ pub enum NotificationKind {
     Summary(Summary),
     /// What a rate limit or a time window held back.
     Digest(Digest),
+    /// An incident is over.
+    Resolve(Resolve),
 }
 
 /// The repeats of one alert within a window.
@@ -92,6 +102,21 @@ pub struct Digest {
     /// The time window that muted them; `None`: a rate limit held them back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_window: Option<Arc<str>>,
+}
+
+/// The end of an incident at a destination that keeps incidents.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Resolve {
+    /// The destination's name for the incident.
+    pub dedup_key: String,
+    /// Alerts that belonged to it.
+    pub count: u64,
+    pub since: Timestamp,
+    /// When the last of them came.
+    pub last: Timestamp,
+    /// Who said that it is over; `None`: it was quiet for long enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// `[destination.NAME]` in routing.toml.
@@ -224,18 +249,33 @@ impl DestinationConfig {
 
     /// How it is delivered to: as configured, else as its type is used to.
     pub fn delivery(&self) -> DeliverySettings {
-        let (habit, concurrency, max_age, fallback) = match self {
-            Self::Archive(config) => (Habit::OneByOne, None, config.max_age, &config.fallback),
-            Self::Console(config) => (Habit::OneByOne, None, config.max_age, &config.fallback),
+        let (habit, concurrency, max_age, fallback, pace) = match self {
+            Self::Archive(config) => (Habit::OneByOne, None, config.max_age, &config.fallback, None),
+            Self::Console(config) => (Habit::OneByOne, None, config.max_age, &config.fallback, None),
             Self::Elasticsearch(config) => {
-                (Habit::Bulk(config.batch), config.concurrency, config.max_age, &config.fallback)
+                (Habit::Bulk(config.batch), config.concurrency, config.max_age, &config.fallback, None)
             }
-            Self::Null(config) => (Habit::OneByOne, None, config.max_age, &config.fallback),
-            Self::PagerDuty(config) => (Habit::OneByOne, config.concurrency, config.max_age, &config.fallback),
-            Self::Slack(config) => (Habit::OneByOne, config.concurrency, config.max_age, &config.fallback),
-            Self::Webhook(config) => (Habit::Several, config.concurrency, config.max_age, &config.fallback),
+            Self::Null(config) => (Habit::OneByOne, None, config.max_age, &config.fallback, None),
+            Self::PagerDuty(config) => {
+                (Habit::OneByOne, config.concurrency, config.max_age, &config.fallback, config.pace)
+            }
+            Self::Slack(config) => {
+                let pace = config.pace.unwrap_or(Pace::ONE_A_SECOND);
+                (Habit::OneByOne, config.concurrency, config.max_age, &config.fallback, Some(pace))
+            }
+            Self::Webhook(config) => {
+                (Habit::Several, config.concurrency, config.max_age, &config.fallback, config.pace)
+            }
         };
-        DeliverySettings::new(habit, concurrency, max_age, fallback.as_ref())
+        DeliverySettings::new(habit, concurrency, max_age, fallback.as_ref()).paced(pace)
+    }
+
+    /// How it tells incidents apart, where it keeps any.
+    pub(crate) fn incidents(&self) -> Option<IncidentTerms> {
+        match self {
+            Self::PagerDuty(config) => Some(config.incidents()),
+            _ => None,
+        }
     }
 
     /// The archive that exists without being configured: takes what matches no route.
@@ -320,6 +360,14 @@ impl Destination {
             Service::Http(service) => service.render_fallbacks(),
             #[cfg(test)]
             Service::Scripted(_) | Service::ScriptedBulk(_) => 0,
+        }
+    }
+
+    /// Output fields that its template reads and the sensor does not know.
+    pub(crate) fn unknown_fields(&self) -> &[UnknownField] {
+        match &self.service {
+            Service::Http(service) => service.unknown_fields(),
+            _ => &[],
         }
     }
 
@@ -411,6 +459,7 @@ impl NotificationKind {
             Self::Alert => "alert",
             Self::Summary(_) => "summary",
             Self::Digest(_) => "digest",
+            Self::Resolve(_) => "resolve",
         }
     }
 }

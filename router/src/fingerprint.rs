@@ -112,7 +112,7 @@ impl Fingerprint {
     }
 
     /// Of [`Fingerprint::hex`].
-    fn parse(hex: &str) -> Option<Self> {
+    pub(crate) fn parse(hex: &str) -> Option<Self> {
         let mut bytes = [0; 32];
         if hex.len() != 2 * bytes.len() || !hex.is_ascii() {
             return None;

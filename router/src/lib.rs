@@ -29,6 +29,7 @@ mod route;
 
 mod dedup;
 mod held_back;
+mod incident;
 mod inhibit;
 mod limit;
 mod record;
@@ -181,8 +182,11 @@ pub struct Checked {
 pub fn check(routing: &Path, state: &Path) -> Result<Checked, RoutingError> {
     install_crypto();
     let routing = Routing::read(routing)?;
-    let destinations = routing.build_destinations(state)?.len();
-    Ok(Checked { routes: routing.routes_count, destinations, warnings: routing.warnings })
+    let destinations = routing.build_destinations(state)?;
+    let mut warnings = routing.unknown_fields(&destinations);
+    let (routes, destinations) = (routing.routes_count, destinations.len());
+    warnings.splice(0..0, routing.warnings);
+    Ok(Checked { routes, destinations, warnings })
 }
 
 impl Router {

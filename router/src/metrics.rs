@@ -48,7 +48,7 @@ pub(crate) const STORE: &str = "store";
 const OWN_REASONS: [&str; 4] = [MAX_AGE, REMOVED, BREAKER, STORE];
 
 /// Kinds of notifications; all but the first are the router's own.
-const KINDS: [&str; 3] = ["alert", "summary", "digest"];
+const KINDS: [&str; 4] = ["alert", "summary", "digest", "resolve"];
 
 /// Seconds of reading a body's alerts: a short one to the largest.
 const PARSE_BUCKETS: &[f64] = &[0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1];
@@ -278,6 +278,8 @@ struct DestinationFamilies {
     delivery_seconds: HistogramVec,
     end_to_end_seconds: HistogramVec,
     windows: IntGaugeVec,
+    incidents: IntGaugeVec,
+    incident_evictions: IntCounterVec,
     evictions: IntCounterVec,
     no_key: IntCounterVec,
     limit_overflow: IntCounterVec,
@@ -304,6 +306,9 @@ pub(crate) struct DestinationMetrics {
     pub(crate) moved: IntCounter,
     pub(crate) delivery_seconds: Histogram,
     pub(crate) end_to_end_seconds: Histogram,
+    /// Open incidents, of destinations that keep them.
+    pub(crate) incidents: IntGauge,
+    pub(crate) incident_evictions: IntCounter,
     /// Open dedup windows.
     pub(crate) windows: IntGauge,
     pub(crate) evictions: IntCounter,
@@ -487,6 +492,8 @@ impl Metrics {
             delivery_seconds: families.delivery_seconds.with_label_values(label),
             end_to_end_seconds: families.end_to_end_seconds.with_label_values(label),
             windows: families.windows.with_label_values(label),
+            incidents: families.incidents.with_label_values(label),
+            incident_evictions: families.incident_evictions.with_label_values(label),
             evictions: families.evictions.with_label_values(label),
             no_key: families.no_key.with_label_values(label),
             limit_overflow: families.limit_overflow.with_label_values(label),
@@ -679,6 +686,13 @@ impl DestinationFamilies {
                 "From the time in the alert to the destination's confirmation.",
                 END_TO_END_BUCKETS,
             ),
+            incidents: gauges(r, "incidents", "Open incidents, of destinations that keep them.", destination),
+            incident_evictions: counters(
+                r,
+                "incident_evictions_total",
+                "Open incidents that were forgotten to make room: the destination is not told of their end.",
+                destination,
+            ),
             windows: gauges(r, "dedup_entries", "Open deduplication windows.", destination),
             evictions: counters(
                 r,
@@ -696,7 +710,7 @@ impl DestinationFamilies {
             fallbacks: gauges(
                 r,
                 "render_fallbacks",
-                "Bodies built without the configured template because it failed, since the start.",
+                "Bodies, headers and links that a template failed to make, since the start: the built-in body was sent, the rest left out.",
                 destination,
             ),
         }

@@ -64,6 +64,7 @@ pub(crate) enum Kind {
     Alert,
     Summary,
     Digest,
+    Resolve,
 }
 
 /// Whether a destination sees the entries of one key in their order.
@@ -131,6 +132,7 @@ impl Kind {
             Self::Alert => "alert",
             Self::Summary => "summary",
             Self::Digest => "digest",
+            Self::Resolve => "resolve",
         }
     }
 }
@@ -141,6 +143,7 @@ impl From<&NotificationKind> for Kind {
             NotificationKind::Alert => Self::Alert,
             NotificationKind::Summary(_) => Self::Summary,
             NotificationKind::Digest(_) => Self::Digest,
+            NotificationKind::Resolve(_) => Self::Resolve,
         }
     }
 }

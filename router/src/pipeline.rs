@@ -38,6 +38,7 @@ use tracing::warn;
 use crate::StartError;
 use crate::audit::Audit;
 use crate::deliver::{Finished, Loader};
+use crate::incident::Incidents;
 use crate::inhibit::Inhibitor;
 use crate::metrics::Metrics;
 use crate::routing::Routing;
@@ -181,12 +182,17 @@ fn decider(
     now: jiff::Timestamp,
 ) -> Result<Decider, StoreError> {
     metrics.add_store(&store.statistics());
-    let Next { stations, plan, limits, muted, inhibitions, workers: _ } = Next::new(routing, metrics, &[]);
+    let Next { stations, plan, limits, muted, inhibitions, incidents, workers: _ } = Next::new(routing, metrics, &[]);
     let inhibitors = (stations.iter())
         .map(|station| {
             let (inhibitions, mismatches) = (Arc::clone(&inhibitions), metrics.filter_mismatches.clone());
             Inhibitor::load(&station.name, inhibitions, std::iter::empty(), mismatches)
         })
+        .collect();
+    let incidents = stations
+        .iter()
+        .zip(incidents)
+        .map(|(station, terms)| Some(Incidents::load(&station.name, terms?, std::iter::empty())))
         .collect();
     let plan = Arc::new(plan);
     let mut decider = Decider {
@@ -199,6 +205,7 @@ fn decider(
         dedups: Vec::new(),
         limits,
         inhibitors,
+        incidents,
         muted,
         alive: alive::Alive::default(),
         tail: Tail::new(metrics),

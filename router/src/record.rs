@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::fingerprint::Fingerprint;
+
 /// Bytes of a name in a key, so that the store takes keys of several.
 const NAME_BYTES_MAX: usize = 1_024;
 
@@ -71,14 +73,23 @@ pub(crate) fn owner_names(key: &[u8], count: usize) -> Option<Vec<&str>> {
 
 /// The same parts give the same id (UUID version 8, from SHA-256): what is made again after a crash is no second one.
 pub(crate) fn derived_id(parts: &[&[u8]]) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash_of(parts)[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// As [`derived_id`], in 64 hexadecimal digits.
+pub(crate) fn derived_key(parts: &[&[u8]]) -> String {
+    Fingerprint(hash_of(parts)).hex().to_string()
+}
+
+fn hash_of(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash.finalize()[..16]);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    hash.finalize().into()
 }
 
 /// `None`, which no record of ours gives, is written as null and skipped at the next start.

@@ -1,14 +1,15 @@
 //! Notification → the JSON body of a request.
 //!
 //! Templates are Handlebars, compiled and tried out when the configuration is read. `{{x}}` is escaped for the inside
-//! of a JSON string, a name that does not exist is an error, and the result must be JSON. A template that fails on an
+//! of a JSON string, `{{{x}}}` is refused unless the destination sets `raw = true`, a name that does not exist is an error,
+//! also in a branch that no sample takes, and the result must be JSON. A template that fails on an
 //! alert nevertheless costs no alert: the destination's built-in body is sent in its place, and the failure is counted.
 //!
 //! What a template sees:
 //!
 //! | name | value |
 //! |---|---|
-//! | `kind` | `alert`, `summary` or `digest` |
+//! | `kind` | `alert`, `summary`, `digest` or `resolve` |
 //! | `id` | the notification's id, the same at every attempt |
 //! | `route` | the route that led here |
 //! | `dedup_key` | hex, or null |
@@ -21,6 +22,7 @@
 //! | `alert` | every key of the alert: `uuid`, `original_uuid`, `time`, `rule`, `priority`, `source`, `hostname`, `output`, `output_fields`, `tags` |
 //! | `fields` | the output fields that have a value, as a list of `{name, value}`, the value as text |
 //! | `summary` | null, or `{count, first, last, samples, window}` |
+//! | `resolve` | null, or `{count, since, last, by}`; `by` is null where the incident was quiet for long enough |
 //! | `digest` | null, or `{count, since, until, rules: [{rule, count}]}`, with `time_window` where one held them back |
 //!
 //! Helpers beside the usual `if`, `unless`, `each`, `with`, `eq` …:
@@ -28,7 +30,9 @@
 //! | helper | gives |
 //! |---|---|
 //! | `json x` | the value as JSON, quotes included |
-//! | `field "proc.name"` | an output field as text, empty where it is absent |
+//! | `field "proc.name" default="-"` | an output field as text; what `default` says, else nothing, where it is absent or empty |
+//! | `facts alert` | the output fields that have a value, those first that matter most to people: a list of `{name, value}` |
+//! | `date time zone="Europe/Berlin" format="%H:%M"` | a time as people read it; absent: UTC, and `%Y-%m-%d %H:%M:%S %Z` |
 //! | `default a b …` | the first of them that is neither null nor empty |
 //! | `concat a b …` | all of them as one text |
 //! | `first list n` | the first `n` elements |
@@ -36,27 +40,36 @@
 //! | `truncate text n` | at most `n` characters, the cut marked with `…` |
 //! | `visible text` | control and direction characters written out as `\u{202e}` |
 //! | `mrkdwn text max=n` | `visible`, safe in Slack's mrkdwn and in its code spans, at most `n` characters |
+//! | `fence text max=n` | a code block of Slack's mrkdwn with the text, at most `n` characters with its fences |
+//! | `link url text` | a link in Slack's mrkdwn; the text alone where the address is none of http |
+//! | `mitre tag` | the address of the ATT&CK page that a tag names (`T1059.004`, `mitre_execution`), else nothing |
 //! | `severity priority` | PagerDuty's `critical`, `error`, `warning`, `info` |
 //! | `colour priority`, `emoji priority` | `#e01e5a`, 🔴 … |
 
+mod attack;
+mod facts;
 mod helpers;
+mod inline;
 mod line;
 mod samples;
+mod vet;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use handlebars::{Handlebars, RenderError};
+use handlebars::{Handlebars, RenderError, Template};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 use tercel_alert::Alert;
 
 use crate::destination::{
-    Digest, Notification, NotificationKind, Problem, Reason, Retry, SendError, Summary, TemplatePlace,
+    Digest, Notification, NotificationKind, Problem, Reason, Resolve, Retry, SendError, Summary, TemplatePlace,
 };
 
+pub(crate) use attack::page as attack_page;
 pub(crate) use helpers::{truncate, visible};
+pub(crate) use inline::{Inline, InlineContext};
 pub(crate) use line::{LineContext, Lines};
 pub(crate) use samples::example;
 use samples::samples;
@@ -78,6 +91,14 @@ const BUILT_IN: &str = "built-in";
 pub(crate) struct Renderer {
     templates: Handlebars<'static>,
     fallbacks: AtomicU64,
+    unknown_fields: Vec<UnknownField>,
+}
+
+/// An output field that a template reads and the sensor does not know. No error: other senders have fields of their own.
+#[derive(Debug, Clone)]
+pub(crate) struct UnknownField {
+    pub(crate) name: String,
+    pub(crate) place: TemplatePlace,
 }
 
 /// Why a template gave no body.
@@ -117,15 +138,21 @@ impl BodyError {
 
 impl Renderer {
     /// `built_in`: the destination's own template; without one it is [`alert_body`]. `custom`: the `template` setting,
-    /// relative to `base`.
-    pub(crate) fn build(built_in: Option<&str>, custom: Option<&Path>, base: &Path) -> Result<Self, Problem> {
-        let mut renderer = Self { templates: helpers::registry(), fallbacks: AtomicU64::new(0) };
+    /// relative to `base`, which may write values without escaping where `raw` is set.
+    pub(crate) fn build(
+        built_in: Option<&str>,
+        custom: Option<&Path>,
+        raw: bool,
+        base: &Path,
+    ) -> Result<Self, Problem> {
+        let mut renderer =
+            Self { templates: helpers::registry(), fallbacks: AtomicU64::new(0), unknown_fields: Vec::new() };
         if let Some(text) = built_in {
-            renderer.add(BUILT_IN, text, Path::new(BUILT_IN))?;
+            renderer.add(BUILT_IN, text, Path::new(BUILT_IN), false)?;
         }
         if let Some(path) = custom {
             let path = base.join(path);
-            renderer.add(CUSTOM, &read_template(&path)?, &path)?;
+            renderer.add(CUSTOM, &read_template(&path)?, &path, raw)?;
         }
         Ok(renderer)
     }
@@ -153,15 +180,34 @@ impl Renderer {
         self.fallbacks.load(Ordering::Relaxed)
     }
 
-    fn add(&mut self, name: &str, text: &str, path: &Path) -> Result<(), Problem> {
+    /// Counts a part of a request that had to be left out.
+    pub(crate) fn count_left_out(&self) {
+        self.fallbacks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What the configured template reads and no sensor gives.
+    pub(crate) fn unknown_fields(&self) -> &[UnknownField] {
+        &self.unknown_fields
+    }
+
+    fn add(&mut self, name: &str, text: &str, path: &Path, raw: bool) -> Result<(), Problem> {
+        let place = |line, column| TemplatePlace { path: path.to_owned(), line, column };
         let problem = |position: Option<(usize, usize)>, message: String| {
             let (line, column) = position.unwrap_or((1, 1));
-            Problem { message, place: Some(TemplatePlace { path: path.to_owned(), line, column }) }
+            Problem { message, place: Some(place(line, column)) }
         };
-        self.templates.register_template_string(name, text).map_err(|error| {
+        let template = Template::compile_with_name(text, name.to_owned()).map_err(|error| {
             let reason = one_line(&error.reason().to_string());
             problem(error.pos(), format!("the template cannot be read: {reason}"))
         })?;
+        let terms = vet::Terms { names: &vet::NAMES, helpers: &helpers::names(), allows_raw: raw };
+        let fields =
+            vet::vet(&template, terms).map_err(|fault| problem(Some((fault.line, fault.column)), fault.message))?;
+        let unknown = fields.into_iter().filter(|field| !vet::is_known_field(&field.name));
+        let unknown =
+            unknown.map(|vet::FieldUse { name, line, column }| UnknownField { name, place: place(line, column) });
+        self.unknown_fields.extend(unknown);
+        self.templates.register_template(name, template);
         for (what, sample) in samples() {
             self.try_render(name, &context(&sample)).map_err(|error| {
                 let message =
@@ -213,6 +259,7 @@ pub(crate) fn notification_value(notification: &Notification) -> Map<String, Val
         NotificationKind::Alert => Map::from_iter([("repeats".to_owned(), notification.repeats.into())]),
         NotificationKind::Summary(summary) => summary_value(summary),
         NotificationKind::Digest(digest) => digest_value(digest),
+        NotificationKind::Resolve(resolve) => resolve_value(resolve),
     }
 }
 
@@ -223,6 +270,11 @@ pub(crate) fn notification_text(notification: &Notification) -> String {
         NotificationKind::Alert if alert.output.is_empty() => alert.rule.clone(),
         NotificationKind::Alert => message(alert).to_owned(),
         NotificationKind::Summary(_) => title(notification),
+        NotificationKind::Resolve(resolve) => {
+            let Resolve { count, since, last, by, .. } = resolve;
+            let who = by.as_ref().map_or("nothing more came".to_owned(), |by| format!("resolved by {by}"));
+            format!("{}: {count} alerts from {since} to {last}, {who}", title(notification))
+        }
         NotificationKind::Digest(digest) => {
             let rules: Vec<_> = digest.rules.iter().map(|(rule, count)| format!("{rule} ({count})")).collect();
             format!("{}: {}", title(notification), rules.join(", "))
@@ -273,6 +325,7 @@ fn title(notification: &Notification) -> String {
     match &notification.kind {
         NotificationKind::Alert if notification.repeats > 0 => format!("{rule}{}", more(notification)),
         NotificationKind::Alert => notification.alert.rule.clone(),
+        NotificationKind::Resolve(_) => format!("Resolved: {rule}"),
         NotificationKind::Summary(summary) => format!("{rule} ({} more in {})", summary.count, span(summary.window)),
         NotificationKind::Digest(digest) => {
             let held = Duration::try_from(digest.until.duration_since(digest.since)).unwrap_or_default();
@@ -293,10 +346,21 @@ fn span(duration: Duration) -> String {
 
 fn context(notification: &Notification) -> Value {
     let alert = &notification.alert;
-    let (count, summary, digest) = match &notification.kind {
-        NotificationKind::Alert => (1, Value::Null, Value::Null),
-        NotificationKind::Summary(summary) => (summary.count, summary_value(summary).into(), Value::Null),
-        NotificationKind::Digest(digest) => (digest.count, Value::Null, digest_value(digest).into()),
+    let (mut summary, mut digest, mut resolve) = (Value::Null, Value::Null, Value::Null);
+    let count = match &notification.kind {
+        NotificationKind::Alert => 1,
+        NotificationKind::Summary(told) => {
+            summary = summary_value(told).into();
+            told.count
+        }
+        NotificationKind::Digest(told) => {
+            digest = digest_value(told).into();
+            told.count
+        }
+        NotificationKind::Resolve(told) => {
+            resolve = resolve_value(told).into();
+            told.count
+        }
     };
     json!({
         "kind": notification.kind.name(),
@@ -313,6 +377,7 @@ fn context(notification: &Notification) -> Value {
         "fields": fields(alert),
         "summary": summary,
         "digest": digest,
+        "resolve": resolve,
     })
 }
 
@@ -363,6 +428,15 @@ fn digest_value(digest: &Digest) -> Map<String, Value> {
         value.insert("time_window".to_owned(), (**window).into());
     }
     value
+}
+
+fn resolve_value(resolve: &Resolve) -> Map<String, Value> {
+    Map::from_iter([
+        ("count".to_owned(), resolve.count.into()),
+        ("since".to_owned(), resolve.since.to_string().into()),
+        ("last".to_owned(), resolve.last.to_string().into()),
+        ("by".to_owned(), resolve.by.as_deref().into()),
+    ])
 }
 
 fn read_template(path: &Path) -> Result<String, Problem> {

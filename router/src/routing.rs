@@ -22,7 +22,7 @@ use tercel_filter::{caret, position};
 use toml::Spanned;
 
 use crate::condition::AlertCatalog;
-use crate::destination::{BuildError, DeliverySettings, Destination, DestinationConfig, Receive};
+use crate::destination::{BuildError, DeliverySettings, Destination, DestinationConfig, Receive, TemplatePlace};
 use crate::fingerprint::KeyField;
 use crate::inhibit::Inhibition;
 use crate::normalise::Enrich;
@@ -283,6 +283,13 @@ impl Routing {
         if problems.is_empty() { Ok(built) } else { Err(RoutingError::Problems(problems)) }
     }
 
+    /// Output fields that templates read, and neither the sensor nor `[enrich]` gives.
+    pub(crate) fn unknown_fields(&self, destinations: &[Arc<Destination>]) -> Vec<Problem> {
+        let fields = destinations.iter().flat_map(|destination| destination.unknown_fields());
+        let unknown = fields.filter(|field| !self.enrich.adds(&field.name));
+        unknown.map(|field| unknown_field(&field.name, &field.place)).collect()
+    }
+
     /// One destination, as [`Routing::build_destinations`].
     pub(crate) fn build(&self, index: usize, state: &Path) -> Result<Destination, RoutingError> {
         let config = &self.destinations[index].config;
@@ -313,6 +320,15 @@ impl Routing {
             },
         }
     }
+}
+
+fn unknown_field(name: &str, place: &TemplatePlace) -> Problem {
+    let message = format!(
+        "the template reads field `{}`, which is not in docs/fields.md; it stays empty unless another sender has it",
+        name.escape_debug()
+    );
+    let TemplatePlace { path, line, column } = place;
+    Problem { file: path.clone(), place: Place { line: *line, column: *column }, message, excerpt: None }
 }
 
 impl RoutingError {

@@ -67,6 +67,16 @@ impl SecretRef {
     }
 }
 
+impl SecretRef {
+    /// The file that holds it, if one does.
+    pub(crate) fn file(&self, base: &Path) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(base.join(path)),
+            Self::Env(_) | Self::Withheld(_) => None,
+        }
+    }
+}
+
 impl Secret {
     pub(crate) fn new(text: String) -> Self {
         Self(text)
@@ -88,6 +98,14 @@ impl PlainOrSecret {
     pub(crate) fn withhold(&mut self, text: &'static str) {
         if let Self::Secret(reference) = self {
             *reference = SecretRef::Withheld(text);
+        }
+    }
+
+    /// The file that holds it, if one does.
+    pub(crate) fn file(&self, base: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Secret(reference) => reference.file(base),
         }
     }
 

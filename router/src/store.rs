@@ -41,6 +41,8 @@ pub(crate) enum Table {
     Seen,
     /// What is known about dead letters.
     Dead,
+    /// Incidents that are open at a destination.
+    Incidents,
 }
 
 /// Changes that take effect together.
@@ -86,7 +88,7 @@ impl Default for Options {
 
 impl Table {
     /// All, in the order in which they are made in a new store. It is part of the format, by which a salvage knows them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Alerts,
         Self::Deliveries,
         Self::Windows,
@@ -96,6 +98,7 @@ impl Table {
         Self::Muted,
         Self::Seen,
         Self::Dead,
+        Self::Incidents,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -109,6 +112,7 @@ impl Table {
             Self::Muted => "muted",
             Self::Seen => "seen",
             Self::Dead => "dead",
+            Self::Incidents => "incidents",
         }
     }
 

@@ -59,9 +59,9 @@ pub struct Rendered {
 }
 
 /// The kinds of notifications that [`render`] knows.
-pub const KINDS: [&str; 3] = ["alert", "summary", "digest"];
+pub const KINDS: [&str; 4] = ["alert", "summary", "digest", "resolve"];
 
-/// The body that `destination` would be sent for the first alert in `json`. `kind`: one of [`KINDS`]; summaries and digests
+/// The body that `destination` would be sent for the first alert in `json`. `kind`: one of [`KINDS`]; the others
 /// are examples about the alert. No secret is read.
 ///
 /// # Errors

@@ -50,6 +50,11 @@ impl Service for PagerDutyService {
     }
 }
 
+const EVENT_KEYS: [&str; 8] =
+    ["routing_key", "event_action", "dedup_key", "payload", "images", "links", "client", "client_url"];
+const PAYLOAD_KEYS: [&str; 8] =
+    ["summary", "source", "severity", "timestamp", "component", "group", "class", "custom_details"];
+
 fn errors(event: &Value, length: usize) -> Vec<&'static str> {
     if !event.is_object() {
         return vec!["JSON cannot be parsed"];
@@ -69,6 +74,9 @@ fn errors(event: &Value, length: usize) -> Vec<&'static str> {
             has_length(&event["dedup_key"], 1, DEDUP_KEY_CHARS_MAX) || event["dedup_key"].is_null(),
             "'dedup_key' is too long (maximum is 255 characters)",
         ),
+        (has_only(event, &EVENT_KEYS), "the event holds an unknown key"),
+    ];
+    let payload_checks = [
         (payload.is_object(), "'payload' is missing or blank"),
         (has_length(&payload["summary"], 1, SUMMARY_CHARS_MAX), "'payload.summary' is missing, blank or too long"),
         (has_length(&payload["source"], 1, usize::MAX), "'payload.source' is missing or blank"),
@@ -81,12 +89,17 @@ fn errors(event: &Value, length: usize) -> Vec<&'static str> {
             OPTIONAL_TEXTS.iter().all(|key| payload.get(key).is_none_or(|value| has_length(value, 1, usize::MAX))),
             "an optional text is blank",
         ),
+        (is_list_of(&event["links"], &["href", "text"]), "'links' is invalid"),
+        (has_only(payload, &PAYLOAD_KEYS), "the payload holds an unknown key"),
         (
             payload.get("custom_details").is_none_or(Value::is_object),
             "'payload.custom_details' is invalid (must be an object)",
         ),
     ];
-    checks.into_iter().filter(|(is_met, _)| !is_met).map(|(_, message)| message).collect()
+    // What ends an incident says nothing more about it.
+    let payload_checks = payload_checks.into_iter().filter(|_| event["event_action"] == "trigger");
+    let unmet = checks.into_iter().chain(payload_checks).filter(|(is_met, _)| !is_met);
+    unmet.map(|(_, message)| message).collect()
 }
 
 fn count(value: &Value) -> Option<usize> {
@@ -95,6 +108,16 @@ fn count(value: &Value) -> Option<usize> {
 
 fn has_length(value: &Value, min: usize, max: usize) -> bool {
     count(value).is_some_and(|count| (min..=max).contains(&count))
+}
+
+fn has_only(object: &Value, keys: &[&str]) -> bool {
+    object.as_object().is_some_and(|object| object.keys().all(|key| keys.contains(&key.as_str())))
+}
+
+/// Absent, or objects of these texts.
+fn is_list_of(list: &Value, keys: &[&str]) -> bool {
+    let is_item = |item: &Value| has_only(item, keys) && keys.iter().all(|key| item[key].is_string());
+    list.is_null() || list.as_array().is_some_and(|list| list.iter().all(is_item))
 }
 
 fn is_one_of(value: &Value, names: &[&str]) -> bool {

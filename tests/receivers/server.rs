@@ -212,6 +212,9 @@ async fn answer<S: Service>(request: Request<Incoming>, shared: Arc<Shared<S>>) 
     if closes {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    if let Some(seconds) = reply.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     if let Answer::RetryAfter(_, text) = answer {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(text));
     }

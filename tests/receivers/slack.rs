@@ -1,29 +1,126 @@
-//! Slack's incoming webhooks, by docs.slack.dev/messaging/sending-messages-using-incoming-webhooks and
-//! docs.slack.dev/reference/block-kit/blocks.
+//! Slack, by docs.slack.dev: incoming webhooks, and `chat.postMessage` and `chat.update` of the Web API.
 
-use serde_json::Value;
+mod blocks;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use super::{Received, Reply, Service};
 
-const BLOCKS_MAX: usize = 50;
-const HEADER_CHARS_MAX: usize = 150;
-const SECTION_CHARS_MAX: usize = 3_000;
-const FIELDS_MAX: usize = 10;
-const FIELD_CHARS_MAX: usize = 2_000;
-const ELEMENTS_MAX: usize = 10;
-/// Longer texts are cut by Slack; the stand-in refuses them, so that nobody relies on it.
-const TEXT_CHARS_MAX: usize = 40_000;
+/// What Slack takes for a channel is a message a second; clocks and the way there may shorten the time between two.
+const BETWEEN_MIN: Duration = Duration::from_millis(900);
+
+/// The token that the Web API takes, and the channel that it knows, by name and by id.
+pub const SLACK_TOKEN: &str = "xoxb-1-2-test";
+pub const SLACK_CHANNEL: &str = "#alerts";
+const CHANNEL_ID: &str = "C0000000001";
 
 /// Checks messages and answers `ok`.
 #[derive(Debug, Default)]
 pub struct SlackService {
     mentions: Vec<String>,
+    rate: Rate,
+}
+
+/// Keeps messages, by the time stamps that are their ids.
+#[derive(Debug, Default)]
+pub struct SlackApiService {
+    messages: Vec<SlackMessage>,
+    rate: Rate,
+}
+
+/// A message as it stands in the channel.
+#[derive(Debug, Clone)]
+pub struct SlackMessage {
+    pub ts: String,
+    pub thread_ts: Option<String>,
+    pub body: Value,
+    /// How often it was changed.
+    pub updates: usize,
+}
+
+/// How fast messages may come; no limit at first.
+#[derive(Debug, Default)]
+struct Rate {
+    is_limited: bool,
+    last: Option<Instant>,
 }
 
 impl SlackService {
     /// What in the accepted messages would have notified somebody or made a link: `<!channel>`, `<@U1>`, `<https:…`.
     pub fn mentions(&self) -> &[String] {
         &self.mentions
+    }
+
+    /// From now on more than a message a second is answered with 429.
+    pub fn limit_rate(&mut self) {
+        self.rate.is_limited = true;
+    }
+}
+
+impl SlackApiService {
+    pub fn messages(&self) -> &[SlackMessage] {
+        &self.messages
+    }
+
+    /// Somebody deletes all messages.
+    pub fn delete_all(&mut self) {
+        self.messages.clear();
+    }
+
+    fn post(&mut self, body: Value) -> Result<Value, &'static str> {
+        let thread_ts = match &body["thread_ts"] {
+            Value::Null => None,
+            Value::String(ts) if self.messages.iter().any(|message| message.ts == *ts) => Some(ts.clone()),
+            Value::String(_) => return Err("thread_not_found"),
+            _ => return Err("invalid_arguments"),
+        };
+        let ts = format!("1700000000.{:06}", self.messages.len() + 1);
+        self.messages.push(SlackMessage { ts: ts.clone(), thread_ts, body, updates: 0 });
+        Ok(json!({ "ok": true, "channel": CHANNEL_ID, "ts": ts }))
+    }
+
+    fn update(&mut self, body: Value) -> Result<Value, &'static str> {
+        if body["channel"] != CHANNEL_ID {
+            return Err("channel_not_found"); // a name is not enough here
+        }
+        let ts = body["ts"].as_str().ok_or("invalid_arguments")?.to_owned();
+        let message = self.messages.iter_mut().find(|message| message.ts == ts).ok_or("message_not_found")?;
+        (message.body, message.updates) = (body, message.updates + 1);
+        Ok(json!({ "ok": true, "channel": CHANNEL_ID, "ts": ts }))
+    }
+
+    fn answer(&mut self, request: &Received) -> Result<Value, &'static str> {
+        match request.header("authorization").strip_prefix("Bearer ") {
+            None => return Err("not_authed"),
+            Some(SLACK_TOKEN) => {}
+            Some(_) => return Err("invalid_auth"),
+        }
+        if !request.header("content-type").starts_with("application/json") {
+            return Err("invalid_form_data");
+        }
+        let body = request.json();
+        if body["channel"] != SLACK_CHANNEL && body["channel"] != CHANNEL_ID {
+            return Err("channel_not_found");
+        }
+        blocks::check(&body)?;
+        match request.path.as_str() {
+            "/api/chat.postMessage" => self.post(body),
+            "/api/chat.update" => self.update(body),
+            _ => Err("unknown_method"),
+        }
+    }
+}
+
+impl Rate {
+    fn refuses(&mut self) -> bool {
+        let now = Instant::now();
+        if self.is_limited && self.last.is_some_and(|last| now.duration_since(last) < BETWEEN_MIN) {
+            return true;
+        }
+        self.last = Some(now);
+        false
     }
 }
 
@@ -34,78 +131,26 @@ impl Service for SlackService {
         if request.method != "POST" || request.path != Self::PATH {
             return Reply::text(404, "no_service");
         }
+        if self.rate.refuses() {
+            return Reply::text(429, "rate_limited").retry_after(1);
+        }
         let message = request.json();
-        if let Err(word) = check(&message) {
+        if let Err(word) = blocks::check(&message) {
             return Reply::text(400, word);
         }
-        collect_mentions(&message, &mut self.mentions);
+        blocks::collect_mentions(&message, &mut self.mentions);
         Reply::text(200, "ok")
     }
 }
 
-fn check(message: &Value) -> Result<(), &'static str> {
-    if !message.is_object() {
-        return Err("invalid_payload");
-    }
-    let (text, blocks) = (&message["text"], &message["blocks"]);
-    if text.as_str().is_none_or(str::is_empty) && blocks.as_array().is_none_or(Vec::is_empty) {
-        return Err("no_text");
-    }
-    if !text.is_null() && !is_text(text, TEXT_CHARS_MAX) {
-        return Err("msg_too_long");
-    }
-    let is_valid = blocks.is_null() || is_list(blocks, BLOCKS_MAX, is_block);
-    if is_valid { Ok(()) } else { Err("invalid_blocks") }
-}
+impl Service for SlackApiService {
+    const PATH: &'static str = "/api/";
 
-fn is_block(block: &Value) -> bool {
-    match block["type"].as_str() {
-        Some("header") => is_text_object(&block["text"], &["plain_text"], HEADER_CHARS_MAX),
-        Some("section") => is_section(block),
-        Some("context") => is_list(&block["elements"], ELEMENTS_MAX, |element| is_any_text(element, SECTION_CHARS_MAX)),
-        Some("divider") => true,
-        _ => false,
-    }
-}
-
-/// Text, fields or both.
-fn is_section(block: &Value) -> bool {
-    let (text, fields) = (&block["text"], &block["fields"]);
-    (!text.is_null() || !fields.is_null())
-        && (text.is_null() || is_any_text(text, SECTION_CHARS_MAX))
-        && (fields.is_null() || is_list(fields, FIELDS_MAX, |field| is_any_text(field, FIELD_CHARS_MAX)))
-}
-
-fn is_any_text(object: &Value, max: usize) -> bool {
-    is_text_object(object, &["plain_text", "mrkdwn"], max)
-}
-
-fn is_text_object(object: &Value, types: &[&str], max: usize) -> bool {
-    let is_known_type = object["type"].as_str().is_some_and(|name| types.contains(&name));
-    // Each of the two types has a key that the other must not have.
-    let has_foreign_key = match object["type"].as_str() {
-        Some("plain_text") => object.get("verbatim").is_some(),
-        _ => object.get("emoji").is_some(),
-    };
-    is_known_type && !has_foreign_key && is_text(&object["text"], max)
-}
-
-fn is_text(value: &Value, max: usize) -> bool {
-    value.as_str().is_some_and(|text| (1..=max).contains(&text.chars().count()))
-}
-
-fn is_list(value: &Value, max: usize, is_valid: impl Fn(&Value) -> bool) -> bool {
-    value.as_array().is_some_and(|list| (1..=max).contains(&list.len()) && list.iter().all(is_valid))
-}
-
-fn collect_mentions(value: &Value, mentions: &mut Vec<String>) {
-    match value {
-        Value::String(text) => {
-            mentions
-                .extend(text.match_indices('<').map(|(start, _)| text[start..].chars().take(40).collect::<String>()));
+    fn reply(&mut self, request: &Received) -> Reply {
+        if self.rate.refuses() {
+            return Reply::json(429, &json!({ "ok": false, "error": "ratelimited" })).retry_after(1);
         }
-        Value::Array(list) => list.iter().for_each(|value| collect_mentions(value, mentions)),
-        Value::Object(map) => map.values().for_each(|value| collect_mentions(value, mentions)),
-        _ => {}
+        let answer = self.answer(request).unwrap_or_else(|error| json!({ "ok": false, "error": error }));
+        Reply::json(200, &answer)
     }
 }

@@ -23,17 +23,19 @@ const EDGES: [(&str, &[&str]); 7] = [
 const OBSERVERS: [&str; 2] = ["bench", "tests"];
 
 /// The stages of the router's pipeline: plain functions on values, put in order by the pipeline alone.
-const STAGES: [&str; 9] = ["route", "inhibit", "silence", "schedule", "dedup", "limit", "store", "render", "deliver"];
+const STAGES: [&str; 10] =
+    ["route", "inhibit", "silence", "schedule", "dedup", "limit", "incident", "store", "render", "deliver"];
 
 /// Stage → who knows it beside the pipeline, which knows them all but rendering: that is the affair of each destination, and
 /// of the fields that the configuration adds.
-const ALSO_KNOWN_TO: [(&str, &[&str]); 9] = [
+const ALSO_KNOWN_TO: [(&str, &[&str]); 10] = [
     ("route", &["routing"]),
     ("inhibit", &["routing"]),
     ("silence", &[]),
     ("schedule", &["routing"]),
     ("dedup", &[]),
     ("limit", &[]),
+    ("incident", &["destination"]),
     ("store", &["lib", "metrics"]),
     ("render", &["destination", "normalise"]),
     ("deliver", &["lib"]),

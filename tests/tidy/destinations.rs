@@ -23,7 +23,7 @@ const WITHOUT_TEMPLATE: [(&str, &str); 4] = [
 ];
 
 /// Keys that every type has; the routing file explains them once.
-const COMMON_KEYS: [&str; 5] = ["type", "receive", "fallback", "max_age", "concurrency"];
+const COMMON_KEYS: [&str; 8] = ["type", "receive", "fallback", "max_age", "concurrency", "pace", "http", "raw"];
 
 #[test]
 fn every_destination_type_has_a_template_or_a_reason_to_have_none() {
@@ -82,6 +82,18 @@ fn the_shipped_routing_file_explains_every_key_of_every_destination() {
 }
 
 #[test]
+fn every_page_about_a_destination_names_all_of_its_settings() {
+    let pages: Vec<_> = types().into_iter().filter(|kind| workspace().join(page(kind)).exists()).collect();
+    assert!(pages.len() >= 3, "{pages:?}");
+    for kind in pages {
+        let text = read(&page(&kind));
+        for key in keys(&kind).iter().filter(|key| *key != "type") {
+            assert!(text.contains(&format!("`{key}`")), "{} does not explain `{key}`", page(&kind));
+        }
+    }
+}
+
+#[test]
 fn every_example_in_the_shipped_routing_file_is_a_destination() {
     for section in sections(&read("routing.toml")) {
         let table = section.split_once('\n').unwrap().1;
@@ -113,6 +125,10 @@ fn notifications() -> Vec<Notification> {
         repeats: 0,
     };
     pairs.map(notification).collect()
+}
+
+fn page(kind: &str) -> String {
+    format!("docs/destinations/{kind}.md")
 }
 
 /// The values that `type` may have.

@@ -27,7 +27,7 @@ struct Bench {
 }
 
 const TERMS: Terms =
-    Terms { concurrency: 1, batch: Batch::ONE, max_age: Duration::from_hours(24), has_fallback: false };
+    Terms { concurrency: 1, batch: Batch::ONE, max_age: Duration::from_hours(24), has_fallback: false, interval: None };
 
 /// The number of an alert, out of its id.
 fn number(notification: &Notification) -> u64 {

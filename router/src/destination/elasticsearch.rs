@@ -23,7 +23,9 @@ use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
 
-use super::http::{client, sensitive_header};
+use super::client::HttpSettings;
+use super::http::sensitive_header;
+use super::live::Live;
 use super::terms::Batch;
 use super::{Concurrency, MaxAge, Notification, Problem, Reason, Receive, Retry, SendError};
 use crate::render::{truncate, visible};
@@ -80,6 +82,9 @@ pub struct ElasticsearchConfig {
     pub user: Option<String>,
     pub password: Option<SecretRef>,
     pub bearer_token: Option<SecretRef>,
+    /// Of the client.
+    #[serde(default)]
+    pub http: HttpSettings,
 }
 
 fn yes() -> bool {
@@ -87,7 +92,7 @@ fn yes() -> bool {
 }
 
 pub(super) struct Elasticsearch {
-    client: Client,
+    client: Live<Client>,
     nodes: Nodes,
     login: Login,
     target: Arc<Target>,
@@ -108,7 +113,7 @@ impl ElasticsearchConfig {
         let urls = self.url.resolve(base)?;
         let batch = Batch::of_bulk(self.batch);
         Ok(Elasticsearch {
-            client: client(&urls)?,
+            client: self.http.client(&urls, base)?,
             nodes: Nodes::new(urls),
             login: self.login(base)?,
             target,
@@ -226,7 +231,7 @@ impl Elasticsearch {
             Refusal::from(SendError::new(Reason::Other, Retry::Backoff, "the documents could not be compressed"))
         })?;
         let request = |url| {
-            let request = self.client.post(url).header(CONTENT_TYPE, "application/x-ndjson");
+            let request = self.client.current().post(url).header(CONTENT_TYPE, "application/x-ndjson");
             let request = if gzip { request.header(CONTENT_ENCODING, "gzip") } else { request };
             self.login.on(request).timeout(BULK_TIMEOUT).body(body.clone())
         };

@@ -6,19 +6,17 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
+use super::auth::Auth;
+use super::client::HttpSettings;
+use super::live::Live;
 use super::{Notification, Problem, Reason, Retry, SendError};
-use crate::render::{truncate, visible};
+use crate::render::{Renderer, UnknownField, truncate, visible};
 use crate::secret::{PlainOrSecret, Secret};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// From the first byte sent to the last byte of the answer.
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// What is read of an answer; the services say all that matters in far less.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// What an error message repeats of a service's own explanation.
 const EXPLANATION_CHARS_MAX: usize = 300;
@@ -30,6 +28,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 pub(super) trait HttpDestination: Send + Sync {
     /// The request for one notification, built with `client`.
     fn request(&self, client: &Client, notification: &Notification) -> Result<RequestBuilder, SendError>;
+
+    /// Looks at the body of a 2xx answer to this notification, before it is judged.
+    fn note(&self, _notification: &Notification, _answer: &[u8]) {}
 
     /// Judges the body of a 2xx answer, which is an error where it could not be read. Most services say all with the
     /// status: what follows it, or breaks off, changes nothing.
@@ -43,29 +44,57 @@ pub(super) trait HttpDestination: Send + Sync {
         None
     }
 
-    fn render_fallbacks(&self) -> u64 {
-        0
+    /// What makes its bodies.
+    fn renderer(&self) -> Option<&Renderer> {
+        None
     }
 }
 
 /// An HTTP service with the client that speaks to it.
 pub(super) struct HttpService {
-    client: Client,
+    client: Live<Client>,
+    auth: Option<Auth>,
     destination: Box<dyn HttpDestination>,
 }
 
 impl HttpService {
-    pub(super) fn new(url: &Url, destination: impl HttpDestination + 'static) -> Result<Self, Problem> {
-        Ok(Self { client: client(std::slice::from_ref(url))?, destination: Box::new(destination) })
+    /// With a client that has no settings of its own.
+    #[cfg(test)]
+    fn new(url: &Url, destination: impl HttpDestination + 'static) -> Result<Self, Problem> {
+        Self::with(&HttpSettings::default(), url, Path::new(""), destination)
+    }
+
+    /// `base`: where the settings' files start.
+    pub(super) fn with(
+        settings: &HttpSettings,
+        url: &Url,
+        base: &Path,
+        destination: impl HttpDestination + 'static,
+    ) -> Result<Self, Problem> {
+        Ok(Self {
+            client: settings.client(std::slice::from_ref(url), base)?,
+            auth: None,
+            destination: Box::new(destination),
+        })
+    }
+
+    /// With a header that says who sends it.
+    pub(super) fn signed_by(self, auth: Option<Auth>) -> Self {
+        Self { auth, ..self }
     }
 
     pub(super) fn render_fallbacks(&self) -> u64 {
-        self.destination.render_fallbacks()
+        self.destination.renderer().map_or(0, Renderer::fallbacks)
+    }
+
+    pub(super) fn unknown_fields(&self) -> &[UnknownField] {
+        self.destination.renderer().map_or(&[], Renderer::unknown_fields)
     }
 
     /// What would be sent.
     pub(super) fn body(&self, notification: &Notification) -> Result<String, SendError> {
-        let request = self.destination.request(&self.client, notification)?.build().map_err(transport_error)?;
+        let request =
+            self.destination.request(&self.client.current(), notification)?.build().map_err(transport_error)?;
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         Ok(String::from_utf8_lossy(body).into_owned())
     }
@@ -73,16 +102,30 @@ impl HttpService {
     /// What would be sent, for tests of single destinations.
     #[cfg(test)]
     pub(super) fn request(&self, notification: &Notification) -> reqwest::Request {
-        self.destination.request(&self.client, notification).unwrap().build().unwrap()
+        self.destination.request(&self.client.current(), notification).unwrap().build().unwrap()
     }
 
     pub(super) async fn send(&self, notification: &Notification) -> Result<(), SendError> {
-        let request = self.destination.request(&self.client, notification)?;
+        let client = self.client.current();
+        let mut request = self.destination.request(&client, notification)?;
+        if let Some(auth) = &self.auth {
+            request = auth.sign(&client, request).await?;
+        }
         let response = request.send().await.map_err(transport_error)?;
-        let verdict = judge(response.status(), response.headers(), Timestamp::now());
+        let status = response.status();
+        let mut verdict = judge(status, response.headers(), Timestamp::now());
         let answer = read_answer(response, ANSWER_BYTES_MAX).await;
+        if let (Err(error), Some(auth), StatusCode::UNAUTHORIZED) = (&mut verdict, &self.auth, status)
+            && auth.forget().await
+        {
+            // The token may have been revoked before its time.
+            error.retry = Retry::Backoff;
+        }
         match verdict {
-            Ok(()) => self.destination.check(answer),
+            Ok(()) => {
+                self.destination.note(notification, answer.as_deref().unwrap_or_default());
+                self.destination.check(answer)
+            }
             Err(error) => Err(self.with_explanation(error, &answer.unwrap_or_default())),
         }
     }
@@ -169,34 +212,6 @@ fn until_date(text: &str, now: Timestamp) -> Option<Duration> {
     Duration::try_from(date.duration_since(now).max(SignedDuration::ZERO)).ok()
 }
 
-/// A client for one destination, which has these addresses; the pool is its own, so that no destination waits for another.
-pub(super) fn client(urls: &[Url]) -> Result<Client, Problem> {
-    // Fails only where a provider is installed already, which is as good.
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let mut builder = Client::builder()
-        .user_agent(concat!("Tercel/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TOTAL_TIMEOUT)
-        .redirect(redirect::Policy::none());
-    if urls.iter().all(|url| url.scheme() == "http") {
-        // Reading the system's certificates fails where there are none, and plain HTTP needs none.
-        builder = builder.tls_certs_only([]);
-    }
-    if urls.iter().all(is_loopback) {
-        // What stays on this machine is no business of a proxy's.
-        builder = builder.no_proxy();
-    }
-    builder.build().map_err(|error| {
-        let cause = innermost(&error);
-        Problem::new(format!("no HTTPS client: {cause}; install ca-certificates or set SSL_CERT_FILE"))
-    })
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// At most `bytes_max` of it; the rest is not read.
 pub(super) async fn read_answer(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, SendError> {
     let mut answer = Vec::new();
@@ -225,7 +240,7 @@ pub(super) fn transport_error(error: reqwest::Error) -> SendError {
 }
 
 /// The last cause, which is the operating system's or the TLS library's; reqwest's own text shows the URL.
-fn innermost(error: &reqwest::Error) -> String {
+pub(super) fn innermost(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     while let Some(next) = cause.and_then(std::error::Error::source) {
         cause = Some(next);
@@ -306,11 +321,6 @@ mod tests {
             let message = parse(text).unwrap_err().message;
             assert!(message.contains(cause) && !message.contains("u:p"), "{text}: {message}");
         }
-    }
-
-    #[test]
-    fn plain_http_needs_no_certificates_of_the_system() {
-        assert!(client(&[Url::parse("http://127.0.0.1:1/").unwrap()]).is_ok());
     }
 
     /// A webhook whose 200 breaks off in the middle of its body.

@@ -1,30 +1,32 @@
 //! PagerDuty: Events API v2. Alerts that share a dedup key become one incident, and so do their summaries.
 
+mod event;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::address::Address;
+use super::client::HttpSettings;
 use super::http::{HttpDestination, HttpService, parse_url};
-use super::{Concurrency, MaxAge, Notification, Problem, Receive, SendError};
-use crate::render::{Renderer, truncate};
+use super::live::Live;
+use super::{Concurrency, MaxAge, Notification, NotificationKind, Pace, Problem, Quiet, Receive, SendError};
+use crate::fingerprint::KeyField;
+use crate::incident::{self, IncidentTerms};
+use crate::render::{Renderer, attack_page};
 use crate::secret::{PlainOrSecret, Secret, SecretRef};
 
 const TEMPLATE: &str = include_str!("../../../templates/pagerduty.json.hbs");
 
-/// The longest `payload.summary`.
-const SUMMARY_CHARS_MAX: usize = 1_024;
+/// Links of one event.
+const LINKS_MAX: usize = 20;
 
-/// The largest event that PagerDuty takes is 512 KB.
-const EVENT_BYTES_MAX: usize = 512_000;
-
-/// Where an event is too large, its texts are cut to the first of these lengths that makes it fit.
-const DETAIL_CHARS: [usize; 3] = [16_384, 2_048, 256];
-
-/// `payload` keys that PagerDuty refuses or shows as empty when they are empty.
-const OPTIONAL_KEYS: [&str; 4] = ["component", "group", "class", "timestamp"];
+/// Those of them that lead to the pages of MITRE ATT&CK.
+const TAG_LINKS_MAX: usize = 5;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +38,10 @@ pub struct PagerDutyConfig {
     pub max_age: Option<MaxAge>,
     /// Deliveries on their way at once.
     pub concurrency: Option<Concurrency>,
+    /// The most that it is sent.
+    pub pace: Option<Pace>,
+    #[serde(default)]
+    pub http: HttpSettings,
     /// The integration key of an Events API v2 integration.
     pub routing_key: SecretRef,
     /// The service region of the account.
@@ -43,9 +49,24 @@ pub struct PagerDutyConfig {
     pub region: Region,
     /// In place of the region's address: a proxy, or a receiver under test.
     pub url: Option<PlainOrSecret>,
+    /// What makes alerts one incident; absent: what the route's `by` says.
+    pub dedup_by: Option<Vec<String>>,
+    /// An incident is resolved when nothing of it came for so long; absent: by hand only.
+    pub resolve_after: Option<Quiet>,
+    /// Where the client's name in an incident leads.
+    pub client_url: Option<String>,
+    /// Text → address, which may hold templates in path and query.
+    #[serde(default)]
+    pub links: BTreeMap<String, String>,
+    /// Tag → address of what to do about alerts that bear it.
+    #[serde(default)]
+    pub runbooks: BTreeMap<String, String>,
     /// A Handlebars file in place of the built-in event. Gives all keys but `routing_key`, `event_action` and
     /// `dedup_key`.
     pub template: Option<PathBuf>,
+    /// The template may write values without escaping.
+    #[serde(default)]
+    pub raw: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -67,24 +88,76 @@ impl Region {
 
 struct PagerDuty {
     url: Url,
-    routing_key: Secret,
+    routing_key: Live<Secret>,
+    dedup_by: Option<Vec<KeyField>>,
+    client_url: Option<Url>,
+    links: Vec<(String, Address)>,
+    runbooks: Vec<(String, Url)>,
     body: Renderer,
 }
 
 impl PagerDutyConfig {
+    /// Fields that [`PagerDutyConfig::build`] refuses count for nothing.
+    pub(super) fn incidents(&self) -> IncidentTerms {
+        let by = self.dedup_by.as_deref().and_then(|names| key_fields(names).ok());
+        IncidentTerms { by, quiet: self.resolve_after.map(|Quiet(quiet)| quiet) }
+    }
+
     pub(super) fn build(&self, base: &Path) -> Result<HttpService, Problem> {
         let region = PlainOrSecret::Plain(self.region.url().to_owned());
         let url = parse_url("url", self.url.as_ref().unwrap_or(&region), base)?;
-        let routing_key = self.routing_key.resolve(base)?;
-        let body = Renderer::build(Some(TEMPLATE), self.template.as_deref(), base)?;
-        HttpService::new(&url.clone(), PagerDuty { url, routing_key, body })
+        let routing_key = {
+            let (key, base) = (self.routing_key.clone(), base.to_owned());
+            Live::new(key.file(&base), move || Ok(key.resolve(&base)?))?
+        };
+        let fixed = |setting: &str, text: &String| parse_url(setting, &PlainOrSecret::Plain(text.clone()), base);
+        let link = |(text, address): (&String, &String)| {
+            Ok((text.clone(), Address::build("links", &PlainOrSecret::Plain(address.clone()), base)?))
+        };
+        let pagerduty = PagerDuty {
+            url: url.clone(),
+            routing_key,
+            dedup_by: self.dedup_by.as_deref().map(key_fields).transpose()?,
+            client_url: self.client_url.as_ref().map(|text| fixed("client_url", text)).transpose()?,
+            links: self.links.iter().map(link).collect::<Result<_, Problem>>()?,
+            runbooks: (self.runbooks.iter())
+                .map(|(tag, address)| Ok((tag.clone(), fixed("runbooks", address)?)))
+                .collect::<Result<_, Problem>>()?,
+            body: Renderer::build(Some(TEMPLATE), self.template.as_deref(), self.raw, base)?,
+        };
+        HttpService::with(&self.http, &url, base, pagerduty)
     }
+}
+
+fn key_fields(names: &[String]) -> Result<Vec<KeyField>, Problem> {
+    if names.is_empty() {
+        return Err(Problem::new("`dedup_by` is empty: all alerts would be one incident; name at least `rule`"));
+    }
+    let field = |name: &String| KeyField::parse(name).map_err(|error| Problem::new(format!("`dedup_by`: {error}")));
+    names.iter().map(field).collect()
 }
 
 impl HttpDestination for PagerDuty {
     fn request(&self, client: &Client, notification: &Notification) -> Result<RequestBuilder, SendError> {
-        let event = event(self.body.render(notification)?, self.routing_key.expose(), notification);
+        let (routing_key, dedup_key) =
+            (self.routing_key.current(), incident::key(notification, self.dedup_by.as_deref()));
+        let event = if matches!(notification.kind, NotificationKind::Resolve(_)) {
+            event::resolve(routing_key.expose(), &dedup_key)
+        } else {
+            let mut rendered = self.body.render(notification)?;
+            if let Some(event) = rendered.as_object_mut() {
+                self.add_links(event, notification);
+            }
+            event::trigger(rendered, routing_key.expose(), &dedup_key)
+        };
         Ok(client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(event))
+    }
+
+    /// The key by which the incident is found there.
+    fn note(&self, notification: &Notification, answer: &[u8]) {
+        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        let dedup_key = answer.get("dedup_key").and_then(Value::as_str).unwrap_or_default();
+        tracing::info!(id = %notification.id, route = &*notification.route, kind = notification.kind.name(), dedup_key, "pagerduty took an event");
     }
 
     /// `{"status":"invalid event","message":"…","errors":["…"]}`
@@ -93,62 +166,43 @@ impl HttpDestination for PagerDuty {
         let errors = answer.get("errors").and_then(Value::as_array).cloned().unwrap_or_default();
         let errors: Vec<_> = errors.iter().filter_map(Value::as_str).collect();
         let cause = if errors.is_empty() { answer.get("message")?.as_str()?.to_owned() } else { errors.join("; ") };
-        Some(cause.replace(self.routing_key.expose(), "[redacted]"))
+        Some(cause.replace(self.routing_key.current().expose(), "[redacted]"))
     }
 
-    fn render_fallbacks(&self) -> u64 {
-        self.body.fallbacks()
+    fn renderer(&self) -> Option<&Renderer> {
+        Some(&self.body)
     }
 }
 
-/// The JSON of the whole event, within PagerDuty's limits.
-pub(super) fn event(rendered: Value, routing_key: &str, notification: &Notification) -> String {
-    let mut event = match rendered {
-        Value::Object(event) => event,
-        _ => Map::new(),
-    };
-    let dedup_key = notification.dedup_key.as_deref().map_or_else(|| notification.id.to_string(), str::to_owned);
-    event.insert("routing_key".into(), routing_key.into());
-    event.insert("event_action".into(), "trigger".into());
-    event.insert("dedup_key".into(), dedup_key.into());
-    if let Some(payload) = event.get_mut("payload").and_then(Value::as_object_mut) {
-        tidy(payload);
-    }
-    fit(Value::Object(event))
-}
-
-fn tidy(payload: &mut Map<String, Value>) {
-    if let Some(Value::String(summary)) = payload.get_mut("summary") {
-        *summary = truncate(summary, SUMMARY_CHARS_MAX);
-    }
-    payload.retain(|key, value| {
-        !(OPTIONAL_KEYS.contains(&key.as_str()) && (value.is_null() || value.as_str() == Some("")))
-    });
-}
-
-/// Cuts the texts, in the end all details, until the event is small enough.
-fn fit(mut event: Value) -> String {
-    let mut text = event.to_string();
-    for limit in DETAIL_CHARS {
-        if text.len() <= EVENT_BYTES_MAX {
-            return text;
+impl PagerDuty {
+    /// Those of the configuration come first, and stand beside the template's own.
+    fn add_links(&self, event: &mut serde_json::Map<String, Value>, notification: &Notification) {
+        if let Some(url) = &self.client_url {
+            event.insert("client_url".to_owned(), url.as_str().into());
         }
-        cut_texts(&mut event, limit);
-        text = event.to_string();
+        let tags = &notification.alert.tags;
+        let runbooks = self.runbooks.iter().filter(|(tag, _)| tags.contains(tag));
+        let mut links: Vec<_> = runbooks.map(|(tag, url)| link(&format!("Runbook: {tag}"), url)).collect();
+        for (text, address) in &self.links {
+            match address.of(notification) {
+                Ok(url) => links.push(link(text, &url)),
+                Err(error) => {
+                    self.body.count_left_out();
+                    tracing::warn!(link = text, id = %notification.id, %error, "a link was left out");
+                }
+            }
+        }
+        let pages = tags.iter().filter_map(|tag| Some((tag, attack_page(tag)?))).take(TAG_LINKS_MAX);
+        links.extend(pages.map(|(tag, page)| json!({ "href": page, "text": format!("MITRE ATT&CK: {tag}") })));
+        let own = event.remove("links");
+        links.extend(own.and_then(|own| own.as_array().cloned()).unwrap_or_default());
+        links.truncate(LINKS_MAX);
+        if !links.is_empty() {
+            event.insert("links".to_owned(), links.into());
+        }
     }
-    if text.len() > EVENT_BYTES_MAX {
-        let note = format!("the details were left out: together they are larger than {EVENT_BYTES_MAX} bytes");
-        event["payload"]["custom_details"] = json!({ "note": note });
-        text = event.to_string();
-    }
-    text
 }
 
-fn cut_texts(value: &mut Value, limit: usize) {
-    match value {
-        Value::String(text) => *text = truncate(text, limit),
-        Value::Array(list) => list.iter_mut().for_each(|value| cut_texts(value, limit)),
-        Value::Object(map) => map.values_mut().for_each(|value| cut_texts(value, limit)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+fn link(text: &str, url: &Url) -> Value {
+    json!({ "href": url.as_str(), "text": text })
 }

@@ -1,6 +1,6 @@
 //! What a destination would be sent, for who writes a template or a test: nothing is opened, no secret is read.
 
-use super::{Destination, DestinationConfig, Notification, SendError, Service};
+use super::{Destination, DestinationConfig, HttpSettings, Notification, SendError, Service};
 use crate::render::alert_body;
 use crate::secret::SecretRef;
 
@@ -25,9 +25,18 @@ impl DestinationConfig {
             Self::PagerDuty(config) => {
                 config.url.iter_mut().for_each(|url| url.withhold(URL));
                 config.routing_key = SecretRef::Withheld(KEY);
+                config.http = HttpSettings::default();
             }
-            Self::Slack(config) => config.webhook_url = SecretRef::Withheld(URL),
+            Self::Slack(config) => {
+                config.webhook_url.iter_mut().for_each(|url| *url = SecretRef::Withheld(URL));
+                config.bot_token.iter_mut().for_each(|token| *token = SecretRef::Withheld(KEY));
+                config.url.iter_mut().for_each(|url| url.withhold(URL));
+                config.http = HttpSettings::default();
+            }
             Self::Webhook(config) => {
+                config.http = HttpSettings::default();
+                config.auth = None;
+                config.signing_key.iter_mut().for_each(|key| *key = SecretRef::Withheld(KEY));
                 config.url.withhold(URL);
                 config.headers.values_mut().for_each(|value| value.withhold(KEY));
             }

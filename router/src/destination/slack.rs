@@ -1,26 +1,34 @@
-//! Slack: an incoming webhook that takes Block Kit messages.
+//! Slack: Block Kit messages through an incoming webhook or, with a bot token, through the Web API.
 //!
 //! Slack refuses a whole message when one part is too long, so the template keeps to the published limits
 //! (docs.slack.dev/reference/block-kit): header 150 characters, section text 3,000, ten fields of 2,000, 50 blocks.
 
-use std::path::{Path, PathBuf};
+mod answer;
+mod thread;
 
-use reqwest::header::CONTENT_TYPE;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use super::http::{HttpDestination, HttpService, parse_url};
-use super::{Concurrency, MaxAge, Notification, Problem, Reason, Receive, Retry, SendError};
+use super::client::HttpSettings;
+use super::http::{HttpDestination, HttpService, parse_url, sensitive_header};
+use super::live::Live;
+use super::{Concurrency, MaxAge, Notification, Pace, Problem, Receive, SendError};
 use crate::render::Renderer;
 use crate::secret::{PlainOrSecret, SecretRef};
 
+use thread::{Place, Threads};
+
+pub use thread::FollowUps;
+
 const TEMPLATE: &str = include_str!("../../../templates/slack.json.hbs");
 
-/// The whole answer to a message that was taken.
-const OK: &[u8] = b"ok";
-
-/// Slack's refusals are one word such as `invalid_blocks`.
-const REFUSAL_BYTES_MAX: usize = 80;
+/// Where the Web API is, unless `url` says otherwise.
+const WEB_API: &str = "https://slack.com/api/";
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,47 +40,131 @@ pub struct SlackConfig {
     pub max_age: Option<MaxAge>,
     /// Deliveries on their way at once.
     pub concurrency: Option<Concurrency>,
-    /// The incoming webhook's URL. Who knows it may post, so it is a secret.
-    pub webhook_url: SecretRef,
+    /// The most that it is sent; absent: one message a second, which is what Slack takes for a channel.
+    pub pace: Option<Pace>,
+    #[serde(default)]
+    pub http: HttpSettings,
+    /// The incoming webhook's URL. Who knows it may post, so it is a secret. Excludes the three that follow.
+    pub webhook_url: Option<SecretRef>,
+    /// A bot's token with the scope `chat:write`; needs `channel`.
+    pub bot_token: Option<SecretRef>,
+    /// The id or name of the channel.
+    pub channel: Option<String>,
+    /// In place of Slack's Web API: another cloud of Slack's, or a receiver under test.
+    pub url: Option<PlainOrSecret>,
+    /// Where summaries and digests go, with a bot token.
+    #[serde(default)]
+    pub follow_ups: FollowUps,
     /// A Handlebars file in place of the built-in message.
     pub template: Option<PathBuf>,
+    /// The template may write values without escaping.
+    #[serde(default)]
+    pub raw: bool,
 }
 
 struct Slack {
-    url: Url,
+    way: Way,
     body: Renderer,
+}
+
+enum Way {
+    Webhook(Live<Url>),
+    WebApi(Box<WebApi>),
+}
+
+struct WebApi {
+    post: Url,
+    update: Url,
+    authorization: Live<HeaderValue>,
+    channel: String,
+    threads: Threads,
 }
 
 impl SlackConfig {
     pub(super) fn build(&self, base: &Path) -> Result<HttpService, Problem> {
-        let url = parse_url("webhook_url", &PlainOrSecret::Secret(self.webhook_url.clone()), base)?;
-        let body = Renderer::build(Some(TEMPLATE), self.template.as_deref(), base)?;
-        HttpService::new(&url.clone(), Slack { url, body })
+        let (url, way) = match (&self.webhook_url, &self.bot_token, &self.channel) {
+            (Some(webhook), None, None) if self.url.is_none() => webhook_way(webhook, base)?,
+            (None, Some(token), Some(channel)) => self.web_api(token, channel, base)?,
+            _ => return Err(Problem::new("needs either `webhook_url` alone, or `bot_token` with `channel`")),
+        };
+        let body = Renderer::build(Some(TEMPLATE), self.template.as_deref(), self.raw, base)?;
+        HttpService::with(&self.http, &url, base, Slack { way, body })
     }
+
+    fn web_api(&self, token: &SecretRef, channel: &str, base: &Path) -> Result<(Url, Way), Problem> {
+        let usual = PlainOrSecret::Plain(WEB_API.to_owned());
+        let mut api = parse_url("url", self.url.as_ref().unwrap_or(&usual), base)?;
+        if !api.path().ends_with('/') {
+            api.set_path(&format!("{}/", api.path()));
+        }
+        let method =
+            |name: &str| api.join(name).map_err(|error| Problem::new(format!("`url` has no `{name}`: {error}")));
+        let authorization = {
+            let (token, base) = (token.clone(), base.to_owned());
+            Live::new(token.file(&base), move || {
+                sensitive_header("bot_token", &token.resolve(&base)?.prefixed("Bearer "))
+            })?
+        };
+        let (post, update) = (method("chat.postMessage")?, method("chat.update")?);
+        let threads = Threads::new(self.follow_ups);
+        let way = WebApi { post, update, authorization, channel: channel.to_owned(), threads };
+        Ok((api, Way::WebApi(Box::new(way))))
+    }
+}
+
+fn webhook_way(webhook: &SecretRef, base: &Path) -> Result<(Url, Way), Problem> {
+    let (webhook, base) = (webhook.clone(), base.to_owned());
+    let url = Live::new(webhook.file(&base), move || {
+        parse_url("webhook_url", &PlainOrSecret::Secret(webhook.clone()), &base)
+    })?;
+    Ok((Url::clone(&url.current()), Way::Webhook(url)))
 }
 
 impl HttpDestination for Slack {
     fn request(&self, client: &Client, notification: &Notification) -> Result<RequestBuilder, SendError> {
         let body = self.body.render(notification)?;
-        Ok(client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body.to_string()))
+        let request = match &self.way {
+            Way::Webhook(url) => client.post(Url::clone(&url.current())).body(body.to_string()),
+            Way::WebApi(api) => api.request(client, notification, body),
+        };
+        Ok(request.header(CONTENT_TYPE, "application/json; charset=utf-8"))
+    }
+
+    fn note(&self, notification: &Notification, answer: &[u8]) {
+        if let Way::WebApi(api) = &self.way {
+            api.threads.note(notification, answer);
+        }
     }
 
     fn check(&self, answer: Result<Vec<u8>, SendError>) -> Result<(), SendError> {
-        let answer = answer?;
-        if answer.trim_ascii() == OK {
-            return Ok(());
+        match &self.way {
+            Way::Webhook(_) => answer::judge_webhook(&answer?),
+            Way::WebApi(_) => answer::judge_web_api(&answer?),
         }
-        let cause = self.explain(&answer).unwrap_or_else(|| "is it a Slack webhook?".to_owned());
-        Err(SendError::new(Reason::ClientError, Retry::Never, format!("answered 200 without `ok`: {cause}")))
     }
 
     fn explain(&self, answer: &[u8]) -> Option<String> {
-        let word = std::str::from_utf8(answer.trim_ascii()).ok()?;
-        let is_word = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        (is_word && !word.is_empty() && word.len() <= REFUSAL_BYTES_MAX).then(|| word.to_owned())
+        answer::word(answer).or_else(|| answer::error(answer))
     }
 
-    fn render_fallbacks(&self) -> u64 {
-        self.body.fallbacks()
+    fn renderer(&self) -> Option<&Renderer> {
+        Some(&self.body)
+    }
+}
+
+impl WebApi {
+    fn request(&self, client: &Client, notification: &Notification, body: Value) -> RequestBuilder {
+        let mut message = match body {
+            Value::Object(message) => message,
+            _ => Map::new(),
+        };
+        let place = self.threads.place(notification);
+        let url = match &place {
+            Place::Channel | Place::Thread(_) => &self.post,
+            Place::Update(_) => &self.update,
+        };
+        place.address(&self.channel, &mut message);
+        let authorization = Arc::unwrap_or_clone(self.authorization.current());
+        client.post(url.clone()).header(AUTHORIZATION, authorization).body(Value::Object(message).to_string())
     }
 }

@@ -12,6 +12,13 @@ const MAX_AGE_DEFAULT: Duration = Duration::from_hours(24);
 const MAX_AGE_LEAST: Duration = Duration::from_secs(1);
 const MAX_AGE_MOST: Duration = Duration::from_hours(30 * 24);
 
+/// The most deliveries that `pace` counts in a time, so that the time between two is not rounded away.
+const PACE_MAX: u32 = 1_000;
+
+/// Bounds on `resolve_after`.
+const QUIET_LEAST: Duration = Duration::from_secs(1);
+const QUIET_MOST: Duration = Duration::from_hours(30 * 24);
+
 /// The most deliveries that one destination may have on their way at once.
 const CONCURRENCY_MAX: usize = 64;
 
@@ -31,6 +38,16 @@ pub struct MaxAge(Duration);
 #[serde(try_from = "i64")]
 pub struct Concurrency(usize);
 
+/// `resolve_after`: how long an incident must be quiet before it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Quiet(pub(super) Duration);
+
+/// `pace`: the most deliveries within a time, evenly spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Pace(Duration);
+
 /// What a destination's settings say about delivery, with the defaults of its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliverySettings {
@@ -44,6 +61,8 @@ pub struct DeliverySettings {
     pub is_bulk: bool,
     /// How many of them; one where it does not.
     pub batch: Batch,
+    /// From the start of one attempt to that of the next; `None`: as fast as they come.
+    pub interval: Option<Duration>,
 }
 
 /// `batch`: what goes into one request. It goes out when it is full, or when its first alert has waited long enough.
@@ -109,7 +128,12 @@ impl DeliverySettings {
             fallback: fallback.cloned(),
             is_bulk: matches!(habit, Habit::Bulk(_)),
             batch,
+            interval: None,
         }
+    }
+
+    pub(super) fn paced(self, pace: Option<Pace>) -> Self {
+        Self { interval: pace.map(|Pace(interval)| interval), ..self }
     }
 }
 
@@ -121,6 +145,43 @@ impl TryFrom<String> for MaxAge {
             Ok(Ok(age)) if (MAX_AGE_LEAST..=MAX_AGE_MOST).contains(&age) => Ok(Self(age)),
             Ok(Ok(_)) => Err(format!("max_age = \"{text}\" is out of bounds: 1s at least, 30 days at most")),
             _ => Err(format!("max_age = \"{text}\" is no duration; write 30m, 24h or 168h")),
+        }
+    }
+}
+
+impl Pace {
+    pub(super) const ONE_A_SECOND: Self = Self(Duration::from_secs(1));
+}
+
+impl TryFrom<String> for Pace {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parsed = text.split_once('/').and_then(|(count, unit)| {
+            let unit = match unit.trim() {
+                "s" => Duration::from_secs(1),
+                "min" => Duration::from_mins(1),
+                "hour" => Duration::from_hours(1),
+                _ => return None,
+            };
+            Some((count.trim().parse::<u32>().ok()?, unit))
+        });
+        match parsed {
+            Some((count @ 1..=PACE_MAX, unit)) => Ok(Self(unit / count)),
+            Some(_) => Err(format!("pace = \"{text}\" is out of bounds: 1 at least, {PACE_MAX} at most")),
+            None => Err(format!("pace = \"{text}\" is no pace; write 1/s, 30/min or 100/hour")),
+        }
+    }
+}
+
+impl TryFrom<String> for Quiet {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.parse::<SignedDuration>().map(Duration::try_from) {
+            Ok(Ok(quiet)) if (QUIET_LEAST..=QUIET_MOST).contains(&quiet) => Ok(Self(quiet)),
+            Ok(Ok(_)) => Err(format!("resolve_after = \"{text}\" is out of bounds: 1s at least, 30 days at most")),
+            _ => Err(format!("resolve_after = \"{text}\" is no duration; write 30m or 2h")),
         }
     }
 }
@@ -187,10 +248,12 @@ mod tests {
             fallback: None,
             is_bulk: false,
             batch: Batch::ONE,
+            interval: None,
         };
         assert_eq!(settings("type = \"archive\""), Ok(expected(1)));
         assert_eq!(settings("type = \"console\""), Ok(expected(1)));
-        assert_eq!(settings("type = \"slack\"\nwebhook_url = { env = \"A\" }"), Ok(expected(1)));
+        let slack = DeliverySettings { interval: Some(Duration::from_secs(1)), ..expected(1) };
+        assert_eq!(settings("type = \"slack\"\nwebhook_url = { env = \"A\" }"), Ok(slack));
         assert_eq!(settings("type = \"pagerduty\"\nrouting_key = { env = \"A\" }"), Ok(expected(1)));
         assert_eq!(settings(HOOK), Ok(expected(8)));
         let bulk = settings(BULK).unwrap();
@@ -199,13 +262,16 @@ mod tests {
 
     #[test]
     fn a_destination_may_say_it_otherwise() {
-        let said = settings(&format!("{HOOK}concurrency = 2\nmax_age = \"90m\"\nfallback = \"mail\"")).unwrap();
+        let said =
+            settings(&format!("{HOOK}concurrency = 2\nmax_age = \"90m\"\nfallback = \"mail\"\npace = \"30/min\""))
+                .unwrap();
         let expected = DeliverySettings {
             concurrency: 2,
             max_age: Duration::from_mins(90),
             fallback: Some("mail".to_owned()),
             is_bulk: false,
             batch: Batch::ONE,
+            interval: Some(Duration::from_secs(2)),
         };
         assert_eq!(said, expected);
         let said = settings(&format!("{BULK}\nbatch = {{ count = 50, wait = \"0s\" }}")).unwrap();
@@ -220,6 +286,9 @@ mod tests {
             ("max_age = \"0s\"", "1s at least"),
             ("max_age = \"721h\"", "30 days at most"),
             ("max_age = \"soon\"", "write 30m"),
+            ("pace = \"0/s\"", "1 at least"),
+            ("pace = \"1001/s\"", "1000 at most"),
+            ("pace = \"2/day\"", "write 1/s"),
         ] {
             let message = settings(&format!("{HOOK}{text}")).unwrap_err();
             assert!(message.contains(cause), "{text}: {message}");

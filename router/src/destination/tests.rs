@@ -29,6 +29,30 @@ fn nasty_alert() -> Arc<Alert> {
     Arc::new(serde_json::from_value(alert).unwrap())
 }
 
+/// What the sensor sends of a shell in a container.
+fn rich_alert() -> Arc<Alert> {
+    let fields = json!({
+        "evt.time": 1_700_000_000_000_000_000_u64, "container.id": "3f1c0ad5f2b1", "container.name": "shop",
+        "container.image.repository": "registry.example/shop", "container.image.tag": "1.4.2", "k8s.ns.name": "payments",
+        "k8s.pod.name": "shop-7d4b9-x2x8q", "user.name": "root", "user.uid": 0, "user.loginname": "<NA>",
+        "proc.name": "bash", "proc.cmdline": "bash -i", "proc.pname": "nginx", "proc.pcmdline": "nginx: worker process",
+        "proc.exepath": "/usr/bin/bash", "proc.tty": 34_816, "fd.name": null,
+    });
+    let alert = json!({
+        "uuid": "01890a5d-ac96-774b-bcce-b302099a8057", "time": "2026-11-23T16:38:40.618643973Z", "priority": "Critical",
+        "rule": "Terminal shell in container", "source": "syscall", "hostname": "node-7",
+        "tags": ["T1059.004", "container", "mitre_execution", "shell"], "output_fields": fields,
+        "output": "16:38:40.618643973: Critical A shell was spawned in a container (user=root process=bash parent=nginx)",
+    });
+    Arc::new(serde_json::from_value(alert).unwrap())
+}
+
+fn resolve(by: Option<&str>) -> NotificationKind {
+    let [since, last] = ["2026-11-23T16:38:40Z", "2026-11-23T16:50:00Z"].map(|time| time.parse().unwrap());
+    let by = by.map(str::to_owned);
+    NotificationKind::Resolve(Resolve { dedup_key: "ab".repeat(32), count: 400, since, last, by })
+}
+
 fn bare_alert() -> Arc<Alert> {
     let alert = json!({ "time": "2026-11-23T16:38:40Z", "priority": "debug", "rule": "Bare" });
     Arc::new(serde_json::from_value(alert).unwrap())
@@ -56,7 +80,7 @@ fn digest() -> NotificationKind {
 }
 
 fn all_kinds() -> Vec<Notification> {
-    let kinds = [NotificationKind::Alert, summary(), digest()];
+    let kinds = [NotificationKind::Alert, summary(), digest(), resolve(Some(NASTY))];
     let with = |alert: fn() -> Arc<Alert>| kinds.clone().map(|kind| notification(alert(), kind));
     [with(nasty_alert), with(bare_alert)].concat()
 }
@@ -123,6 +147,13 @@ fn texts<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     }
 }
 
+/// Links to pages of MITRE ATT&CK are the router's own.
+fn without_own_links(text: &str) -> String {
+    let mut parts = text.split("<https://attack.mitre.org/t");
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('>').unwrap().1)
+}
+
 fn length(value: &Value) -> usize {
     value.as_str().unwrap().chars().count()
 }
@@ -138,6 +169,20 @@ fn a_webhook_gets_the_alert_as_it_is() {
 fn a_webhook_gets_a_summary_in_the_shape_of_an_alert() {
     snapshot("webhook_summary", json_body(WEBHOOK, "s", &notification(nasty_alert(), summary())));
     snapshot("webhook_digest", json_body(WEBHOOK, "s", &notification(bare_alert(), digest())));
+    snapshot("webhook_resolve", json_body(WEBHOOK, "s", &notification(bare_alert(), resolve(Some("alice")))));
+}
+
+#[test]
+fn a_webhook_takes_other_forms_of_the_same_body() {
+    let with = |form: &str| format!("{WEBHOOK}\nform = \"{form}\"");
+    let shown = |form: &str| body(&with(form), "s", &notification(rich_alert(), NotificationKind::Alert));
+    let alert = serde_json::to_value(&*rich_alert()).unwrap();
+    assert_eq!(shown("ndjson"), format!("{alert}\n"));
+    let cloud_event: Value = serde_json::from_str(&shown("cloudevents")).unwrap();
+    assert_eq!(cloud_event["data"], alert);
+    snapshot("webhook_cloudevent", cloud_event);
+    let form = shown("form");
+    assert!(form.contains("&rule=Terminal+shell+in+container&") && !form.contains([' ', '"', '\n']), "{form}");
 }
 
 #[test]
@@ -159,11 +204,18 @@ fn slack_messages_keep_their_meaning_and_their_place() {
         snapshot(name, json_body(SLACK, SLACK_URL, &notification(nasty_alert(), kind)));
     }
     snapshot("slack_bare", json_body(SLACK, SLACK_URL, &notification(bare_alert(), NotificationKind::Alert)));
+    snapshot("slack_rich", json_body(SLACK, SLACK_URL, &notification(rich_alert(), NotificationKind::Alert)));
+    snapshot("slack_resolve", json_body(SLACK, SLACK_URL, &notification(bare_alert(), resolve(None))));
 }
 
 #[test]
 fn slack_messages_keep_to_the_limits_and_mention_nobody() {
-    for notification in all_kinds() {
+    let mut large = (*nasty_alert()).clone();
+    large.output = "&".repeat(1 << 20);
+    large.output_fields.insert("proc.cmdline".into(), "`&<".repeat(1 << 18).into());
+    large.rule = "é".repeat(1 << 18);
+    let large = notification(Arc::new(large), NotificationKind::Alert);
+    for notification in all_kinds().into_iter().chain([large]) {
         let message = json_body(SLACK, SLACK_URL, &notification);
         let blocks = message["blocks"].as_array().unwrap();
         assert!(blocks.len() <= 50);
@@ -177,7 +229,8 @@ fn slack_messages_keep_to_the_limits_and_mention_nobody() {
         let mut found = Vec::new();
         texts(&message, &mut found);
         for text in found {
-            assert!(!text.contains(['<', '>', '\r', '\u{1b}', '\u{202e}']), "{text}");
+            let own = without_own_links(text);
+            assert!(!own.contains(['<', '>', '\r', '\u{1b}', '\u{202e}']), "{text}");
         }
     }
 }
@@ -190,6 +243,8 @@ fn pagerduty_events_carry_severity_key_and_details() {
         snapshot(name, json_body(PAGERDUTY, "key", &notification(nasty_alert(), kind)));
     }
     snapshot("pagerduty_bare", json_body(PAGERDUTY, "key", &notification(bare_alert(), NotificationKind::Alert)));
+    snapshot("pagerduty_rich", json_body(PAGERDUTY, "key", &notification(rich_alert(), NotificationKind::Alert)));
+    snapshot("pagerduty_resolve", json_body(PAGERDUTY, "key", &notification(bare_alert(), resolve(None))));
 }
 
 #[test]
@@ -199,11 +254,14 @@ fn pagerduty_events_keep_to_the_limits() {
         alert.output_fields.extend((0..count).map(|number| (format!("f.{number}"), "é".repeat(length).into())));
         notification(Arc::new(alert), NotificationKind::Alert)
     };
-    let large = [with_fields(20, 20_000), with_fields(5_000, 80)];
+    let large = [with_fields(20, 20_000), with_fields(5_000, 80), with_fields(1, 1 << 19)];
     for notification in all_kinds().into_iter().chain(large) {
         let text = body(PAGERDUTY, "key", &notification);
         assert!(text.len() <= 512_000, "{} bytes", text.len());
         let event: Value = serde_json::from_str(&text).unwrap();
+        if event["event_action"] == "resolve" {
+            continue;
+        }
         assert!((1..=1_024).contains(&length(&event["payload"]["summary"])));
         assert!(length(&event["dedup_key"]) <= 255 && length(&event["payload"]["source"]) > 0);
     }
@@ -240,14 +298,14 @@ const RICH: &str = r#"{
     }
 }"#;
 
-fn rich_alert() -> Arc<Alert> {
+fn richest_alert() -> Arc<Alert> {
     Arc::new(serde_json::from_str(RICH).unwrap())
 }
 
 #[test]
 fn elasticsearch_documents_keep_to_the_schema() {
     snapshot("elasticsearch_bare", bulk_lines(ELASTICSEARCH, &notification(bare_alert(), NotificationKind::Alert)));
-    snapshot("elasticsearch_rich", bulk_lines(ELASTICSEARCH, &notification(rich_alert(), NotificationKind::Alert)));
+    snapshot("elasticsearch_rich", bulk_lines(ELASTICSEARCH, &notification(richest_alert(), NotificationKind::Alert)));
     snapshot("elasticsearch_alert", bulk_lines(ELASTICSEARCH, &notification(nasty_alert(), NotificationKind::Alert)));
     snapshot("elasticsearch_digest", bulk_lines(ELASTICSEARCH, &notification(bare_alert(), digest())));
 }
@@ -255,7 +313,7 @@ fn elasticsearch_documents_keep_to_the_schema() {
 #[test]
 fn elasticsearch_gets_output_fields_as_a_list_where_that_is_asked_for() {
     let table = format!("{ELASTICSEARCH}\nkey_values = true\ndata_stream = \"alerts\"");
-    let lines = bulk_lines(&table, &notification(rich_alert(), NotificationKind::Alert));
+    let lines = bulk_lines(&table, &notification(richest_alert(), NotificationKind::Alert));
     assert_eq!(lines[0]["create"]["_index"], "alerts");
     let list = lines[1]["falco"]["key_values"].as_array().unwrap();
     assert!(list.contains(&"proc.name=bash".into()) && list.contains(&"user.uid=0".into()), "{list:?}");
@@ -274,7 +332,7 @@ fn no_value_of_an_elasticsearch_document_is_longer_than_the_server_finds_again()
             _ => {}
         }
     }
-    for alert in [nasty_alert(), rich_alert()] {
+    for alert in [nasty_alert(), richest_alert()] {
         check("", &bulk_lines(ELASTICSEARCH, &notification(alert, NotificationKind::Alert))[1]);
     }
 }
@@ -296,7 +354,7 @@ fn a_template_that_fails_on_an_alert_costs_no_alert() {
     let folder = tempfile::tempdir().unwrap();
     // Passes with the samples, which have no field `n`, and makes no JSON of what the alert holds there.
     std::fs::write(folder.path().join("t.hbs"), r#"{"n": {{{default (field "n") "1"}}} }"#).unwrap();
-    let table = "type = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\ntemplate = \"t.hbs\"";
+    let table = "type = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\ntemplate = \"t.hbs\"\nraw = true";
     let config = toml::from_str(table).unwrap();
     let destination = Destination::build("d", &config, folder.path(), folder.path()).unwrap();
     let mut alert = (*bare_alert()).clone();
@@ -330,7 +388,12 @@ fn a_template_is_tried_out_when_it_is_read() {
         ("{\"a\": \"{{alert.rul}}\"}", "fails for an alert without fields"),
         ("{\"a\": \"{{alert.output_fields.x}}\"}", "`field \"name\"`"),
         ("{\"a\": {{#if summary}}{{else}}1{{/if}} }", "fails for a summary: the result is no JSON"),
-        ("{\"a\": {{log \"x\"}} }", "template"),
+        ("{\"a\": {{log \"x\"}} }", "there is no helper `log`"),
+        ("{\"a\": \"{{titel}}\"}", "there is nothing called `titel`"),
+        ("{\"a\": {{#if digest}}{{json titel}}{{else}}1{{/if}} }", "there is nothing called `titel`"),
+        ("{\"a\": \"{{{title}}}\"}", "raw = true"),
+        ("{\"a\": \"{{&title}}\"}", "raw = true"),
+        ("{\"a\": \"{{date time zone=\"Mars\"}}\"}", "no time zone `Mars`"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("t.hbs"), template).unwrap();
@@ -365,7 +428,7 @@ fn a_misspelt_setting_or_type_names_the_known_ones() {
     for (table, known) in [
         ("type = \"slack\"\nwebhok_url = { env = \"A\" }", "webhook_url"),
         ("type = \"slak\"", "slack"),
-        ("type = \"webhook\"\nurl = \"http://h/\"\nmethod = \"GET\"", "POST"),
+        ("type = \"webhook\"\nurl = \"http://h/\"\nmethod = \"fetch it\"", "POST"),
         ("type = \"slack\"\nwebhook_url = \"https://hooks.slack.com/services/hunter2\"", "{ env = "),
     ] {
         let message = toml::from_str::<DestinationConfig>(table).unwrap_err().message().to_owned();

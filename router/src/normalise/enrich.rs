@@ -68,6 +68,11 @@ impl Enrich {
         Ok(())
     }
 
+    /// Whether alerts get a field of this name.
+    pub(crate) fn adds(&self, name: &str) -> bool {
+        self.fields.iter().any(|(own, _)| own == name) || self.templated.iter().any(|own| own == name)
+    }
+
     /// How many templates failed: their fields are left out, as are those whose result is empty.
     pub(super) fn apply(&self, alert: &mut Alert) -> usize {
         for (name, value) in &self.fields {

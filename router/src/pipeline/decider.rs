@@ -27,6 +27,7 @@ use crate::deliver::{Finished, Outcome};
 use crate::destination::{Notification, NotificationKind};
 use crate::fingerprint::Fingerprint;
 use crate::held_back::Held;
+use crate::incident::{Ended, Incidents};
 use crate::inhibit::Inhibitor;
 use crate::limit::Limit;
 use crate::metrics::{Dropped, Metrics, REMOVED, Suppressed};
@@ -62,6 +63,8 @@ pub(super) struct Decider {
     pub(super) limits: Vec<RouteLimit>,
     /// One for every station.
     pub(super) inhibitors: Vec<Inhibitor>,
+    /// One for every station that keeps incidents.
+    pub(super) incidents: Vec<Option<Incidents>>,
     /// What the destinations' own time windows mute, and those of routes; see [`Way::schedule`].
     pub(super) muted: Vec<Mute>,
     pub(super) alive: Alive,
@@ -139,7 +142,8 @@ impl Decider {
         let muted = self.muted.iter_mut().filter_map(|mute| mute.muted.next_due(now)).min();
         let windows = self.dedups.iter().filter_map(Dedup::next_closing).min();
         let digests = self.limits.iter().filter_map(|limit| limit.limit.next_due()).min();
-        [windows, digests, muted, self.seen.due(), self.paused_until].into_iter().flatten().min()
+        let incidents = self.incidents.iter().flatten().filter_map(Incidents::next_due).min();
+        [windows, digests, muted, incidents, self.seen.due(), self.paused_until].into_iter().flatten().min()
     }
 
     fn fall_due(&mut self, group: &mut Group, now: Timestamp) {
@@ -156,6 +160,12 @@ impl Decider {
         for index in 0..self.muted.len() {
             if let Some(held) = self.muted[index].muted.due(now) {
                 self.tell_muted(group, index, held, now);
+            }
+        }
+        // After the summaries: one that came later would open its incident again.
+        for station in 0..self.stations.len() {
+            for ended in self.incidents[station].as_mut().map(|open| open.quiet(now)).unwrap_or_default() {
+                self.tell_end(group, station, ended, now);
             }
         }
         self.seen.expire(now);
@@ -197,6 +207,9 @@ impl Decider {
         }
         for inhibitor in &mut self.inhibitors {
             inhibitor.record(&mut group.rows(Table::Inhibitions));
+        }
+        for open in self.incidents.iter_mut().flatten() {
+            open.record(&mut group.rows(Table::Incidents));
         }
         for mute in &mut self.muted {
             mute.muted.record(&mut group.rows(Table::Muted));
@@ -252,6 +265,13 @@ impl Decider {
         self.shown = Some(Instant::now());
         let sources: usize = self.inhibitors.iter().map(Inhibitor::len).sum();
         self.metrics.inhibit_sources.set(i64::try_from(sources).unwrap_or(i64::MAX));
+        for (station, open) in self.stations.iter().zip(&mut self.incidents) {
+            let Some(open) = open else { continue };
+            station.metrics.incidents.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+            let tally = open.take_tally();
+            station.metrics.incident_evictions.inc_by(tally.evicted);
+            self.metrics.records_skipped.inc_by(tally.senseless);
+        }
         for tally in self.inhibitors.iter_mut().map(Inhibitor::take_tally) {
             self.metrics.inhibit_evictions.inc_by(tally.evicted);
             self.metrics.records_skipped.inc_by(tally.senseless);
@@ -339,6 +359,9 @@ impl Decider {
             }
             match verdict {
                 Err(reason) => {
+                    if let Some(open) = &mut self.incidents[station] {
+                        open.held_back(alert, way.key, now);
+                    }
                     group.counts.push(Count::Suppressed(station, reason));
                     let (destination, route) = (&self.stations[station].name, &way.route.name);
                     self.note(group, id, now, || Event::suppressed(destination, route, reason));
@@ -506,6 +529,9 @@ impl Decider {
         self.alive.add(delivery, Live { station, alert: number, key, bytes });
         let kind = Kind::from(&record.kind);
         let notification: Notification = record.notification(Arc::clone(alert));
+        if let Some(open) = &mut self.incidents[station] {
+            open.told(&notification, now);
+        }
         let waiting = Waiting {
             id: delivery,
             key,
@@ -543,6 +569,14 @@ impl Decider {
     fn tell_held(&mut self, group: &mut Group, station: usize, route: &Arc<str>, held: Held, now: Timestamp) {
         let Held { id, alert, digest } = held;
         self.tell(group, station, &alert, route, None, id, NotificationKind::Digest(digest), now);
+    }
+
+    /// An incident is over.
+    pub(super) fn tell_end(&mut self, group: &mut Group, station: usize, ended: Ended, now: Timestamp) {
+        let Ended { id, route, alert, resolve } = ended;
+        // Behind what the same key still waits with.
+        let key = Fingerprint::parse(&resolve.dedup_key);
+        self.tell(group, station, &alert, &route, key, id, NotificationKind::Resolve(resolve), now);
     }
 
     /// A notification of the router's own.

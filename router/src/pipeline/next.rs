@@ -10,6 +10,7 @@ use super::decider::{Mute, RouteLimit};
 use super::plan::{Place, Plan};
 use super::station::Station;
 use crate::deliver::Current;
+use crate::incident::IncidentTerms;
 use crate::inhibit::Inhibition;
 use crate::limit::Limit;
 use crate::metrics::Metrics;
@@ -29,6 +30,8 @@ pub(crate) struct Next {
     pub(super) limits: Vec<RouteLimit>,
     pub(super) muted: Vec<Mute>,
     pub(super) inhibitions: Arc<[Inhibition]>,
+    /// By station: how it tells incidents apart, where it keeps any.
+    pub(super) incidents: Vec<Option<IncidentTerms>>,
     /// What workers that run already are told when it comes into force.
     pub(crate) workers: Vec<(watch::Sender<Current>, Current)>,
 }
@@ -41,6 +44,7 @@ impl Next {
             limits: limits(routing, &stations, &places),
             muted: muted(routing, &stations, &places),
             inhibitions: Arc::clone(&routing.inhibitions),
+            incidents: incidents(routing, &places, stations.len()),
             plan: plan(routing, metrics, places, stations.len()),
             stations,
             workers: Vec::new(),
@@ -83,6 +87,15 @@ fn stations(routing: &Routing, metrics: &Metrics, known: &[Arc<Station>]) -> (Ve
     };
     let places = (0..routing.destinations.len()).map(&mut place).collect();
     (stations, places)
+}
+
+/// `stations`: how many there are.
+fn incidents(routing: &Routing, places: &[usize], stations: usize) -> Vec<Option<IncidentTerms>> {
+    let mut terms = vec![None; stations];
+    for (destination, &station) in routing.destinations.iter().zip(places) {
+        terms[station] = destination.config.incidents();
+    }
+    terms
 }
 
 /// Each with its route and destination, which is one of the route's.

@@ -10,7 +10,9 @@ use super::decider::{Decider, Mute, RouteLimit};
 use super::group::Group;
 use super::next::Next;
 use super::plan::Place;
+use super::station::Station;
 use crate::dedup::Dedup;
+use crate::incident::{IncidentTerms, Incidents};
 use crate::inhibit::Inhibitor;
 
 impl Decider {
@@ -56,7 +58,7 @@ impl Decider {
 
     /// Cannot fail. What stays keeps what it counts.
     fn put_in_force(&mut self, next: Next) {
-        let Next { stations, plan, limits, muted, inhibitions, workers } = next;
+        let Next { stations, plan, limits, muted, inhibitions, incidents, workers } = next;
         self.limits = keep_limits(std::mem::take(&mut self.limits), limits);
         self.muted = keep_muted(std::mem::take(&mut self.muted), muted);
         for inhibitor in &mut self.inhibitors {
@@ -68,6 +70,7 @@ impl Decider {
             let inhibitions = Arc::clone(&inhibitions);
             self.inhibitors.push(Inhibitor::load(&station.name, inhibitions, std::iter::empty(), mismatches));
         }
+        self.keep_incidents(&stations, incidents);
         // Before the outboxes open: a destination that comes back is not to be sent to as it was.
         for (worker, current) in workers {
             worker.send_replace(current);
@@ -80,6 +83,18 @@ impl Decider {
         }
         self.stations = stations;
         self.plan = Arc::new(plan);
+    }
+
+    /// Open incidents of a destination that is gone, or keeps none any more, are ended by hand only.
+    fn keep_incidents(&mut self, stations: &[Arc<Station>], terms: Vec<Option<IncidentTerms>>) {
+        self.incidents.resize_with(stations.len(), || None);
+        for ((open, station), terms) in self.incidents.iter_mut().zip(stations).zip(terms) {
+            match (open, terms) {
+                (Some(open), terms) => open.replace(terms.unwrap_or_default()),
+                (open, Some(terms)) => *open = Some(Incidents::load(&station.name, terms, std::iter::empty())),
+                (None, None) => {}
+            }
+        }
     }
 }
 

@@ -47,9 +47,11 @@ impl Draft {
     pub(super) fn read(path: &Path, state: &Path, before: &InForce, seen: &mut Seen) -> Result<Self, RoutingError> {
         // Files are noted before they are read: what changes in between is noticed as a change.
         seen.note(path);
-        let routing = Routing::read(path)?;
+        let mut routing = Routing::read(path)?;
         seen.keep_only(path, files(&routing).into_iter());
         let built = build(&routing, state, before, seen)?;
+        let destinations: Vec<_> = built.iter().map(|built| Arc::clone(&built.destination)).collect();
+        routing.warnings.extend(routing.unknown_fields(&destinations));
         let explainer = Explainer::new(Routing::read(path)?);
         Ok(Self { routing_file: routing, in_force: InForce { destinations: built }, explainer })
     }

@@ -4,10 +4,20 @@ use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderError, RenderErrorReason,
     ScopedJson, handlebars_helper,
 };
-use serde_json::Value;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use tercel_alert::Priority;
 
-use super::value_text;
+use super::{attack, facts, value_text};
+
+/// What a link of Slack's shows.
+const LINK_CHARS_MAX: usize = 100;
+
+/// The longest address of one.
+const LINK_URL_BYTES_MAX: usize = 1_024;
+
+/// How `date` writes a time that is told nothing else.
+const DATE_FORMAT: &str = "%Y-%m-%d %H:%M:%S %Z";
 
 /// A Handlebars with our escaping and helpers, strict about names.
 pub(super) fn registry() -> Handlebars<'static> {
@@ -15,19 +25,37 @@ pub(super) fn registry() -> Handlebars<'static> {
     registry.set_strict_mode(true);
     registry.register_escape_fn(escape_json);
     registry.unregister_helper("log");
-    registry.register_helper("json", Box::new(JsonHelper));
-    registry.register_helper("field", Box::new(FieldHelper));
-    registry.register_helper("default", Box::new(default_helper));
-    registry.register_helper("concat", Box::new(concat_helper));
-    registry.register_helper("first", Box::new(first_helper));
-    registry.register_helper("beyond", Box::new(beyond_helper));
-    registry.register_helper("truncate", Box::new(truncate_helper));
-    registry.register_helper("visible", Box::new(visible_helper));
-    registry.register_helper("mrkdwn", Box::new(mrkdwn_helper));
-    registry.register_helper("severity", Box::new(severity_helper));
-    registry.register_helper("colour", Box::new(colour_helper));
-    registry.register_helper("emoji", Box::new(emoji_helper));
+    for (name, helper) in helpers() {
+        registry.register_helper(name, helper);
+    }
     registry
+}
+
+/// What a template may call beside what Handlebars brings.
+pub(super) fn names() -> Vec<&'static str> {
+    helpers().into_iter().map(|(name, _)| name).collect()
+}
+
+fn helpers() -> Vec<(&'static str, Box<dyn HelperDef + Send + Sync>)> {
+    vec![
+        ("json", Box::new(JsonHelper)),
+        ("field", Box::new(FieldHelper)),
+        ("date", Box::new(DateHelper)),
+        ("facts", Box::new(facts_helper)),
+        ("default", Box::new(default_helper)),
+        ("concat", Box::new(concat_helper)),
+        ("first", Box::new(first_helper)),
+        ("beyond", Box::new(beyond_helper)),
+        ("truncate", Box::new(truncate_helper)),
+        ("visible", Box::new(visible_helper)),
+        ("mrkdwn", Box::new(mrkdwn_helper)),
+        ("fence", Box::new(fence_helper)),
+        ("link", Box::new(link_helper)),
+        ("mitre", Box::new(mitre_helper)),
+        ("severity", Box::new(severity_helper)),
+        ("colour", Box::new(colour_helper)),
+        ("emoji", Box::new(emoji_helper)),
+    ]
 }
 
 /// At most `max` characters; what was cut is marked with `…` as the last of them.
@@ -84,6 +112,24 @@ fn mrkdwn(text: &str, max: usize) -> String {
     escaped
 }
 
+/// A code block of Slack's: [`mrkdwn`] between two fences, which count towards `max`. Nothing in a value can end it.
+fn fence(text: &str, max: usize) -> String {
+    const FENCE: &str = "```";
+    let text = if text.is_empty() { " " } else { text };
+    format!("{FENCE}{}{FENCE}", mrkdwn(text, max.saturating_sub(2 * FENCE.len())))
+}
+
+/// A link of Slack's; the text alone where `url` is none of http, or holds what could end it.
+fn link(url: &str, text: &str) -> String {
+    let text = mrkdwn(text, LINK_CHARS_MAX).replace('|', "¦");
+    let is_address = (url.starts_with("https://") || url.starts_with("http://"))
+        && url.len() <= LINK_URL_BYTES_MAX
+        && !url.contains(|character: char| {
+            "<>|`".contains(character) || character.is_whitespace() || is_hidden(character)
+        });
+    if is_address && !text.is_empty() { format!("<{}|{text}>", url.replace('&', "&amp;")) } else { text }
+}
+
 /// The inside of a JSON string.
 fn escape_json(text: &str) -> String {
     let quoted = Value::from(text).to_string();
@@ -126,6 +172,12 @@ fn first_given(values: &[&Value]) -> Value {
     values.iter().find(is_given).map_or(Value::Null, |value| (**value).clone())
 }
 
+fn facts_of(alert: &Value) -> Vec<Value> {
+    let fields = alert.get("output_fields").and_then(Value::as_object);
+    let facts = fields.map(facts::facts).unwrap_or_default();
+    facts.into_iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
+}
+
 fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
@@ -139,6 +191,11 @@ handlebars_helper!(truncate_helper: |text: Json, number: u64| truncate(&value_te
 handlebars_helper!(visible_helper: |text: Json| visible(&value_text(text)));
 // 3,000 characters are what Slack takes in a section; the macro wants a literal.
 handlebars_helper!(mrkdwn_helper: |text: Json, {max: u64 = 3_000}| mrkdwn(&value_text(text), count(max)));
+// A fence with its text fits into a section.
+handlebars_helper!(fence_helper: |text: Json, {max: u64 = 3_000}| fence(&value_text(text), count(max)));
+handlebars_helper!(link_helper: |url: str, text: Json| link(url, &value_text(text)));
+handlebars_helper!(mitre_helper: |tag: Json| tag.as_str().and_then(attack::page).unwrap_or_default());
+handlebars_helper!(facts_helper: |alert: Json| facts_of(alert));
 handlebars_helper!(severity_helper: |name: str| severity(name));
 handlebars_helper!(colour_helper: |name: str| colour(name));
 handlebars_helper!(emoji_helper: |name: str| emoji(name));
@@ -180,8 +237,41 @@ impl HelperDef for FieldHelper {
             .and_then(|param| param.value().as_str())
             .ok_or(RenderErrorReason::ParamNotFoundForIndex("field", 0))?;
         let value = context.data().get("alert").and_then(|alert| alert.get("output_fields")?.get(name));
-        Ok(ScopedJson::Derived(value.map(value_text).unwrap_or_default().into()))
+        let text = value.map(value_text).unwrap_or_default();
+        match helper.hash_get("default").filter(|_| text.is_empty()) {
+            Some(default) => Ok(ScopedJson::Derived(default.value().clone())),
+            None => Ok(ScopedJson::Derived(text.into())),
+        }
     }
+}
+
+/// `{{date time zone="Europe/Berlin" format="%H:%M"}}`: a time of RFC 3339 as people read it; any other text stays.
+struct DateHelper;
+
+impl HelperDef for DateHelper {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, RenderError> {
+        let time = helper.param(0).ok_or(RenderErrorReason::ParamNotFoundForIndex("date", 0))?.value();
+        let option = |name| helper.hash_get(name).and_then(|value| value.value().as_str());
+        let text = value_text(time);
+        let date = match text.parse::<Timestamp>() {
+            Ok(time) => date(time, option("zone").unwrap_or("UTC"), option("format").unwrap_or(DATE_FORMAT))
+                .map_err(RenderErrorReason::Other)?,
+            Err(_no_time) => text,
+        };
+        Ok(ScopedJson::Derived(date.into()))
+    }
+}
+
+fn date(time: Timestamp, zone: &str, format: &str) -> Result<String, String> {
+    let zone = jiff::tz::TimeZone::get(zone).map_err(|error| format!("date: no time zone `{zone}`: {error}"))?;
+    jiff::fmt::strtime::format(format, &time.to_zoned_datetime(zone))
+        .map_err(|error| format!("date: `{format}`: {error}"))
 }
 
 #[cfg(test)]
@@ -217,6 +307,33 @@ mod tests {
             assert!(text.chars().count() <= max, "{max}: {text}");
             assert_eq!(text.trim_end_matches('…').replace("&amp;", ""), "", "{max}: {text}");
         }
+    }
+
+    #[test]
+    fn a_fence_holds_whatever_stands_in_it_and_counts_towards_the_limit() {
+        assert_eq!(fence("a```b", 200), "```aˋˋˋb```");
+        assert_eq!(fence("", 200), "``` ```");
+        for max in 10..40 {
+            let text = fence("`&`&`&`&`&`&`&`&", max);
+            assert!(text.chars().count() <= max && text.ends_with("```") && text.starts_with("```"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_link_leads_only_where_it_says() {
+        assert_eq!(link("https://a/b?c&d", "x|y>"), "<https://a/b?c&amp;d|x¦y&gt;>");
+        for url in ["javascript:alert(1)", "https://a|b", "https://a>b", "https://a b", "", "https://\u{202e}"] {
+            assert_eq!(link(url, "x"), "x", "{url}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_that_of_its_zone() {
+        let time = "2026-11-23T16:38:40.618Z".parse().unwrap();
+        assert_eq!(date(time, "UTC", DATE_FORMAT).unwrap(), "2026-11-23 16:38:40 UTC");
+        assert_eq!(date(time, "Europe/Berlin", "%H:%M %Z").unwrap(), "17:38 CET");
+        assert!(date(time, "Mars/Base", DATE_FORMAT).unwrap_err().contains("no time zone `Mars/Base`"));
+        assert!(date(time, "UTC", "%!").unwrap_err().contains("%!"));
     }
 
     #[test]

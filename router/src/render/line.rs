@@ -1,15 +1,18 @@
 //! Templates whose result is text, not JSON: the fields that the configuration adds to alerts.
 
-use handlebars::Handlebars;
+use handlebars::{Handlebars, Template};
 use serde_json::{Value, json};
 use tercel_alert::Alert;
 
 use crate::destination::NotificationKind;
 
-use super::{Bounded, alert_value, helpers, one_line, samples, truncate};
+use super::{Bounded, alert_value, helpers, one_line, samples, truncate, vet};
 
 /// Characters of a result; the rest is cut, with a mark.
 const RESULT_CHARS_MAX: usize = 4_096;
+
+/// What they see.
+const NAMES: [&str; 1] = ["alert"];
 
 /// Templates by name. They see `alert`, and have the helpers of all templates; nothing is escaped.
 pub(crate) struct Lines {
@@ -29,7 +32,11 @@ impl Lines {
     /// # Errors
     /// It does not compile, or fails on an alert without fields.
     pub(crate) fn add(&mut self, name: &str, text: &str) -> Result<(), String> {
-        self.templates.register_template_string(name, text).map_err(|error| one_line(&error.to_string()))?;
+        let template =
+            Template::compile_with_name(text, name.to_owned()).map_err(|error| one_line(&error.to_string()))?;
+        let terms = vet::Terms { names: &NAMES, helpers: &helpers::names(), allows_raw: true };
+        vet::vet(&template, terms).map_err(|fault| format!("cannot be used: {}", fault.message))?;
+        self.templates.register_template(name, template);
         for (what, sample) in samples().into_iter().filter(|(_, sample)| matches!(sample.kind, NotificationKind::Alert))
         {
             self.render(name, &LineContext::new(&sample.alert)).map_err(|error| {

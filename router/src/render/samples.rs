@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tercel_alert::{Alert, Priority};
 use uuid::Uuid;
 
-use crate::destination::{Digest, Notification, NotificationKind, Summary};
+use crate::destination::{Digest, Notification, NotificationKind, Resolve, Summary};
 
 /// Ends strings, lines, tags and templates, colours, reverses, hides.
 const HOSTILE: &str = "\"}]\\ {{id}} </x><!channel> `'&\r\n\t\u{0}\u{1b}[31m\u{202e}\u{200b}é🔴";
@@ -57,12 +57,19 @@ pub(crate) fn example(kind: &str, alert: &Alert) -> Option<NotificationKind> {
             let rules = vec![(alert.rule.clone(), count)];
             Some(NotificationKind::Digest(Digest { count, since: first, until: last, rules, time_window: None }))
         }
+        "resolve" => Some(NotificationKind::Resolve(Resolve {
+            dedup_key: "0".repeat(64),
+            count,
+            since: first,
+            last,
+            by: Some("somebody".to_owned()),
+        })),
         _ => None,
     }
 }
 
 fn kinds(alert: &Alert) -> Vec<(NotificationKind, &'static str)> {
-    let names = [("alert", "an alert"), ("summary", "a summary"), ("digest", "a digest")];
+    let names = [("alert", "an alert"), ("summary", "a summary"), ("digest", "a digest"), ("resolve", "a resolve")];
     let mut kinds: Vec<_> = names.iter().filter_map(|(kind, what)| Some((example(kind, alert)?, *what))).collect();
     if alert.output_fields.is_empty() {
         // Lists that are empty are what templates forget.
@@ -71,6 +78,7 @@ fn kinds(alert: &Alert) -> Vec<(NotificationKind, &'static str)> {
                 NotificationKind::Alert => {}
                 NotificationKind::Summary(summary) => summary.samples.clear(),
                 NotificationKind::Digest(digest) => digest.rules.clear(),
+                NotificationKind::Resolve(resolve) => resolve.by = None,
             }
         }
     }

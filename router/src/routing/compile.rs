@@ -196,10 +196,28 @@ impl Compiler<'_> {
         }
         let children = self.routes(table.route, &own, &format!("{number}."));
         let targets = own.to.iter().map(|&destination| self.target(destination, &own)).collect();
+        self.check_quiet(&name, &own, span);
         let Inherited { window, by, .. } = own;
         let condition = table.when.map(|when| when.into_inner().into());
         let (name, goes_on) = (name.into(), table.goes_on);
         Route::new(RouteParts { name, when, condition, targets, by, window, goes_on, children })
+    }
+
+    /// A summary that comes after its incident was resolved would open it again.
+    fn check_quiet(&mut self, name: &str, own: &Inherited, span: &std::ops::Range<usize>) {
+        for destination in own.to.iter().map(|&index| &self.destinations[index]) {
+            let quiet = destination.config.incidents().and_then(|terms| terms.quiet);
+            if let Some(quiet) = quiet.filter(|quiet| *quiet <= own.window) {
+                let message = format!(
+                    "route `{name}` counts repeats for {}s, and destination `{}` resolves after {}s: the summary would open \
+                     the incident again; `resolve_after` must be longer than the window",
+                    own.window.as_secs(),
+                    destination.name,
+                    quiet.as_secs(),
+                );
+                self.problems.push(self.source.problem(span, message));
+            }
+        }
     }
 
     fn name(&mut self, written: Option<Spanned<String>>, number: &str) -> String {

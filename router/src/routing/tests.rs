@@ -226,7 +226,7 @@ fn what_is_added_to_alerts_is_compiled_and_its_problems_are_placed() {
         ),
         &[
             "routing.toml:2:22: customfields: the variable `TERCEL_NO_SUCH` is not set",
-            "routing.toml:3:21: templatedfields: `b` fails for an alert without fields",
+            "routing.toml:3:21: templatedfields: `b` cannot be used: there is nothing called `x`",
             "routing.toml:4:15: customtags: ",
         ],
     );

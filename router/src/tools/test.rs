@@ -43,6 +43,8 @@ pub struct Got {
     /// What each of them counts, in order.
     pub summaries: Vec<u64>,
     pub digests: Vec<u64>,
+    /// Incidents whose end it was told of.
+    pub resolves: u64,
     /// Alerts that were held back, by reason.
     pub held: BTreeMap<String, u64>,
     /// By which routes it came.
@@ -188,6 +190,7 @@ fn got(destination: usize, rehearsal: &Rehearsal) -> Got {
             NotificationKind::Alert => got.alerts += 1,
             NotificationKind::Summary(summary) => got.summaries.push(summary.count),
             NotificationKind::Digest(digest) => got.digests.push(digest.count),
+            NotificationKind::Resolve(_) => got.resolves += 1,
         }
         if !got.routes.iter().any(|known| **known == **route) {
             got.routes.push(route.to_string());
@@ -268,7 +271,7 @@ impl Expect {
 
 impl Got {
     fn any(&self) -> bool {
-        self.alerts > 0 || !self.summaries.is_empty() || !self.digests.is_empty()
+        self.alerts > 0 || !self.summaries.is_empty() || !self.digests.is_empty() || self.resolves > 0
     }
 }
 
@@ -290,8 +293,11 @@ impl Display for TestOutcome {
 
 impl Display for Got {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { alerts, summaries, digests, held, routes } = self;
+        let Self { alerts, summaries, digests, resolves, held, routes } = self;
         write!(f, "alerts {alerts}, summaries {summaries:?}, digests {digests:?}")?;
+        if *resolves > 0 {
+            write!(f, ", resolves {resolves}")?;
+        }
         held.iter().try_for_each(|(reason, count)| write!(f, ", held by {reason} {count}"))?;
         if routes.is_empty() { Ok(()) } else { write!(f, ", route {}", routes.join(", ")) }
     }

@@ -71,11 +71,11 @@ pub(super) fn document(notification: &Notification, key_values: bool) -> Value {
     document
 }
 
-/// The alert's uuid, and of a summary or digest its own.
+/// The alert's uuid, and of other notifications their own.
 fn id(notification: &Notification) -> Uuid {
     match notification.kind {
         NotificationKind::Alert => notification.alert.uuid.unwrap_or(notification.id),
-        NotificationKind::Summary(_) | NotificationKind::Digest(_) => notification.id,
+        _ => notification.id,
     }
 }
 

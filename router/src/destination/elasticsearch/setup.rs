@@ -208,7 +208,7 @@ impl Elasticsearch {
     ) -> Result<Value, Refusal> {
         let query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let request = |url| {
-            let request = self.login.on(self.client.request(method.clone(), url)).timeout(TIMEOUT);
+            let request = self.login.on(self.client.current().request(method.clone(), url)).timeout(TIMEOUT);
             match body {
                 Some(body) => request.header(CONTENT_TYPE, "application/json").body(body.to_string()),
                 None => request,

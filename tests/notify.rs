@@ -1,0 +1,278 @@
+//! What people get: messages at a pace that they and their services bear, incidents and threads in place of floods.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use e2e::receivers::{
+    Answer, PagerDuty, Received, SLACK_CHANNEL, SLACK_TOKEN, Slack, SlackApi, SlackApiService, SlackMessage,
+    SlackService, Webhook,
+};
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::harness::{SOON, TestRouter, alert, eventually};
+
+const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// Alerts of a storm, and the rules that raise them.
+const STORM_ALERTS: u64 = 5_000;
+const STORM_RULES: u64 = 25;
+
+/// What a person bears in the first minute of a storm.
+const MESSAGES_MAX: usize = 30;
+
+/// How long the storm lasts; 60 is the real one.
+fn storm_seconds() -> u64 {
+    std::env::var("TERCEL_TEST_STORM_S").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+}
+
+/// A file that holds a secret, and how the configuration refers to it.
+fn secret(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    format!("{{ file = \"{}\" }}", path.display())
+}
+
+/// How many alerts a message stands for.
+fn told(message: &Received) -> u64 {
+    static HELD: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(\d+) alerts held back by").unwrap());
+    static SUMMARY: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\((\d+) more in ").unwrap());
+    static REPEATS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\(\+(\d+) more so far\)").unwrap());
+    let text = message.json()["text"].as_str().unwrap().to_owned();
+    let number = |regex: &Regex| regex.captures(&text).map(|found| found[1].parse::<u64>().unwrap());
+    number(&HELD).or_else(|| number(&SUMMARY)).unwrap_or_else(|| 1 + number(&REPEATS).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_storm_is_a_few_messages_whose_counts_sum_to_all_alerts() {
+    let seconds = storm_seconds();
+    let (slack, folder) = (Slack::start().await, tempfile::tempdir().unwrap());
+    slack.with_service(SlackService::limit_rate);
+    let routing = format!(
+        "[[route]]\nname = \"all\"\nto = [\"chat\"]\ndedup = {{ window = \"{}s\" }}\n\
+         limit = {{ rate = \"6/min\", burst = 10, by = [\"source\"], digest_interval = \"{}s\" }}\n\
+         [destination.chat]\ntype = \"slack\"\nwebhook_url = {}\n",
+        2 * seconds,
+        (seconds / 2).max(1),
+        secret(&folder, "url", &slack.url()),
+    );
+    let router = TestRouter::start(&routing).await;
+    let start = Instant::now();
+    let per_second = STORM_ALERTS / seconds;
+    for second in 0..seconds {
+        let count = if second + 1 == seconds { STORM_ALERTS - per_second * second } else { per_second };
+        let lines: String = (0..count)
+            .map(|number| format!("{}\n", alert(&format!("Rule {}", number % STORM_RULES), "Error", "cat")))
+            .collect();
+        assert_eq!(router.post("/v1/alerts", lines.into_bytes()).await.status, 202);
+        tokio::time::sleep_until((start + Duration::from_secs(second + 1)).into()).await;
+    }
+    let in_the_first_minute = slack.accepted().len();
+    assert!((1..=MESSAGES_MAX).contains(&in_the_first_minute), "{in_the_first_minute} messages in {seconds} s");
+    let within = Duration::from_secs(60 + 4 * seconds);
+    eventually("every alert is told of", within, async || {
+        let told = slack.accepted().iter().map(told).sum::<u64>();
+        if told >= STORM_ALERTS { Ok(()) } else { Err(format!("{told} of {STORM_ALERTS}")) }
+    })
+    .await;
+    let messages = slack.accepted();
+    assert_eq!(messages.iter().map(told).sum::<u64>(), STORM_ALERTS);
+    assert!(messages.len() <= 2 * MESSAGES_MAX, "{} messages", messages.len());
+    for pair in messages.windows(2) {
+        let between = pair[1].time.duration_since(pair[0].time).as_secs_f64();
+        assert!(between >= 0.8, "two messages within {between} s");
+    }
+}
+
+#[tokio::test]
+async fn four_hundred_repeats_on_many_nodes_are_one_incident() {
+    let (pager, folder) = (PagerDuty::start().await, tempfile::tempdir().unwrap());
+    let routing = format!(
+        "[[route]]\nname = \"page\"\nto = [\"oncall\"]\ndedup = {{ window = \"2s\" }}\n\
+         [destination.oncall]\ntype = \"pagerduty\"\nrouting_key = {}\nurl = \"{}\"\ndedup_by = [\"rule\", \"proc.exepath\"]\n\
+         client_url = \"https://tercel.example/\"\nlinks = {{ Dashboard = \"https://grafana.example/d/host?var-host={{{{alert.hostname}}}}\" }}\n\
+         runbooks = {{ T1059 = \"https://runbooks.example/shell\", T9999 = \"https://runbooks.example/other\" }}\n",
+        secret(&folder, "key", ROUTING_KEY),
+        pager.url(),
+    );
+    let router = TestRouter::start(&routing).await;
+    let lines: String = (0..400)
+        .map(|number| {
+            let mut alert = alert("Shell", "Critical", "sh");
+            alert["hostname"] = json!(format!("node {}", number % 4));
+            alert["tags"] = json!(["T1059", "container"]);
+            format!("{alert}\n")
+        })
+        .collect();
+    assert_eq!(router.post("/v1/alerts", lines.into_bytes()).await.status, 202);
+    let told = |event: &Value| {
+        let details = &event["payload"]["custom_details"];
+        details["summary"]["count"].as_u64().unwrap_or_else(|| 1 + details["repeats"].as_u64().unwrap_or_default())
+    };
+    let incidents = eventually("every alert is told of", SOON, async || {
+        let incidents = pager.with_service(|pager| pager.incidents().clone());
+        let count: u64 = incidents.values().flatten().map(told).sum();
+        if count >= 400 { Ok(incidents) } else { Err(format!("{count} of 400")) }
+    })
+    .await;
+    assert_eq!(incidents.len(), 1, "{incidents:#?}");
+    let events = incidents.values().next().unwrap();
+    assert_eq!(events.iter().map(told).sum::<u64>(), 400);
+    // An alert and a summary for each node, or an alert that tells of its repeats.
+    assert!(events.len() <= 12, "{} events", events.len());
+    let links = &events[0]["links"];
+    assert_eq!(links[0], json!({ "href": "https://runbooks.example/shell", "text": "Runbook: T1059" }));
+    assert_eq!(links[1]["href"], "https://grafana.example/d/host?var-host=node%200");
+    assert_eq!(links[2]["href"], "https://attack.mitre.org/techniques/T1059/");
+    assert_eq!((links.as_array().unwrap().len(), &events[0]["client_url"]), (3, &json!("https://tercel.example/")));
+}
+
+#[tokio::test]
+async fn what_pagerduty_refuses_is_a_dead_letter_and_what_it_delays_is_not() {
+    let (pager, folder) = (PagerDuty::start().await, tempfile::tempdir().unwrap());
+    let routing = format!(
+        "[[route]]\nname = \"page\"\nto = [\"oncall\"]\ndedup = {{ window = \"0s\" }}\n\
+         [destination.oncall]\ntype = \"pagerduty\"\nrouting_key = {}\nurl = \"{}\"\n",
+        secret(&folder, "key", ROUTING_KEY),
+        pager.url(),
+    );
+    let router = TestRouter::start(&routing).await;
+    pager.answer_next([
+        Answer::RetryAfter(429, "1"),
+        Answer::Normal,
+        Answer::Body(400, json!({ "status": "invalid event", "errors": ["'payload.source' is odd"] }).to_string()),
+    ]);
+    router.send(&alert("First", "Error", "cat")).await;
+    pager.wait_for(2, SOON).await;
+    router.send(&alert("Second", "Error", "cat")).await;
+    let metrics = router.settled().await;
+    assert_eq!((metrics.of("oncall", "delivered_total"), metrics.of("oncall", "dead_total")), (1, 1), "{metrics}");
+}
+
+/// A router with one Slack destination that speaks the Web API, and a window of deduplication of three seconds.
+async fn with_web_api(slack: &SlackApi, folder: &tempfile::TempDir, more: &str) -> TestRouter {
+    let routing = format!(
+        "[[route]]\nname = \"page\"\nto = [\"chat\"]\ndedup = {{ window = \"3s\" }}\n\
+         [destination.chat]\ntype = \"slack\"\nbot_token = {}\nchannel = \"{SLACK_CHANNEL}\"\nurl = \"{}\"\npace = \"100/s\"\n{more}\n",
+        secret(folder, "token", SLACK_TOKEN),
+        slack.url(),
+    );
+    TestRouter::start(&routing).await
+}
+
+async fn messages(slack: &SlackApi, count: usize) -> Vec<SlackMessage> {
+    slack.wait_for(count, SOON).await;
+    slack.with_service(|slack| slack.messages().to_vec())
+}
+
+#[tokio::test]
+async fn a_summary_goes_into_the_thread_of_its_first_message() {
+    let (slack, folder) = (SlackApi::start().await, tempfile::tempdir().unwrap());
+    let router = with_web_api(&slack, &folder, "").await;
+    router.send(&alert("Shell", "Error", "sh")).await;
+    slack.wait_for(1, SOON).await;
+    for _ in 0..2 {
+        router.send(&alert("Shell", "Error", "sh")).await;
+    }
+    let messages = messages(&slack, 2).await;
+    assert_eq!(messages.len(), 2);
+    assert_eq!((&messages[0].thread_ts, &messages[1].thread_ts), (&None, &Some(messages[0].ts.clone())));
+    assert!(messages[1].body["text"].as_str().unwrap().contains("Shell (2 more in"), "{:?}", messages[1]);
+}
+
+#[tokio::test]
+async fn a_summary_may_take_the_place_of_its_first_message_and_is_posted_where_that_is_gone() {
+    let (slack, folder) = (SlackApi::start().await, tempfile::tempdir().unwrap());
+    let router = with_web_api(&slack, &folder, "follow_ups = \"update\"").await;
+    router.send(&alert("Shell", "Error", "sh")).await;
+    slack.wait_for(1, SOON).await;
+    router.send(&alert("Shell", "Error", "sh")).await;
+    let first = messages(&slack, 2).await;
+    assert_eq!((first.len(), first[0].updates), (1, 1));
+    assert!(first[0].body["text"].as_str().unwrap().contains("Shell (1 more in"), "{:?}", first[0]);
+    router.send(&alert("Other", "Error", "sh")).await;
+    slack.wait_for(3, SOON).await;
+    slack.with_service(SlackApiService::delete_all);
+    router.send(&alert("Other", "Error", "sh")).await;
+    let rest = messages(&slack, 5).await;
+    assert_eq!((rest.len(), rest[0].updates), (1, 0), "{rest:?}");
+    assert!(rest[0].body["text"].as_str().unwrap().contains("Other (1 more in"), "{:?}", rest[0]);
+}
+
+#[tokio::test]
+async fn a_token_that_is_rotated_is_used_at_the_next_message() {
+    let (slack, folder) = (SlackApi::start().await, tempfile::tempdir().unwrap());
+    let router = with_web_api(&slack, &folder, "").await;
+    secret(&folder, "token", "xoxb-revoked");
+    router.send(&alert("First", "Error", "sh")).await;
+    let metrics = router.settled().await;
+    assert_eq!(metrics.of("chat", "dead_total"), 1, "{metrics}");
+    secret(&folder, "token", SLACK_TOKEN);
+    router.send(&alert("Second", "Error", "sh")).await;
+    assert_eq!(messages(&slack, 2).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_webhook_is_addressed_signed_and_authorised_as_its_settings_say() {
+    let (hook, tokens, folder) = (Webhook::start().await, Webhook::start().await, tempfile::tempdir().unwrap());
+    let token = json!({ "access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600 });
+    tokens.answer_always(Answer::Body(200, token.to_string()));
+    let routing = format!(
+        "[[route]]\nname = \"all\"\nto = [\"hook\"]\ndedup = {{ window = \"0s\" }}\n\
+         [destination.hook]\ntype = \"webhook\"\nconcurrency = 1\nmethod = \"PATCH\"\nform = \"cloudevents\"\n\
+         url = \"{}/{{{{alert.hostname}}}}?rule={{{{alert.rule}}}}\"\nsigning_key = {}\n\
+         headers = {{ x-rule = \"{{{{alert.rule}}}}\", x-route = \"{{{{route}}}}\" }}\n\
+         [destination.hook.auth.oauth2]\ntoken_url = \"{}\"\nclient_id = \"me\"\nclient_secret = {}\nscopes = [\"a\", \"b\"]\n",
+        hook.url(),
+        secret(&folder, "signing", "0123456789abcdef"),
+        tokens.url(),
+        secret(&folder, "client", "s3cret"),
+    );
+    let router = TestRouter::start(&routing).await;
+    let mut odd = alert("a/b&c\r\nx-evil: 1", "Error", "cat");
+    odd["hostname"] = json!("..");
+    router.send(&odd).await;
+    router.send(&alert("plain", "Error", "cat")).await;
+    let received = hook.wait_for(2, SOON).await;
+    let [odd, plain] = &received[..] else { panic!("{received:?}") };
+    assert_eq!((odd.method.as_str(), odd.path.as_str()), ("PATCH", "/hook/__?rule=a%2Fb%26c%0D%0Ax-evil%3A%201"));
+    assert_eq!((odd.header("x-rule"), odd.header("x-route"), odd.header("x-evil")), ("", "all", ""));
+    assert_eq!(plain.header("x-rule"), "plain");
+    assert_eq!(plain.header("content-type"), "application/cloudevents+json");
+    assert_eq!((&plain.json()["specversion"], &plain.json()["data"]["rule"]), (&json!("1.0"), &json!("plain")));
+    assert_eq!(plain.header("authorization"), "Bearer t0ken");
+    assert!(plain.header("x-tercel-signature").starts_with("t="), "{plain:?}");
+    let asked = tokens.received();
+    assert_eq!(asked.len(), 1, "one token serves both");
+    assert_eq!(asked[0].body, "grant_type=client_credentials&scope=a+b");
+    let metrics = router.settled().await;
+    assert_eq!(metrics.of("hook", "render_fallbacks"), 1, "the header that was left out is counted\n{metrics}");
+}
+
+#[tokio::test]
+async fn an_incident_is_resolved_once_it_was_quiet_and_repeats_that_are_held_back_keep_it_open() {
+    let (pager, folder) = (PagerDuty::start().await, tempfile::tempdir().unwrap());
+    let routing = format!(
+        "[[route]]\nname = \"page\"\nto = [\"oncall\"]\ndedup = {{ window = \"1s\" }}\n\
+         [destination.oncall]\ntype = \"pagerduty\"\nrouting_key = {}\nurl = \"{}\"\nresolve_after = \"4s\"\n",
+        secret(&folder, "key", ROUTING_KEY),
+        pager.url(),
+    );
+    let router = TestRouter::start(&routing).await;
+    router.send(&alert("Shell", "Critical", "sh")).await;
+    pager.wait_for(1, SOON).await;
+    router.send(&alert("Shell", "Critical", "sh")).await;
+    let last = jiff::Timestamp::now();
+    // The alert and its summary; the timer goes on over a restart.
+    pager.wait_for(2, SOON).await;
+    let router = router.restart().await;
+    let received = pager.wait_for(3, SOON + SOON).await;
+    let events: Vec<Value> = received.iter().map(Received::json).collect();
+    let actions: Vec<_> = events.iter().map(|event| event["event_action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["trigger", "trigger", "resolve"]);
+    assert!(events.iter().all(|event| event["dedup_key"] == events[0]["dedup_key"]), "{events:#?}");
+    let quiet = received[2].time.duration_since(last).as_secs_f64();
+    assert!(quiet >= 4.0, "resolved after {quiet} s");
+    let metrics = router.settled().await;
+    assert_eq!(metrics.of("oncall", "incidents"), 0, "{metrics}");
+}
