@@ -6,6 +6,7 @@ mod dead_letter;
 mod render;
 mod route;
 mod run;
+mod search;
 mod send_test;
 mod silence;
 mod table;
@@ -51,6 +52,8 @@ enum Command {
     DeadLetter(dead_letter::Arguments),
     /// Hold alerts back for a while, at a running router
     Silence(silence::Arguments),
+    /// Look through the archive of a running router
+    Search(search::Arguments),
     /// Print alerts as a running router decides about them
     Tail(tail::Arguments),
 }
@@ -82,6 +85,7 @@ pub(crate) fn main() -> ExitCode {
         Command::SendTest(arguments) => report(send_test::run(&arguments)),
         Command::DeadLetter(arguments) => report(dead_letter::run(&arguments)),
         Command::Silence(arguments) => report(silence::run(&arguments)),
+        Command::Search(arguments) => report(search::run(&arguments)),
         Command::Tail(arguments) => report(tail::run(&arguments)),
     }
 }
