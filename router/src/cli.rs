@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod dead_letter;
+mod elasticsearch;
 mod render;
 mod route;
 mod run;
@@ -56,6 +57,8 @@ enum Command {
     Search(search::Arguments),
     /// Print alerts as a running router decides about them
     Tail(tail::Arguments),
+    /// Prepare an Elasticsearch or OpenSearch server for a destination
+    Elasticsearch(elasticsearch::Arguments),
 }
 
 /// Which routing file a command is about.
@@ -87,6 +90,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Silence(arguments) => report(silence::run(&arguments)),
         Command::Search(arguments) => report(search::run(&arguments)),
         Command::Tail(arguments) => report(tail::run(&arguments)),
+        Command::Elasticsearch(arguments) => report(elasticsearch::run(&arguments)),
     }
 }
 

@@ -40,6 +40,7 @@ mod silence;
 #[path = "stages/tests.rs"]
 mod stages;
 
+mod folder;
 mod store;
 
 mod dead_letter;
@@ -365,7 +366,7 @@ fn install_crypto() {
 }
 
 fn create_state(path: &Path) -> Result<(), StartError> {
-    std::fs::create_dir_all(path).map_err(|source| StartError::State { path: path.to_owned(), source })
+    folder::create(path, folder::UMASK_DECIDES).map_err(|source| StartError::State { path: path.to_owned(), source })
 }
 
 async fn bind_tcp(address: SocketAddr, flag: &'static str) -> Result<(Listener, SocketAddr), StartError> {

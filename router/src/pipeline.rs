@@ -209,6 +209,7 @@ fn decider(
         paused_until: None,
         is_astray: false,
         shown: None,
+        told: None,
     };
     decider.recover(now)?;
     Ok(decider)

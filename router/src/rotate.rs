@@ -1,9 +1,11 @@
 //! A file of lines that rotates by size: alerts in the archive, decisions in the audit trail.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::folder;
 
 /// It holds command lines: it is the router's user's business alone.
 const FILE_MODE: u32 = 0o600;
@@ -50,6 +52,20 @@ impl RotatingFile {
         }
     }
 
+    /// Appends whole lines, which are on the disk then, or nothing.
+    ///
+    /// # Errors
+    /// As [`RotatingFile::append`]. Where the sync fails nobody knows what the disk has: if they are appended once more, they
+    /// may be there twice.
+    pub(crate) fn append_durably(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.append(lines)?;
+        let synced = self.file.as_ref().map_or(Ok(()), File::sync_data);
+        if synced.is_err() {
+            self.file = None;
+        }
+        synced
+    }
+
     /// The open file and its length; opened anew where somebody deleted it.
     fn open(&mut self) -> io::Result<(File, u64)> {
         if let Some(file) = self.file.take() {
@@ -59,9 +75,10 @@ impl RotatingFile {
             }
         }
         if let Some(folder) = self.path.parent() {
-            DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+            folder::create(folder, FOLDER_MODE)?;
         }
         let mut file = OpenOptions::new().append(true).create(true).read(true).mode(FILE_MODE).open(&self.path)?;
+        folder::sync_parent(&self.path)?;
         end_last_line(&mut file)?;
         let length = file.metadata()?.len();
         Ok((file, length))

@@ -1,4 +1,6 @@
 //! Archive: a file of alerts, one JSON object per line, that rotates by size.
+//!
+//! What it took is on the disk: the router owes it to nobody any more, so a power loss must not take it back.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -94,7 +96,7 @@ impl Archive {
         let writer = Arc::clone(&self.writer);
         let append = move || {
             // A panic while the lock was held left at most a file to be opened again.
-            writer.lock().unwrap_or_else(PoisonError::into_inner).append(line.as_bytes())
+            writer.lock().unwrap_or_else(PoisonError::into_inner).append_durably(line.as_bytes())
         };
         self.writes
             .write(notification.id, append)

@@ -36,7 +36,7 @@ use crate::record::after;
 use crate::schedule::Muted;
 use crate::seen::{self, Seen};
 use crate::silence::{Silences, State};
-use crate::store::{Batch, Store, Table};
+use crate::store::{Batch, Store, StoreError, Table};
 
 /// After a commit that failed requests are refused for so long without another try: each failure costs a look at
 /// everything that is stored.
@@ -44,6 +44,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How often gauges are brought up to date that cost something.
 const SHOW_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often the log says that requests are refused.
+const TELL_PERIOD: Duration = Duration::from_mins(1);
 
 /// The state that decisions depend on, and what they are about.
 pub(super) struct Decider {
@@ -76,6 +79,8 @@ pub(super) struct Decider {
     pub(super) is_astray: bool,
     /// When the gauges that cost something were last brought up to date.
     pub(super) shown: Option<Instant>,
+    /// When the log last said that there is no room.
+    pub(super) told: Option<Instant>,
 }
 
 /// A group: from its messages to its commit.
@@ -278,7 +283,7 @@ impl Decider {
     }
 
     /// Room in the store and in the outboxes for all of a request, or for none of it: what is accepted is never shed.
-    fn admit(&self, alerts: &[Received]) -> Result<(), Refused> {
+    fn admit(&mut self, alerts: &[Received]) -> Result<(), Refused> {
         let Some(priority) = alerts.iter().map(|received| received.alert.priority).min() else { return Ok(()) };
         let bytes: u64 = alerts.iter().map(|received| received.weight as u64).sum();
         let share = share(priority);
@@ -287,10 +292,22 @@ impl Decider {
         if is_full || self.store.fullness() * 100.0 > f64::from(share) {
             return Err(Refused::Full { destination: None });
         }
+        if let Err(error) = self.store.check_room(bytes) {
+            self.tell_refusal(&error);
+            return Err(Refused::Store);
+        }
         let full = self.stations.iter().position(|station| !station.outbox.has_room_for(alerts.len(), priority));
         full.map_or(Ok(()), |station| {
             Err(Refused::Full { destination: Some(Arc::clone(&self.stations[station].name)) })
         })
+    }
+
+    /// Not for every request: senders come again and again.
+    fn tell_refusal(&mut self, error: &StoreError) {
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_PERIOD) {
+            self.told = Some(Instant::now());
+            error!(%error, "the disk has no room for alerts, requests are refused");
+        }
     }
 
     /// The stages, in their order; see also [`Decider::suppress`].
