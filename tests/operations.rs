@@ -420,6 +420,33 @@ async fn the_audit_trail_tells_the_life_of_each_alert_by_its_id() {
 }
 
 #[tokio::test]
+async fn a_search_finds_alerts_of_the_archive_by_condition_and_time() {
+    let hook = Webhook::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let routing = all_to(&hook, "").replace("[\"hook\"]", "[\"hook\", \"archive\"]");
+    std::fs::write(folder.path().join("routing.toml"), routing).unwrap();
+    let (router, admin) = router_process(folder.path()).await;
+    let operated = Operated { hook, folder, router, admin };
+    let names: Vec<_> = (0..5).map(|number| format!("p{number}")).collect();
+    let mut alerts: Vec<_> = names.iter().map(|name| alert("Rule", "Error", name)).collect();
+    alerts[1]["time"] = json!("2026-01-01T00:00:00Z");
+    operated.send_all(&alerts).await;
+    operated.settled().await;
+
+    let found = operated.told(&["search", "proc.name in (p1, p3)", "--json"]).await;
+    let found: Vec<Value> = found.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(found, [alerts[1].clone(), alerts[3].clone()]);
+    let recent = operated.told(&["search", "proc.name in (p1, p3)", "--since", "1h"]).await;
+    assert!(recent.starts_with("TIME ") && recent.contains("process=p3") && !recent.contains("process=p1"), "{recent}");
+    let cut = operated.command(&["search", "--count", "2"]).await;
+    assert!(said(&cut.stderr).contains("older alerts match too"), "{}", said(&cut.stderr));
+    assert_eq!(said(&cut.stdout).lines().count(), 3);
+    let none = operated.command(&["search", "--destination", "hook"]).await;
+    assert_eq!(none.status.code(), Some(2));
+    assert!(said(&none.stderr).contains("there is no archive `hook`"), "{}", said(&none.stderr));
+}
+
+#[tokio::test]
 async fn by_network_nobody_operates_without_the_token() {
     let (hook, folder) = (Webhook::start().await, tempfile::tempdir().unwrap());
     let settings = folder.path().join("router.toml");

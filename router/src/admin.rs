@@ -5,6 +5,7 @@ mod answer;
 mod dead_letters;
 mod explain;
 mod reload;
+mod search;
 mod silences;
 mod tail;
 
@@ -33,6 +34,8 @@ pub(crate) struct Admin {
     pub(crate) store: Arc<Store>,
     pub(crate) stopping: CancellationToken,
     pub(crate) reloader: Arc<Reloader>,
+    /// Held by the one search that is under way: each reads whole files.
+    pub(crate) searching: tokio::sync::Mutex<()>,
 }
 
 impl Admin {
@@ -71,10 +74,11 @@ impl Admin {
             (["dead-letters"], Method::GET) => self.dead_letters(&request).await,
             (["dead-letters", "replay"], Method::POST) => self.replay_dead_letters(request).await,
             (["dead-letters", "purge"], Method::POST) => self.purge_dead_letters(request).await,
+            (["search"], Method::GET) => self.search(&request).await,
             (["tail"], Method::GET) => self.tail(&request),
             (["silences"], _) => Err(Problem::method("GET, POST")),
             (["silences", _], _) => Err(Problem::method("DELETE")),
-            (["dead-letters" | "tail"], _) => Err(Problem::method("GET")),
+            (["dead-letters" | "search" | "tail"], _) => Err(Problem::method("GET")),
             (["reload" | "explain"] | ["dead-letters", "replay" | "purge"], _) => Err(Problem::method("POST")),
             _ => Ok(not_found()),
         }

@@ -7,6 +7,7 @@ mod elasticsearch;
 mod render;
 mod route;
 mod run;
+mod search;
 mod send_test;
 mod silence;
 mod table;
@@ -52,6 +53,8 @@ enum Command {
     DeadLetter(dead_letter::Arguments),
     /// Hold alerts back for a while, at a running router
     Silence(silence::Arguments),
+    /// Look through the archive of a running router
+    Search(search::Arguments),
     /// Print alerts as a running router decides about them
     Tail(tail::Arguments),
     /// Prepare an Elasticsearch or OpenSearch server for a destination
@@ -85,6 +88,7 @@ pub(crate) fn main() -> ExitCode {
         Command::SendTest(arguments) => report(send_test::run(&arguments)),
         Command::DeadLetter(arguments) => report(dead_letter::run(&arguments)),
         Command::Silence(arguments) => report(silence::run(&arguments)),
+        Command::Search(arguments) => report(search::run(&arguments)),
         Command::Tail(arguments) => report(tail::run(&arguments)),
         Command::Elasticsearch(arguments) => report(elasticsearch::run(&arguments)),
     }

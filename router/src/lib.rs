@@ -60,6 +60,7 @@ mod metrics;
 mod reload;
 mod rotate;
 pub mod routing;
+mod search;
 pub mod secret;
 
 use std::io;
@@ -234,6 +235,7 @@ impl Router {
             store,
             stopping: stopping.clone(),
             reloader: Arc::clone(&reloader),
+            searching: tokio::sync::Mutex::default(),
         });
         let [front, socket, office] = [(); 3].map(|()| House::new(&metrics));
         let ingest_addr = tcp.as_ref().map(|(_, address)| *address);

@@ -108,6 +108,14 @@ impl Reloader {
         self.explainer.lock().unwrap_or_else(PoisonError::into_inner).explain(alert, at)
     }
 
+    /// The file of an archive; `None`: of the built-in one.
+    ///
+    /// # Errors
+    /// The configuration in force has no such archive.
+    pub(crate) fn archive(&self, destination: Option<&str>) -> Result<PathBuf, String> {
+        self.explainer.lock().unwrap_or_else(PoisonError::into_inner).archive(destination, &self.state)
+    }
+
     /// Alerts as they would be taken, with what the configuration in force adds.
     ///
     /// # Errors

@@ -11,6 +11,9 @@ use crate::folder;
 const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
 
+/// Older files that may be kept: renaming more takes seconds.
+pub(crate) const KEEP_MAX: u32 = 1_000;
+
 /// Opened when it is first written to.
 pub(crate) struct RotatingFile {
     path: PathBuf,
@@ -88,17 +91,21 @@ impl RotatingFile {
             return fs::remove_file(&self.path);
         }
         for number in (1..self.keep).rev() {
-            rename_if_there(&self.older(number), &self.older(number + 1))?;
+            rename_if_there(&older(&self.path, number), &older(&self.path, number + 1))?;
         }
         tracing::info!(path = %self.path.display(), keep = self.keep, "a file was rotated, the oldest beyond `keep` is gone");
-        rename_if_there(&self.path, &self.older(1))
+        rename_if_there(&self.path, &older(&self.path, 1))
     }
+}
 
-    fn older(&self, number: u32) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
+/// The file that was `path` so many rotations ago.
+pub(crate) fn older(path: &Path, number: u32) -> PathBuf {
+    if number == 0 {
+        return path.to_owned();
     }
+    let mut name = path.to_owned().into_os_string();
+    name.push(format!(".{number}"));
+    name.into()
 }
 
 /// A line that a crash cut in half is ended, so that it spoils no other.

@@ -31,6 +31,9 @@ const ANSWER_TIME_MAX: Duration = Duration::from_mins(1);
 /// The largest whole answer, a page of dead letters, and the longest line.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// By this header the router says that it has more than was asked for.
+const MORE: &str = "tercel-more";
+
 /// What is read of an answer that is a refusal.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
@@ -54,6 +57,15 @@ pub(super) struct Client {
     /// The token, ready to send.
     authorization: Option<HeaderValue>,
     runtime: Runtime,
+}
+
+/// A part of a list.
+pub(super) struct Page {
+    pub(super) lines: String,
+    /// The path of the next part.
+    pub(super) next: Option<String>,
+    /// There is more than was asked for.
+    pub(super) has_more: bool,
 }
 
 /// Where it listens.
@@ -102,16 +114,17 @@ impl Client {
         })
     }
 
-    /// A part of a list, and the path of the next one.
+    /// A part of a list.
     ///
     /// # Errors
     /// Those of [`Client::ask`].
-    pub(super) fn page(&self, path: &str) -> Result<(String, Option<String>), ToolError> {
+    pub(super) fn page(&self, path: &str) -> Result<Page, ToolError> {
         self.runtime.block_on(async {
             let answer = self.send(&Method::GET, path, Bytes::new()).await?;
             let next = answer.headers().get(LINK).and_then(|link| link.to_str().ok()).and_then(next_page);
+            let has_more = answer.headers().contains_key(MORE);
             let body = self.whole(answer).await?;
-            Ok((String::from_utf8_lossy(&body).into_owned(), next))
+            Ok(Page { lines: String::from_utf8_lossy(&body).into_owned(), next, has_more })
         })
     }
 

@@ -101,13 +101,15 @@ fn list(arguments: &List) -> Result<ExitCode, ToolError> {
     let query = query.map_err(|error| ToolError::Input(error.to_string()))?;
     let mut next = Some(format!("{PATH}?{query}"));
     while let Some(path) = next {
-        let (lines, follows) = client.page(&path)?;
-        next = follows;
+        let page = client.page(&path)?;
+        next = page.next;
         if arguments.json {
-            say(&lines.trim_end());
+            if !page.lines.is_empty() {
+                say(&page.lines.trim_end());
+            }
             continue;
         }
-        let letters: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let letters: Vec<Value> = page.lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let rows: Vec<_> = letters.iter().map(row).collect();
         say(&table(&["NUMBER", "GIVEN UP", "DESTINATION", "REASON", "TRIES", "PRIORITY", "RULE", "DETAIL"], &rows));
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::write::Writes;
 use super::{MaxAge, Notification, Problem, Reason, Receive, Retry, SendError};
 use crate::render::alert_body;
-use crate::rotate::RotatingFile;
+use crate::rotate::{KEEP_MAX, RotatingFile};
 
 /// Where the archive lies within the router's state folder.
 const DEFAULT_PATH: &str = "archive/alerts.ndjson";
@@ -19,9 +19,8 @@ const DEFAULT_PATH: &str = "archive/alerts.ndjson";
 const DEFAULT_ROTATE_BYTES: u64 = 100 * 1024 * 1024;
 const DEFAULT_KEEP: u32 = 5;
 
-/// Bounds on the settings: below the first a single alert fills a file, beyond the second renaming takes seconds.
+/// Below this a single alert fills a file.
 const ROTATE_BYTES_MIN: u64 = 1024 * 1024;
-const KEEP_MAX: u32 = 1_000;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +67,10 @@ pub(super) struct Archive {
 }
 
 impl ArchiveConfig {
+    pub(crate) fn file(&self, state: &Path) -> PathBuf {
+        state.join(self.path.as_deref().unwrap_or(Path::new(DEFAULT_PATH)))
+    }
+
     pub(super) fn build(&self, state: &Path) -> Result<Archive, Problem> {
         if self.rotate_bytes < ROTATE_BYTES_MIN {
             return Err(Problem::new(format!(
@@ -78,7 +81,7 @@ impl ArchiveConfig {
         if self.keep > KEEP_MAX {
             return Err(Problem::new(format!("`keep` is {}, at most {KEEP_MAX} is possible", self.keep)));
         }
-        let path = state.join(self.path.as_deref().unwrap_or(Path::new(DEFAULT_PATH)));
+        let path = self.file(state);
         if path.file_name().is_none() {
             return Err(Problem::new("`path` names no file".to_owned()));
         }

@@ -1,6 +1,7 @@
 //! What the stages would say to an alert, without deciding anything: no store, no thread, no counting.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tercel_alert::Alert;
 use super::decider::Decider;
 use super::plan::{Plan, Way};
 use crate::condition::why;
+use crate::destination::DestinationConfig;
 use crate::explain::{
     DedupStep, DeliveryStep, Explanation, InhibitionStep, KeyPart, LimitStep, MutingStep, OFF, RouteStep, RouteVerdict,
     StateStep, WindowStep,
@@ -50,6 +52,20 @@ impl Explainer {
         let ways = self.plan.ways(alert);
         let way = ways.into_iter().find(|way| way.station == destination)?;
         Some((Arc::clone(&way.route.name), way.key.map(|key| key.hex())))
+    }
+
+    /// The file of the archive of this name, or of the built-in one. `state`: the router's folder.
+    ///
+    /// # Errors
+    /// There is no archive of this name.
+    pub(crate) fn archive(&self, name: Option<&str>, state: &Path) -> Result<PathBuf, String> {
+        let Routing { destinations, archive, .. } = &self.routing;
+        let is_wanted = |index: usize| name.map_or(index == *archive, |name| destinations[index].name == name);
+        let wanted = (0..destinations.len()).find(|index| is_wanted(*index));
+        match wanted.map(|index| &destinations[index].config) {
+            Some(DestinationConfig::Archive(config)) => Ok(config.file(state)),
+            _ => Err(format!("there is no archive `{}`", name.unwrap_or_default())),
+        }
     }
 
     fn routes(&self, alert: &Alert) -> Vec<RouteStep> {
