@@ -47,6 +47,8 @@ enum Command {
     SendTest(send_test::Arguments),
     /// Hold alerts back for a while, at a running router
     Silence(silence::Arguments),
+    /// Describe every metric, in rows of a Markdown table
+    Metrics,
 }
 
 /// Which routing file a command is about.
@@ -75,6 +77,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Render(arguments) => report(render::run(&arguments)),
         Command::SendTest(arguments) => report(send_test::run(&arguments)),
         Command::Silence(arguments) => report(silence::run(&arguments)),
+        Command::Metrics => {
+            say(&tercel_router::metrics_reference().trim_end());
+            ExitCode::SUCCESS
+        }
     }
 }
 
