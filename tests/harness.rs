@@ -33,7 +33,7 @@ pub(crate) use disk::Disk;
 pub(crate) use metrics::Metrics;
 pub(crate) use pod::Pod;
 pub(crate) use process::{Process, binary, free_address, losses, run, scrape};
-pub(crate) use router::{Answer, TestRouter, http_client, router_process};
+pub(crate) use router::{Answer, TestRouter, http_client, listening_router, router_process};
 pub(crate) use sensor::{Cat, Watch, can_watch, kernel, not_here, sensor_command, skipped};
 pub(crate) use shipped::{Router, router_command};
 pub(crate) use station::{Station, work, workload};

@@ -6,17 +6,26 @@
 mod bad_input;
 /// The bounds of the sensor's tables, each reached on purpose.
 mod bounds;
-/// Both programs as shipped, from a read to the console.
+/// A router that is killed again and again under load.
 mod chaos;
 /// A wall clock that is set back and ahead.
 mod clock;
+/// The router against real servers.
+mod components;
+/// Alerts and destinations at random, and what every destination counts at the end.
+mod conservation;
 /// A store that is damaged at random between two lives of the router.
 mod damage;
+/// A destination that is dead for the whole of a long run, beside a healthy one.
+mod dead_destination;
+/// Both programs as shipped, from a read to the console.
 mod demo;
 /// Each destination against a stand-in for its service.
 mod destinations;
 /// Disks that are full, may not be written, or have damage on them.
 mod disk;
+/// What `elasticsearch setup` installs on servers of each kind.
+mod elasticsearch_setup;
 /// A router whose destinations fail, hang, refuse or are too slow, and that is told to stop.
 mod failure;
 /// One router, from the request to the notification: routes, deduplication, limits, hostile texts.

@@ -2,8 +2,11 @@
 //! under `/v1/`, each kind of thing in a file of its own.
 
 mod answer;
+mod dead_letters;
+mod explain;
 mod reload;
 mod silences;
+mod tail;
 
 use std::sync::Arc;
 
@@ -14,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::reload::Reloader;
+use crate::store::Store;
 pub(crate) use answer::{Body, not_allowed, not_found, whole};
 use answer::{PLAIN, Problem, text};
 
@@ -26,6 +30,7 @@ pub(crate) const PREFIX: &str = "/v1/";
 pub(crate) struct Admin {
     pub(crate) pipeline: Pipeline,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) store: Arc<Store>,
     pub(crate) stopping: CancellationToken,
     pub(crate) reloader: Arc<Reloader>,
 }
@@ -51,20 +56,26 @@ impl Admin {
 
     /// What administrators may ask; the caller is one.
     pub(crate) async fn operate(&self, request: Request<Incoming>) -> Response<Body> {
-        self.find(request).await.unwrap_or_else(Problem::answer)
+        self.dispatch(request).await.unwrap_or_else(Problem::answer)
     }
 
-    async fn find(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+    async fn dispatch(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let segments: Vec<_> = path.strip_prefix(PREFIX).unwrap_or_default().split('/').collect();
         match (&segments[..], method) {
             (["reload"], Method::POST) => Ok(self.reload().await),
-            (["reload"], _) => Err(Problem::method("POST")),
+            (["explain"], Method::POST) => self.explain(request).await,
             (["silences"], Method::GET) => self.silences(&request).await,
             (["silences"], Method::POST) => self.add_silence(request).await,
-            (["silences"], _) => Err(Problem::method("GET, POST")),
             (["silences", id], Method::DELETE) => self.expire_silence(id).await,
+            (["dead-letters"], Method::GET) => self.dead_letters(&request).await,
+            (["dead-letters", "replay"], Method::POST) => self.replay_dead_letters(request).await,
+            (["dead-letters", "purge"], Method::POST) => self.purge_dead_letters(request).await,
+            (["tail"], Method::GET) => self.tail(&request),
+            (["silences"], _) => Err(Problem::method("GET, POST")),
             (["silences", _], _) => Err(Problem::method("DELETE")),
+            (["dead-letters" | "tail"], _) => Err(Problem::method("GET")),
+            (["reload" | "explain"] | ["dead-letters", "replay" | "purge"], _) => Err(Problem::method("POST")),
             _ => Ok(not_found()),
         }
     }

@@ -2,12 +2,15 @@
 
 mod check;
 mod client;
+mod dead_letter;
+mod elasticsearch;
 mod render;
 mod route;
 mod run;
 mod send_test;
 mod silence;
 mod table;
+mod tail;
 mod test;
 
 use std::fmt::Display;
@@ -45,8 +48,14 @@ enum Command {
     Render(render::Arguments),
     /// Send one alert that says that it is a test to a destination
     SendTest(send_test::Arguments),
+    /// See, send again or purge what a running router gave up
+    DeadLetter(dead_letter::Arguments),
     /// Hold alerts back for a while, at a running router
     Silence(silence::Arguments),
+    /// Print alerts as a running router decides about them
+    Tail(tail::Arguments),
+    /// Prepare an Elasticsearch or OpenSearch server for a destination
+    Elasticsearch(elasticsearch::Arguments),
     /// Describe every metric, in rows of a Markdown table
     Metrics,
 }
@@ -76,7 +85,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Test(arguments) => report(test::run(&arguments)),
         Command::Render(arguments) => report(render::run(&arguments)),
         Command::SendTest(arguments) => report(send_test::run(&arguments)),
+        Command::DeadLetter(arguments) => report(dead_letter::run(&arguments)),
         Command::Silence(arguments) => report(silence::run(&arguments)),
+        Command::Tail(arguments) => report(tail::run(&arguments)),
+        Command::Elasticsearch(arguments) => report(elasticsearch::run(&arguments)),
         Command::Metrics => {
             say(&tercel_router::metrics_reference().trim_end());
             ExitCode::SUCCESS

@@ -56,6 +56,8 @@ pub struct Settings {
     pub fsync: bool,
     /// What may be owed, in bytes of the store.
     pub store_bytes: u64,
+    /// Where it is written down what was decided about each alert, and what became of it.
+    pub audit: AuditTo,
     /// Read alerts from standard input as well, one JSON object a line; the router stops at its end.
     pub stdin: bool,
 }
@@ -71,6 +73,17 @@ pub struct TlsSettings {
     /// The authorities of senders' certificates; absent: senders show none.
     #[serde(default)]
     pub client_ca: Option<PathBuf>,
+}
+
+/// Where the audit trail goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditTo {
+    #[default]
+    Off,
+    /// `audit/audit.ndjson` in the state folder, rotated at 100 MiB, five older ones kept.
+    File,
+    Stdout,
 }
 
 /// A token, kept as its hash only.
@@ -118,6 +131,7 @@ impl Default for Settings {
             drain: Duration::from_secs(10),
             fsync: true,
             store_bytes: STORE_BYTES,
+            audit: AuditTo::Off,
             stdin: false,
         }
     }
@@ -238,6 +252,7 @@ fn layers(
         .set_default("drain", format!("{}s", defaults.drain.as_secs()))?
         .set_default("fsync", defaults.fsync)?
         .set_default("store_bytes", defaults.store_bytes)?
+        .set_default("audit", "off")?
         .set_default("stdin", defaults.stdin)?;
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));

@@ -43,7 +43,6 @@ mod stages;
 mod folder;
 mod store;
 
-#[allow(dead_code, reason = "the API that asks for them is not there yet")]
 mod dead_letter;
 mod deliver;
 mod outbox;
@@ -54,9 +53,11 @@ mod render;
 mod tools;
 
 mod admin;
+mod audit;
 pub mod config;
 mod metrics;
 mod reload;
+mod rotate;
 pub mod routing;
 pub mod secret;
 
@@ -72,6 +73,7 @@ use tracing::{info, warn};
 
 use crate::access::Access;
 use crate::admin::Admin;
+use crate::audit::Audit;
 use crate::deliver::{Crew, Running as Workers};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
@@ -137,6 +139,8 @@ pub struct Router {
     workers: Workers,
     /// Ends after the last request and the last worker.
     decider: std::thread::JoinHandle<()>,
+    /// Writes the audit trail; ends after all who have something to say.
+    auditor: Option<std::thread::JoinHandle<()>>,
 }
 
 /// Why a router does not start.
@@ -212,13 +216,15 @@ impl Router {
         let metrics = Arc::new(Metrics::new());
         let options = Options { fsync: settings.fsync, bytes_max: settings.store_bytes };
         let store = Arc::new(Store::open(&settings.state.join(STORE_FOLDER), options)?);
-        let running = Pipeline::start(routing, &metrics, &store, settings.store_bytes)?;
+        let (audit, auditor) =
+            Audit::start(settings.audit, &settings.state, &metrics.audit_missed).map_err(StartError::Thread)?;
+        let running = Pipeline::start(routing, &metrics, &store, settings.store_bytes, audit.clone())?;
         let Running { pipeline, finished, load, thread: decider } = running;
         let stopping = CancellationToken::new();
         let access = Arc::new(Access::new(settings.token, settings.admin_group));
         let parts = (pipeline.clone(), Arc::clone(&metrics), Arc::clone(&access));
         let ingest = Arc::new(Ingest::new(parts.0, parts.1, parts.2, stopping.clone()));
-        let crew = Crew::new(load, finished);
+        let crew = Crew::new(load, finished, audit);
         let workers = crew.running();
         let paths = (settings.routing, settings.state);
         let parts = (Arc::clone(&ingest), Arc::clone(&metrics));
@@ -226,6 +232,7 @@ impl Router {
         let admin = Arc::new(Admin {
             pipeline,
             metrics: Arc::clone(&metrics),
+            store,
             stopping: stopping.clone(),
             reloader: Arc::clone(&reloader),
         });
@@ -260,6 +267,7 @@ impl Router {
             reloader,
             workers,
             decider,
+            auditor,
         })
     }
 
@@ -331,6 +339,12 @@ impl Router {
         let end = tokio::task::spawn_blocking(move || decider.join());
         if timeout(DECIDER_TIME_MAX, end).await.is_err() {
             warn!("the last outcomes were not written in time; what they were of may be delivered twice");
+        }
+        if let Some(auditor) = self.auditor {
+            let end = tokio::task::spawn_blocking(move || auditor.join());
+            if timeout(DECIDER_TIME_MAX, end).await.is_err() {
+                warn!("the audit trail was not written to its end in time");
+            }
         }
         self.admin.close();
         if !self.admin.ended(ADMIN_TIME_MAX).await {

@@ -6,7 +6,7 @@
 //! for every destination:
 //!
 //! ```text
-//! deliveries_received = delivered + suppressed + dropped + dead + moved_to_fallback + queued
+//! recovered + deliveries_received + replayed = delivered + suppressed + dropped + dead + moved_to_fallback + queued
 //! ```
 //!
 //! Summaries and digests are notifications of their own: `notifications_total` and `notifications_lost_total` count them
@@ -60,6 +60,10 @@ pub(crate) struct Metrics {
     pub(crate) seen_repeats: IntCounter,
     pub(crate) seen_reused: IntCounter,
     pub(crate) stored_bytes: IntGauge,
+    pub(crate) dead_letters: IntGauge,
+    pub(crate) audit_missed: IntCounter,
+    pub(crate) tail_readers: IntGauge,
+    pub(crate) tail_missed: IntCounter,
     pub(crate) filter_mismatches: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) ingest: IngestMetrics,
@@ -167,6 +171,18 @@ impl Metrics {
                 r,
                 "stored_bytes",
                 "Alerts and deliveries that are owed, as the store's bound counts them.",
+            ),
+            dead_letters: gauge(r, "dead_letters", "Dead letters in the store, until they are replayed or purged."),
+            audit_missed: counter(
+                r,
+                "audit_missed_total",
+                "Lines that the audit trail does not have: its file could not be written, or not fast enough.",
+            ),
+            tail_readers: gauge(r, "tail_readers", "Who reads along what is decided."),
+            tail_missed: counter(
+                r,
+                "tail_missed_total",
+                "Decisions that one who read along missed, being too slow; each such reader was told.",
             ),
             filter_mismatches: counter(
                 r,

@@ -21,8 +21,11 @@ mod record;
 mod recovery;
 mod rehearsal;
 mod reload;
+mod replay;
 mod station;
+mod tail;
 mod thread;
+mod trail;
 
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -33,6 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use crate::StartError;
+use crate::audit::Audit;
 use crate::deliver::{Finished, Loader};
 use crate::inhibit::Inhibitor;
 use crate::metrics::Metrics;
@@ -45,6 +49,8 @@ pub(crate) use explain::Explainer;
 pub(crate) use next::Next;
 pub(crate) use rehearsal::Rehearsal;
 pub(crate) use station::Station;
+pub(crate) use tail::Reader;
+use tail::Tail;
 use thread::{Inbox, Message};
 
 /// Requests that wait for the decider; more wait at their sockets.
@@ -82,6 +88,7 @@ pub(crate) enum Refused {
 pub(crate) struct Pipeline {
     messages: mpsc::Sender<Message>,
     stations: Arc<RwLock<Vec<Arc<Station>>>>,
+    tail: Tail,
 }
 
 /// A pipeline that runs, as whoever stops it sees it.
@@ -105,14 +112,16 @@ impl Pipeline {
         metrics: &Arc<Metrics>,
         store: &Arc<Store>,
         bytes_max: u64,
+        audit: Audit,
     ) -> Result<Running, StartError> {
-        let decider = decider(routing, metrics, store, bytes_max, jiff::Timestamp::now())?;
-        let stations = decider.stations.clone();
+        let mut decider = decider(routing, metrics, store, bytes_max, jiff::Timestamp::now())?;
+        decider.audit = audit;
+        let (stations, tail) = (decider.stations.clone(), decider.tail.clone());
         let (messages, messages_of) = mpsc::channel(REQUESTS_MAX);
         let (finished, finished_of) = mpsc::channel(OUTCOMES_MAX);
         let inbox = Inbox { messages: messages_of, finished: finished_of };
         let thread = spawn(decider, inbox).map_err(StartError::Thread)?;
-        let pipeline = Self { messages, stations: Arc::new(RwLock::new(stations)) };
+        let pipeline = Self { messages, stations: Arc::new(RwLock::new(stations)), tail };
         Ok(Running { pipeline, finished, load: loader(store), thread })
     }
 
@@ -152,6 +161,11 @@ impl Pipeline {
         }
     }
 
+    /// Reads along what is decided from now on. `None`: as many do as may.
+    pub(crate) fn reader(&self) -> Option<Reader> {
+        self.tail.reader()
+    }
+
     /// One for every destination since the start, also where the configuration has it no more.
     pub(crate) fn stations(&self) -> Vec<Arc<Station>> {
         self.stations.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -187,6 +201,8 @@ fn decider(
         inhibitors,
         muted,
         alive: alive::Alive::default(),
+        tail: Tail::new(metrics),
+        audit: Audit::off(&metrics.audit_missed),
         next_number: 0,
         bytes_max,
         owed: Vec::new(),

@@ -6,19 +6,21 @@ mod files;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tercel_alert::Alert;
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
 use crate::deliver::{Crew, Current, Terms};
+use crate::explain::Explanation;
 use crate::ingest::Ingest;
 use crate::metrics::{Metrics, Reload};
 use crate::normalise::Enrich;
-use crate::pipeline::{Next, Refused, Station};
+use crate::pipeline::{Explainer, Next, Received, Refused, Station};
 use crate::routing::{Problem, RoutingError};
 pub(crate) use draft::Draft;
 use draft::InForce;
@@ -42,6 +44,8 @@ pub(crate) struct Reloader {
     metrics: Arc<Metrics>,
     /// Held while one is on its way. `None`: the router stops.
     standing: Mutex<Option<Standing>>,
+    /// Of what is in force.
+    explainer: std::sync::Mutex<Explainer>,
 }
 
 /// What is in force.
@@ -89,13 +93,27 @@ impl Reloader {
         (draft, seen): (Draft, Seen),
         mut crew: Crew,
     ) -> Self {
-        let Draft { mut routing_file, in_force } = draft;
+        let Draft { mut routing_file, in_force, explainer } = draft;
         let stations = ingest.pipeline.stations();
         hire(&mut crew, &stations, in_force.currents(&routing_file));
         ingest.set_enrich(std::mem::replace(&mut routing_file.enrich, Enrich::new()));
         metrics.config.count(Reload::Success, Timestamp::now());
         let standing = Mutex::new(Some(Standing { in_force, seen, crew }));
-        Self { routing, state, ingest, metrics, standing }
+        Self { routing, state, ingest, metrics, standing, explainer: explainer.into() }
+    }
+
+    /// What the configuration in force says about an alert.
+    pub(crate) fn explain(&self, alert: &Alert, at: Timestamp) -> Explanation {
+        // A panic while the lock was held left the explainer as it was.
+        self.explainer.lock().unwrap_or_else(PoisonError::into_inner).explain(alert, at)
+    }
+
+    /// Alerts as they would be taken, with what the configuration in force adds.
+    ///
+    /// # Errors
+    /// The first that would not be taken.
+    pub(crate) fn read_alerts(&self, json: &[u8]) -> Result<Vec<Received>, String> {
+        crate::tools::read_alerts(json, &self.ingest.enrich())
     }
 
     /// `trigger`: for the log.
@@ -139,7 +157,7 @@ impl Reloader {
         let Some(Standing { in_force, seen, crew }) = standing.as_mut() else { return Err(ReloadError::Stopping) };
         let (draft, looked_at) = self.read(in_force, seen).await?;
         let seen_before = std::mem::replace(seen, looked_at);
-        let Draft { mut routing_file, in_force: next_in_force } = draft?;
+        let Draft { mut routing_file, in_force: next_in_force, explainer } = draft?;
         let pipeline = &self.ingest.pipeline;
         let known = pipeline.stations();
         if known.len() + next_in_force.unknown_to(&known) > STATIONS_MAX {
@@ -166,6 +184,7 @@ impl Reloader {
         })?;
         hire(crew, &pipeline.stations()[known.len()..], new);
         self.ingest.set_enrich(std::mem::replace(&mut routing_file.enrich, Enrich::new()));
+        *self.explainer.lock().unwrap_or_else(PoisonError::into_inner) = explainer;
         *in_force = next_in_force;
         Ok(reloaded)
     }

@@ -163,6 +163,12 @@ impl Silences {
 
 /// The API.
 impl Silences {
+    /// As [`Silences::decide`], without a hit.
+    pub(crate) fn silenced_by(&self, alert: &Alert, destination: &str, now: Timestamp) -> Option<Uuid> {
+        let matches = |entry: &&Entry| entry.matches(alert, destination, now, &self.mismatches);
+        self.entries.iter().find(matches).map(|entry| entry.silence.id)
+    }
+
     /// `id`: a new one. `is_known`: whether there is a destination of this name.
     ///
     /// # Errors

@@ -12,6 +12,8 @@ use crate::{power, step};
 const STORM: (&str, &str) = ("TERCEL_TEST_STORM_PERCENT", "100");
 const OUTAGE: (&str, &str) = ("TERCEL_TEST_DOWN_S", "60");
 const KILLS: (&str, &str) = ("TERCEL_TEST_KILLS", "200");
+const DEAD: (&str, &str) = ("TERCEL_TEST_OUTAGE_ALERTS", "100000");
+const CONSERVATION: (&str, &str) = ("TERCEL_TEST_CONSERVATION_RUNS", "10");
 const LOAD: (&str, &str) = ("TERCEL_TEST_SOAK_S", "1800");
 
 const POWER_LOSSES: u64 = 20;
@@ -28,6 +30,8 @@ pub(crate) fn soak() -> ExitCode {
     lanes.run("outage", || tests("outage::", &[OUTAGE]));
     lanes.run("kills", || tests("chaos::", &[KILLS]));
     lanes.run("power", || power::lane(POWER_LOSSES));
+    lanes.run("dead destination", || tests("dead_destination::", &[DEAD]));
+    lanes.run("conservation", || tests("conservation::", &[CONSERVATION]));
     lanes.run("load", || tests("soak::", &[LOAD]));
     for target in Target::ALL {
         lanes.run(target.name(), || fuzz(target));

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::lanes::{Lanes, Outcome};
-use crate::{docs, ebpf, install, kernels, manifests, power, step};
+use crate::{components, docs, ebpf, install, kernels, manifests, power, step};
 
 /// The kernel programs build for the BPF target only: the ebpf lane compiles them.
 const ALL_BUT_EBPF: [&str; 3] = ["--workspace", "--exclude", "tercel-sensor-ebpf"];
@@ -28,8 +28,17 @@ pub(crate) fn ci() -> ExitCode {
     let mut lanes = Lanes::default();
     lanes.run("ebpf", kernel_object);
     run_all(&mut lanes);
+    components::run_all(&mut lanes);
     lanes.run("kernels", kernels::lane);
     lanes.run("power", || power::lane(POWER_LOSSES));
+    lanes.finish()
+}
+
+/// Against real servers.
+pub(crate) fn components() -> ExitCode {
+    let mut lanes = Lanes::default();
+    lanes.run("build", || cargo(&with(&["build"], &["--bins"])));
+    components::run_all(&mut lanes);
     lanes.finish()
 }
 

@@ -18,6 +18,7 @@ use crate::pipeline::Refused;
 
 pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// The largest body of an operator: a silence with all its texts fits many times.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -51,6 +52,11 @@ impl Problem {
     /// What was asked for makes no sense.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid", message)
+    }
+
+    /// Nothing is wrong with the request.
+    pub(super) fn failed(cause: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", cause)
     }
 
     pub(super) fn method(allow: &'static str) -> Self {
@@ -120,7 +126,11 @@ pub(super) async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Res
     serde_json::from_slice(&bytes).map_err(|error| Problem::invalid(format!("body: {error}")))
 }
 
-async fn read(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, Problem> {
+/// The body as it is.
+///
+/// # Errors
+/// It is too large, or does not arrive.
+pub(super) async fn read(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, Problem> {
     let whole = Limited::new(request.into_body(), bytes_max).collect();
     let collected = timeout(BODY_TIME_MAX, whole).await.map_err(|_elapsed| {
         let message = format!("the body did not arrive within {} s", BODY_TIME_MAX.as_secs());

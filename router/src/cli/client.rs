@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LINK};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -28,7 +28,7 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Until the head of the answer is there. The router works on a bounded part of a long list at a time.
 const ANSWER_TIME_MAX: Duration = Duration::from_mins(1);
 
-/// The largest whole answer: a page of dead letters.
+/// The largest whole answer, a page of dead letters, and the longest line.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What is read of an answer that is a refusal.
@@ -91,6 +91,53 @@ impl Client {
         })
     }
 
+    /// As [`Client::ask`]; the body and the answer are text of any kind.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`].
+    pub(super) fn ask_text(&self, method: &Method, path: &str, body: Bytes) -> Result<String, ToolError> {
+        self.runtime.block_on(async {
+            let answer = self.send(method, path, body).await?;
+            Ok(String::from_utf8_lossy(&self.whole(answer).await?).into_owned())
+        })
+    }
+
+    /// A part of a list, and the path of the next one.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`].
+    pub(super) fn page(&self, path: &str) -> Result<(String, Option<String>), ToolError> {
+        self.runtime.block_on(async {
+            let answer = self.send(&Method::GET, path, Bytes::new()).await?;
+            let next = answer.headers().get(LINK).and_then(|link| link.to_str().ok()).and_then(next_page);
+            let body = self.whole(answer).await?;
+            Ok((String::from_utf8_lossy(&body).into_owned(), next))
+        })
+    }
+
+    /// An answer that goes on: `tell` gets its lines, until the router ends it.
+    ///
+    /// # Errors
+    /// Those of [`Client::ask`], and an answer that breaks off.
+    pub(super) fn follow(&self, path: &str, tell: impl Fn(&str)) -> Result<(), ToolError> {
+        self.runtime.block_on(async {
+            let mut answer = self.send(&Method::GET, path, Bytes::new()).await?.into_body();
+            let mut rest = Vec::new();
+            while let Some(frame) = answer.frame().await {
+                let frame = frame.map_err(|error| self.failed("broke off its answer", &error))?;
+                rest.extend(frame.into_data().unwrap_or_default());
+                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = rest.drain(..=end).collect();
+                    tell(String::from_utf8_lossy(&line).trim_end());
+                }
+                if rest.len() > ANSWER_BYTES_MAX {
+                    return Err(self.failed("gave a line without end", &format!("{ANSWER_BYTES_MAX} bytes")));
+                }
+            }
+            Ok(())
+        })
+    }
+
     async fn whole(&self, answer: Response<Incoming>) -> Result<Bytes, ToolError> {
         let whole = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         Ok(whole.map_err(|error| self.failed("broke off its answer", &error))?.to_bytes())
@@ -146,6 +193,12 @@ impl Client {
     fn failed(&self, what: &str, cause: &dyn Display) -> ToolError {
         ToolError::Failed(format!("the router at {} {what}: {cause}", self.place))
     }
+}
+
+/// Out of `<path>; rel="next"`.
+fn next_page(link: &str) -> Option<String> {
+    let (path, rest) = link.strip_prefix('<')?.split_once('>')?;
+    rest.contains("rel=\"next\"").then(|| path.to_owned())
 }
 
 fn authorization(token: &Secret) -> Result<HeaderValue, ToolError> {

@@ -19,11 +19,15 @@ pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
+fn cell(text: &str) -> String {
+    printable(text, CELL_CHARS_MAX)
+}
+
 /// One line without what moves the cursor, changes colours or turns the direction of writing.
-pub(super) fn cell(text: &str) -> String {
+pub(super) fn printable(text: &str, chars_max: usize) -> String {
     let mut shown = String::new();
     for (position, character) in text.chars().enumerate() {
-        if position == CELL_CHARS_MAX {
+        if position == chars_max {
             shown.push('…');
             break;
         }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Current, Finished, Loader, Worker};
+use crate::audit::Audit;
 use crate::metrics::DestinationMetrics;
 use crate::outbox::Outbox;
 
@@ -16,6 +17,7 @@ use crate::outbox::Outbox;
 pub(crate) struct Crew {
     load: Loader,
     finished: mpsc::Sender<Finished>,
+    audit: Audit,
     /// By station.
     current: Vec<watch::Sender<Current>>,
     running: Running,
@@ -29,8 +31,8 @@ pub(crate) struct Running {
 }
 
 impl Crew {
-    pub(crate) fn new(load: Loader, finished: mpsc::Sender<Finished>) -> Self {
-        Self { load, finished, current: Vec::new(), running: Running::default() }
+    pub(crate) fn new(load: Loader, finished: mpsc::Sender<Finished>, audit: Audit) -> Self {
+        Self { load, finished, audit, current: Vec::new(), running: Running::default() }
     }
 
     /// The worker of the next station.
@@ -43,6 +45,7 @@ impl Crew {
             metrics: metrics.clone(),
             load: Arc::clone(&self.load),
             finished: self.finished.clone(),
+            audit: self.audit.clone(),
             abandon: self.running.abandon.clone(),
         };
         self.current.push(sender);

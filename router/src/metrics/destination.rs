@@ -17,6 +17,7 @@ const END_TO_END_BUCKETS: &[f64] =
 pub(super) struct DestinationFamilies {
     recovered: IntCounterVec,
     received: IntCounterVec,
+    replayed: IntCounterVec,
     delivered: IntCounterVec,
     suppressed: IntCounterVec,
     dropped: IntCounterVec,
@@ -46,6 +47,7 @@ pub(super) struct DestinationFamilies {
 pub(crate) struct DestinationMetrics {
     pub(crate) recovered: IntCounter,
     pub(crate) received: IntCounter,
+    pub(crate) replayed: IntCounter,
     pub(crate) delivered: IntCounter,
     pub(crate) queued: IntGauge,
     pub(crate) queue_bytes: IntGauge,
@@ -129,6 +131,12 @@ impl DestinationFamilies {
                 destination,
             ),
             received: counters(r, "deliveries_received_total", "Alerts taken for this destination.", destination),
+            replayed: counters(
+                r,
+                "replayed_total",
+                "Dead letters that were sent again to this destination.",
+                destination,
+            ),
             delivered: counters(r, "delivered_total", "Alerts that the destination confirmed.", destination),
             suppressed: counters(r, "suppressed_total", "Alerts held back; a summary or digest counts them.", reason),
             dropped: counters(r, "dropped_total", "Alerts given up by the router itself.", reason),
@@ -193,6 +201,7 @@ impl DestinationFamilies {
         DestinationMetrics {
             recovered: families.recovered.with_label_values(label),
             received: families.received.with_label_values(label),
+            replayed: families.replayed.with_label_values(label),
             delivered: families.delivered.with_label_values(label),
             queued: families.queued.with_label_values(label),
             queue_bytes: families.queue_bytes.with_label_values(label),

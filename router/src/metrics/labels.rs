@@ -84,7 +84,7 @@ pub(crate) const SUPPRESSED_NAMES: [&str; 5] = ["inhibit", "silence", "mute", "d
 impl Suppressed {
     pub(super) const ALL: [Self; 5] = [Self::Inhibit, Self::Silence, Self::Mute, Self::Dedup, Self::Limit];
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         let [inhibit, silence, mute, dedup, limit] = SUPPRESSED_NAMES;
         match self {
             Self::Inhibit => inhibit,

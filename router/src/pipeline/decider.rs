@@ -18,8 +18,10 @@ use super::group::{Count, Group};
 use super::plan::{Plan, Way};
 use super::record::{self, Record};
 use super::station::Station;
+use super::tail::{Decided, Fate, Tail};
 use super::thread::Message;
 use super::{Received, Refused};
+use crate::audit::{Audit, Event};
 use crate::dedup::{Closed, Dedup, FirstEnd, Verdict};
 use crate::deliver::{Finished, Outcome};
 use crate::destination::{Notification, NotificationKind};
@@ -63,6 +65,8 @@ pub(super) struct Decider {
     /// What the destinations' own time windows mute, and those of routes; see [`Way::schedule`].
     pub(super) muted: Vec<Mute>,
     pub(super) alive: Alive,
+    pub(super) tail: Tail,
+    pub(super) audit: Audit,
     /// Of the next alert or delivery.
     pub(super) next_number: u64,
     /// Bytes that may be owed.
@@ -202,6 +206,8 @@ impl Decider {
     }
 
     fn take_effect(&mut self, group: Group, now: Timestamp) {
+        // First, or an attempt would be told before what is tried.
+        group.audit.into_iter().for_each(|line| self.audit.write(line));
         for (station, waiting) in group.waiting {
             self.stations[station].outbox.push(waiting);
         }
@@ -212,6 +218,7 @@ impl Decider {
             drop(answer.send(result));
         }
         group.promises.into_iter().for_each(|promise| promise(Ok(())));
+        group.decided.into_iter().for_each(|decided| self.tail.tell(decided));
         self.show(now);
     }
 
@@ -221,6 +228,7 @@ impl Decider {
             Count::Accepted(ref alert) => self.metrics.count_received(alert),
             Count::Unrouted => self.metrics.unrouted.inc(),
             Count::Received(station) => metrics(station).received.inc(),
+            Count::Replayed(station) => metrics(station).replayed.inc(),
             Count::Suppressed(station, reason) => metrics(station).count_suppressed(reason),
             Count::Dropped(station) => metrics(station).count_dropped(Dropped::Store),
             Count::NoKey(station) => metrics(station).no_key.inc(),
@@ -252,6 +260,7 @@ impl Decider {
             self.metrics.show_silences(state.name(), self.silences.count(state, now));
         }
         self.metrics.seen_entries.set(i64::try_from(self.seen.len()).unwrap_or(i64::MAX));
+        self.metrics.dead_letters.set(i64::try_from(self.store.records(Table::Dead)).unwrap_or(i64::MAX));
         self.metrics.show_store(&self.store.statistics(), self.store.disk_bytes());
         let tally = self.seen.take_tally();
         self.metrics.seen_evictions.inc_by(tally.evicted);
@@ -313,6 +322,9 @@ impl Decider {
         let plan = Arc::clone(&self.plan);
         let (alert, number) = (&received.alert, self.number());
         let mut stored = None;
+        let id = alert.uuid.unwrap_or_else(Uuid::now_v7);
+        self.note(group, id, now, || Event::Accepted { rule: alert.rule.clone(), priority: alert.priority });
+        let mut fates = self.tail.is_read().then(Vec::new);
         group.counts.push(Count::Accepted(Arc::clone(alert)));
         for way in plan.ways(alert) {
             let station = way.station;
@@ -320,17 +332,29 @@ impl Decider {
             if way.is_unrouted {
                 group.counts.push(Count::Unrouted);
             }
-            match self.suppress(group, &way, received, now) {
-                Err(reason) => group.counts.push(Count::Suppressed(station, reason)),
+            let verdict = self.suppress(group, &way, received, now);
+            if let Some(fates) = &mut fates {
+                let suppressed = verdict.as_ref().err().copied();
+                fates.push(Fate::new(&self.stations[station].name, &way.route.name, suppressed));
+            }
+            match verdict {
+                Err(reason) => {
+                    group.counts.push(Count::Suppressed(station, reason));
+                    let (destination, route) = (&self.stations[station].name, &way.route.name);
+                    self.note(group, id, now, || Event::suppressed(destination, route, reason));
+                }
                 Ok(opening) => {
                     let bytes = *stored.get_or_insert_with(|| store_alert(group, number, alert));
                     let delivery = self.number();
                     let repeats = self.open(&way, received, opening, now, delivery);
-                    let id = alert.uuid.unwrap_or_else(Uuid::now_v7);
                     let part = Part { station, alert, number, bytes, key: way.key, id, kind: NotificationKind::Alert };
                     self.deliver(group, part, &way.route.name, delivery, repeats, now);
                 }
             }
+        }
+        if let Some(deliveries) = fates {
+            let (alert, weight) = (Arc::clone(alert), received.weight);
+            group.decided.push(Decided { at: now, alert, deliveries, weight });
         }
     }
 
@@ -403,7 +427,7 @@ impl Decider {
         }
     }
 
-    fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         number
@@ -441,20 +465,20 @@ enum Opening {
 }
 
 /// One delivery to be made.
-struct Part<'a> {
-    station: usize,
-    alert: &'a Arc<Alert>,
+pub(super) struct Part<'a> {
+    pub(super) station: usize,
+    pub(super) alert: &'a Arc<Alert>,
     /// Of the alert, which weighs so much.
-    number: u64,
-    bytes: u32,
-    key: Option<Fingerprint>,
-    id: Uuid,
-    kind: NotificationKind,
+    pub(super) number: u64,
+    pub(super) bytes: u32,
+    pub(super) key: Option<Fingerprint>,
+    pub(super) id: Uuid,
+    pub(super) kind: NotificationKind,
 }
 
 /// What goes out, and how it ends.
 impl Decider {
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         group: &mut Group,
         part: Part<'_>,
@@ -465,6 +489,8 @@ impl Decider {
     ) {
         let Part { station, alert, number, bytes, key, id, kind } = part;
         let lane = Lane::of(alert.priority);
+        let destination = &self.stations[station].name;
+        self.note(group, id, now, || Event::Queued { destination: Arc::clone(destination), route: Arc::clone(route) });
         let record = Record {
             destination: Arc::clone(&self.stations[station].name),
             route: Arc::clone(route),
@@ -545,6 +571,7 @@ impl Decider {
         }
         let Some(live) = self.alive.end(finished.id) else { return };
         let fallback = self.plan.place(live.station).and_then(|place| place.fallback);
+        self.note_end(group, &live, &finished, fallback, now);
         let end = match (&finished.outcome, fallback) {
             (Outcome::Fallback { .. }, Some(fallback)) => {
                 self.move_on(group, &live, finished.id, fallback, now);
@@ -590,7 +617,7 @@ impl Decider {
 }
 
 /// Percent of the store that alerts of this priority may fill. The rest is kept for the more urgent.
-const fn share(priority: Priority) -> u32 {
+pub(super) const fn share(priority: Priority) -> u32 {
     match priority {
         Priority::Debug | Priority::Informational => 80,
         Priority::Notice | Priority::Warning | Priority::Error => 90,
@@ -609,7 +636,7 @@ fn refuse_all(messages: impl Iterator<Item = Message>) {
 }
 
 /// What it weighs.
-fn store_alert(group: &mut Group, number: u64, alert: &Alert) -> u32 {
+pub(super) fn store_alert(group: &mut Group, number: u64, alert: &Alert) -> u32 {
     let json = crate::record::to_json(alert);
     let bytes = u32::try_from(json.len()).unwrap_or(u32::MAX);
     group.batch.put(Table::Alerts, &record::key(number), json);

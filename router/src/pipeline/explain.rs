@@ -7,10 +7,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tercel_alert::Alert;
 
+use super::decider::Decider;
 use super::plan::{Plan, Way};
 use crate::condition::why;
 use crate::explain::{
     DedupStep, DeliveryStep, Explanation, InhibitionStep, KeyPart, LimitStep, MutingStep, OFF, RouteStep, RouteVerdict,
+    StateStep, WindowStep,
 };
 use crate::fingerprint::KeyField;
 use crate::inhibit::Inhibition;
@@ -111,6 +113,7 @@ impl Explainer {
             muting,
             dedup: (!receives_all).then(|| dedup_step(way, alert)),
             limit,
+            state: None,
             fallback: destination.fallback.map(|fallback| self.routing.destinations[fallback].name.clone()),
             max_age: span(destination.delivery.max_age),
         }
@@ -136,6 +139,24 @@ impl Explainer {
             equal: key_parts(&inhibition.equal, alert),
             r#for: span(inhibition.lasts),
         })
+    }
+}
+
+impl Decider {
+    /// What is held against this alert, by destination. Nothing is counted.
+    pub(super) fn states(&self, alert: &Alert, now: Timestamp) -> Vec<(Arc<str>, StateStep)> {
+        let ways = self.plan.ways(alert).into_iter().filter(|way| self.plan.is_thinned(way.station));
+        ways.map(|way| (Arc::clone(&self.stations[way.station].name), self.state(alert, &way, now))).collect()
+    }
+
+    fn state(&self, alert: &Alert, way: &Way<'_>, now: Timestamp) -> StateStep {
+        let key = way.key.filter(|_| !way.route.window.is_zero());
+        let window = key.and_then(|key| self.dedups[way.station].window(&key, now));
+        StateStep {
+            inhibited_by: self.inhibitors[way.station].muted_by(alert, now).map(|name| name.to_string()),
+            silenced_by: self.silences.silenced_by(alert, &self.stations[way.station].name, now),
+            window: window.map(|(repeats, closes)| WindowStep { repeats, closes }),
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! What the configuration in force says about alerts: which ways they take. A reload puts another one in its place.
 
+use std::sync::Arc;
+
 use tercel_alert::Alert;
 
 use super::Received;
+use super::station::Station;
 use crate::dedup::Candidate;
 use crate::destination::Receive;
 use crate::fingerprint::{self, Fingerprint};
@@ -47,6 +50,12 @@ impl Plan {
     /// `None`: the configuration has this destination no more.
     pub(super) fn place(&self, station: usize) -> Option<&Place> {
         self.places.get(station)?.as_ref()
+    }
+
+    /// The station of this name, where the configuration has it.
+    pub(super) fn find(&self, stations: &[Arc<Station>], name: &str) -> Option<usize> {
+        let station = stations.iter().position(|station| *station.name == *name)?;
+        self.place(station).is_some().then_some(station)
     }
 
     /// Whether suppression applies; history stays whole.

@@ -7,11 +7,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::files::{Hash, Seen};
 use crate::destination::Destination;
+use crate::pipeline::Explainer;
 use crate::routing::{Routing, RoutingError};
 
 pub(crate) struct Draft {
     pub(crate) routing_file: Routing,
     pub(super) in_force: InForce,
+    /// The same once more: the router takes the other one apart.
+    pub(super) explainer: Explainer,
 }
 
 /// The destinations of a configuration, by position.
@@ -47,7 +50,8 @@ impl Draft {
         let routing = Routing::read(path)?;
         seen.keep_only(path, files(&routing).into_iter());
         let built = build(&routing, state, before, seen)?;
-        Ok(Self { routing_file: routing, in_force: InForce { destinations: built } })
+        let explainer = Explainer::new(Routing::read(path)?);
+        Ok(Self { routing_file: routing, in_force: InForce { destinations: built }, explainer })
     }
 }
 

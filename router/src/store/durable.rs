@@ -119,7 +119,18 @@ impl Store {
     }
 
     pub(crate) fn scan(&self, table: Table) -> Scan<'_> {
-        Scan { store: self, table, page: Vec::new().into_iter(), from: Some(Bound::Unbounded) }
+        self.scan_after(table, None)
+    }
+
+    /// The records behind this key.
+    pub(crate) fn scan_after(&self, table: Table, key: Option<&[u8]>) -> Scan<'_> {
+        let from = key.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_vec()));
+        Scan { store: self, table, page: Vec::new().into_iter(), from: Some(from) }
+    }
+
+    /// How many records a table has.
+    pub(crate) fn records(&self, table: Table) -> u64 {
+        self.alive[table.index()].records()
     }
 
     /// Bytes of all records that are alive. In tables that are written once, a removed record counts as the average one.

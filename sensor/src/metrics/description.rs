@@ -85,7 +85,7 @@ pub(super) const BUILD_INFO: Description =
 pub(super) type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 34] = [
+pub const ALL: [Description; 35] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -114,6 +114,7 @@ pub const ALL: [Description; 34] = [
     EVICTIONS,
     LOOKUPS,
     super::names::HOSTS,
+    super::names::CONTAINER_EVICTIONS,
     super::names::EVICTIONS,
     super::names::FAILURES,
     MUTED,
