@@ -17,13 +17,21 @@ use proof::Proved;
 /// Senders at once, so that commits hold requests of several.
 const SENDERS: u64 = 4;
 
-/// Requests of each. Of the many: their alerts fill a journal, 64 MB, so that another begins.
-const FEW: u64 = 15;
-const MANY: u64 = 45;
-const OUTPUT_BYTES: usize = 400_000;
+/// What a router gets to do.
+#[derive(Clone, Copy)]
+struct Load {
+    /// Of each sender, with one alert each.
+    requests: u64,
+    output_bytes: usize,
+    /// What of each text the trace holds.
+    shown_bytes: u64,
+}
 
-/// What of each text the trace holds: an alert's id stands at its beginning.
-const SHOWN_BYTES: &str = "10000";
+/// Seen as a whole.
+const SMALL: Load = Load { requests: 15, output_bytes: 4_000, shown_bytes: 1_000_000 };
+
+/// Fills a journal, 64 MB, so that another begins. An alert's id stands at its beginning.
+const LARGE: Load = Load { requests: 45, output_bytes: 400_000, shown_bytes: 10_000 };
 
 /// The router's every call is held twice, and it is built for debugging.
 const READY: Duration = Duration::from_mins(1);
@@ -40,10 +48,10 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_202_speaks_of_was_synced_before_it() {
-    let Some((proved, sent)) = traced(MANY, &[], true).await else { return };
+    let Some((proved, sent)) = traced(LARGE, &[], true).await else { return };
     let proved = proved.unwrap();
     assert_eq!(proved.alerts, sent);
-    assert_eq!(proved.answers as u64, SENDERS * MANY);
+    assert_eq!(proved.answers as u64, SENDERS * LARGE.requests);
     assert!(proved.journals.len() > 1, "no new journal was begun: {:?}", proved.journals);
     assert!(proved.folders.len() > 1, "{:?}", proved.folders);
     println!("{} answers, {} alerts, {} journals", proved.answers, proved.alerts.len(), proved.journals.len());
@@ -51,7 +59,7 @@ async fn what_a_202_speaks_of_was_synced_before_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_failed_sync_left_in_doubt_is_written_anew_before_a_202() {
-    let Some((proved, sent)) = traced(FEW, &["-e", FAILURE], true).await else { return };
+    let Some((proved, sent)) = traced(SMALL, &["-e", FAILURE], true).await else { return };
     let proved = proved.unwrap();
     assert_eq!(proved.alerts, sent);
     assert!(proved.failed_syncs > 0, "{proved:?}");
@@ -59,13 +67,13 @@ async fn what_a_failed_sync_left_in_doubt_is_written_anew_before_a_202() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_that_does_not_sync_is_found_out() {
-    let Some((proved, _)) = traced(FEW, &[], false).await else { return };
+    let Some((proved, _)) = traced(SMALL, &[], false).await else { return };
     let error = proved.unwrap_err();
     assert!(error.contains("is not synced"), "{error}");
 }
 
 /// Runs a router below strace and sends it alerts: what the trace proves, and which alerts were acknowledged.
-async fn traced(requests: u64, options: &[&str], fsync: bool) -> Option<(Result<Proved, String>, BTreeSet<String>)> {
+async fn traced(load: Load, options: &[&str], fsync: bool) -> Option<(Result<Proved, String>, BTreeSet<String>)> {
     if Command::new("strace").arg("-V").output().is_err() {
         skipped("there is no strace");
         return None;
@@ -79,8 +87,8 @@ async fn traced(requests: u64, options: &[&str], fsync: bool) -> Option<(Result<
     let (listen, admin) = (free_address(), free_address());
     let mut command = Command::new("strace");
     // With -D the tracer is a grandchild, so that signals go to the router.
-    command.args(["-D", "-f", "-yy", "-xx", "-s", SHOWN_BYTES, "--seccomp-bpf", "-e", CALLS]).args(options);
-    command.arg("-o").arg(path("trace"));
+    command.args(["-D", "-f", "-yy", "-xx", "--seccomp-bpf", "-e", CALLS]).args(options);
+    command.arg("-s").arg(load.shown_bytes.to_string()).arg("-o").arg(path("trace"));
     command.arg(binary("tercel-router")).args(["run", "--listen", &listen.to_string()]);
     command.args(["--admin", &admin.to_string()]).arg("--state").arg(path("state"));
     command.arg("--routing").arg(path("routing.toml"));
@@ -89,7 +97,7 @@ async fn traced(requests: u64, options: &[&str], fsync: bool) -> Option<(Result<
     router.ready_within(admin, READY).await;
     let mut senders = JoinSet::new();
     for _ in 0..SENDERS {
-        senders.spawn(send(requests, format!("http://{listen}/")));
+        senders.spawn(send(load, format!("http://{listen}/")));
     }
     let sent = senders.join_all().await.concat().into_iter().collect();
     assert!(router.terminate(STOPPED).await.is_some(), "{}", router.stderr());
@@ -99,11 +107,11 @@ async fn traced(requests: u64, options: &[&str], fsync: bool) -> Option<(Result<
 }
 
 /// One request after the other, each until it is acknowledged; the ids.
-async fn send(requests: u64, url: String) -> Vec<String> {
+async fn send(load: Load, url: String) -> Vec<String> {
     let client = http_client();
     let mut ids = Vec::new();
-    for _ in 0..requests {
-        let alert = large_alert();
+    for _ in 0..load.requests {
+        let alert = sized_alert(load.output_bytes);
         let body = serde_json::to_string(&alert).unwrap();
         loop {
             let answer = client.post(&url).body(body.clone()).send().await.unwrap();
@@ -119,8 +127,8 @@ async fn send(requests: u64, url: String) -> Vec<String> {
 }
 
 /// As the type, not as JSON: that puts the id in front.
-fn large_alert() -> Alert {
+fn sized_alert(output_bytes: usize) -> Alert {
     let mut alert = alert("Rule", "Critical", "cat");
-    alert["output"] = "x".repeat(OUTPUT_BYTES).into();
+    alert["output"] = "x".repeat(output_bytes).into();
     serde_json::from_value(alert).unwrap()
 }

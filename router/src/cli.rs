@@ -59,6 +59,8 @@ enum Command {
     Tail(tail::Arguments),
     /// Prepare an Elasticsearch or OpenSearch server for a destination
     Elasticsearch(elasticsearch::Arguments),
+    /// Describe every metric, in rows of a Markdown table
+    Metrics,
 }
 
 /// Which routing file a command is about.
@@ -91,6 +93,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Search(arguments) => report(search::run(&arguments)),
         Command::Tail(arguments) => report(tail::run(&arguments)),
         Command::Elasticsearch(arguments) => report(elasticsearch::run(&arguments)),
+        Command::Metrics => {
+            say(&tercel_router::metrics_reference().trim_end());
+            ExitCode::SUCCESS
+        }
     }
 }
 

@@ -168,6 +168,11 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
+/// Rows of a Markdown table with every metric: name, type, unit, labels, meaning.
+pub fn metrics_reference() -> String {
+    Metrics::reference()
+}
+
 /// What a routing file holds, for `check`.
 #[derive(Debug)]
 pub struct Checked {

@@ -49,6 +49,8 @@ enum Command {
     Replay(replay::Arguments),
     /// Describe the fields that rules may use.
     Fields(fields::Arguments),
+    /// Describe every metric, in rows of a Markdown table.
+    Metrics,
     /// Say what this machine has of what the sensor needs.
     Doctor,
     /// Holds the kernel programs for `run`, which starts it.
@@ -97,6 +99,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Record(arguments) => record::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
         Command::Fields(arguments) => fields::run(&arguments),
+        Command::Metrics => print(&tercel_sensor::metrics::reference(), ExitCode::SUCCESS),
         Command::Doctor => diagnose(),
         Command::Loader => hold(),
     };

@@ -1,5 +1,6 @@
 //! What the sensor counts, for Prometheus. Every number has its one place here.
 
+mod description;
 mod ledger;
 mod names;
 mod serve;
@@ -16,134 +17,22 @@ use crate::enrich::State;
 use crate::enrich::process::Counts;
 use crate::kernel::{EntryPoint, PROGRAMS, Status};
 use crate::losses::Losses;
+use description::{
+    BUILD_INFO, COMPAT_CALLS, DROPPED, Description, ENTRY_INFO, ENTRY_SWITCHES, EVENTS, EVICTIONS, FILTER_OVERFLOWS,
+    FILTERED_OPENS, KERNEL_SEEN, LOOKUPS, LOST, MALFORMED, MUTED, OPEN_PREFIXES, OUTPUT_LOOKUPS, PROCESSES,
+    READ_FAULTS, RECURSION_MISSES, RETRIES, RULE_MATCHES, RULES, SOCKET_EVICTIONS, SOCKETS, X32_CALLS,
+};
 use names::Names;
 
 use ledger::LedgerCollector;
 
+pub use description::{ALL, reference};
 pub use ledger::{Balance, Ledger, Reason};
 pub use serve::{SampleKernel, serve};
 
 /// Values of the label `rule`; further rules are counted together as `other`.
 const RULES_MAX: usize = 256;
 const OTHER: &str = "other";
-
-/// Name, labels and meaning of every metric.
-const EVENTS: Description = ("tercel_sensor_events_total", &["kind"], "Records taken from the kernel's ring.");
-const KERNEL_SEEN: Description =
-    ("tercel_sensor_kernel_seen_total", &["kind"], "Events that the kernel side wanted to report: sent plus dropped.");
-const DROPPED: Description = (
-    "tercel_sensor_dropped_total",
-    &["kind", "reason"],
-    "Events that the kernel side could not report: the ring was full, or the record too long.",
-);
-const LOST: Description =
-    ("tercel_sensor_lost_total", &[], "Gaps in the records' sequence numbers: events that never reached the sensor.");
-const MALFORMED: Description = ("tercel_sensor_malformed_total", &[], "Records that could not be read.");
-const READ_FAULTS: Description =
-    ("tercel_sensor_read_faults_total", &[], "Strings that the kernel side could not read from the caller's memory.");
-const COMPAT_CALLS: Description =
-    ("tercel_sensor_compat_calls_total", &[], "System calls through the 32-bit entry that were reported.");
-const X32_CALLS: Description =
-    ("tercel_sensor_x32_calls_total", &[], "System calls through the x32 entry, which are not decoded.");
-const FILTERED_OPENS: Description = (
-    "tercel_sensor_filtered_opens_total",
-    &[],
-    "Opens that the kernel side did not report because no rule could match them.",
-);
-const OPEN_PREFIXES: Description = (
-    "tercel_sensor_open_prefixes",
-    &["state"],
-    "Beginnings of paths that the rules ask for: compared by the kernel side, or refused because there are too many; then opens of that kind are reported whatever their path.",
-);
-const SOCKETS: Description = ("tercel_sensor_sockets", &[], "Sockets that are remembered.");
-const SOCKET_EVICTIONS: Description =
-    ("tercel_sensor_socket_evictions_total", &[], "Sockets that were forgotten because the table was full.");
-const RECURSION_MISSES: Description = (
-    "tercel_sensor_recursion_misses_total",
-    &["program"],
-    "Times that the kernel skipped a program because it was running already: an upper bound of the events lost by it, since the skipped call need not have been of interest.",
-);
-const ENTRY_INFO: Description = (
-    "tercel_sensor_entry_info",
-    &["entry"],
-    "1 for the entry point through which system calls are seen, 0 for the other one.",
-);
-const ENTRY_SWITCHES: Description = (
-    "tercel_sensor_entry_switches_total",
-    &[],
-    "Times that the entry point was changed while running; events of that moment may have been reported twice.",
-);
-const FILTER_OVERFLOWS: Description = (
-    "tercel_sensor_filter_overflows_total",
-    &[],
-    "Values that a condition made with a transformer and that were too long for it: they counted as missing.",
-);
-const RULE_MATCHES: Description =
-    ("tercel_sensor_rule_matches_total", &["rule"], "Alerts made, by rule; from the 257th rule on as `other`.");
-const RETRIES: Description =
-    ("tercel_sensor_output_retries_total", &[], "Requests to the output that were tried again.");
-const PROCESSES: Description = ("tercel_sensor_processes", &[], "Processes in the table, some of which ended lately.");
-const EVICTIONS: Description =
-    ("tercel_sensor_process_evictions_total", &[], "Processes given up because the table was full.");
-const LOOKUPS: Description = (
-    "tercel_sensor_process_lookups_total",
-    &["result"],
-    "Processes looked up in /proc: unknown ones that were found, gone, or not tried (over_budget); known ones that were compared \
-     after a loss.",
-);
-const MUTED: Description = (
-    "tercel_sensor_muted_processes",
-    &[],
-    "Processes that are not reported: the sensor's own, and the one on this machine that takes the alerts.",
-);
-const OUTPUT_LOOKUPS: Description = (
-    "tercel_sensor_output_lookups_total",
-    &["result"],
-    "Look-ups of the process that takes the alerts: found, unknown, or over_bound where there was too much to look through.",
-);
-const RULES: Description = ("tercel_sensor_rules", &[], "Rules in force.");
-const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; the label tells the version.");
-
-type Description = (&'static str, &'static [&'static str], &'static str);
-
-/// All of them, for the generated reference.
-pub const ALL: [Description; 35] = [
-    EVENTS,
-    KERNEL_SEEN,
-    DROPPED,
-    LOST,
-    MALFORMED,
-    READ_FAULTS,
-    COMPAT_CALLS,
-    X32_CALLS,
-    FILTERED_OPENS,
-    OPEN_PREFIXES,
-    SOCKETS,
-    SOCKET_EVICTIONS,
-    RECURSION_MISSES,
-    ENTRY_INFO,
-    ENTRY_SWITCHES,
-    FILTER_OVERFLOWS,
-    RULE_MATCHES,
-    ledger::MADE,
-    ledger::ACKNOWLEDGED,
-    ledger::DROPPED,
-    ledger::QUEUED,
-    ledger::QUEUE_BYTES,
-    ledger::QUEUE_BYTES_MAX,
-    RETRIES,
-    PROCESSES,
-    EVICTIONS,
-    LOOKUPS,
-    names::HOSTS,
-    names::CONTAINER_EVICTIONS,
-    names::EVICTIONS,
-    names::FAILURES,
-    MUTED,
-    OUTPUT_LOOKUPS,
-    RULES,
-    BUILD_INFO,
-];
 
 /// The counters, and what `/livez` and `/readyz` tell.
 #[derive(Debug)]

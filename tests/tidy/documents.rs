@@ -10,6 +10,7 @@ use tercel_sensor::metrics::Metrics as SensorMetrics;
 use crate::harness::{Metrics, TestRouter, alert, all_to, files_below, read, workspace};
 
 const FIELDS: &str = "docs/fields.md";
+const METRICS: &str = "docs/metrics.md";
 
 /// What Prometheus adds to a histogram's name.
 const HISTOGRAM_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
@@ -33,6 +34,14 @@ fn the_reference_of_fields_is_what_the_sensor_prints() {
         read(FIELDS) == markdown(),
         "{FIELDS} is out of date; UPDATE_DOCS=1 in the environment of this test writes it"
     );
+}
+
+#[test]
+fn the_reference_of_metrics_has_every_one_of_both_programs() {
+    let reference = read(METRICS);
+    for row in format!("{}{}", tercel_router::metrics_reference(), tercel_sensor::metrics::reference()).lines() {
+        assert!(reference.contains(row), "{METRICS} has no `{row}`; `cargo xtask docs` writes it");
+    }
 }
 
 #[tokio::test]

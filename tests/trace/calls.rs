@@ -36,15 +36,15 @@ impl Call {
 
 /// Reads what `strace -f -yy -xx -o FILE` wrote, in the order in which calls ended. Calls that never did are left out.
 pub(super) fn read(trace: &str) -> Vec<Call> {
-    let mut begun = HashMap::new();
+    let mut unfinished = HashMap::new();
     let mut calls = Vec::new();
     for (number, line) in trace.lines().enumerate() {
         let Some((thread, what)) = line.split_once(' ') else { continue };
         let what = what.trim_start();
         if let Some(head) = what.strip_suffix(" <unfinished ...>") {
-            begun.insert(thread, (number, head));
+            unfinished.insert(thread, (number, head));
         } else if let Some(resumed) = what.strip_prefix("<... ") {
-            let Some((begin, head)) = begun.remove(thread) else { continue };
+            let Some((begin, head)) = unfinished.remove(thread) else { continue };
             let tail = resumed.split_once(" resumed>").map_or("", |(_, tail)| tail);
             calls.extend(call(&format!("{head}{tail}"), begin, number));
         } else {

@@ -39,12 +39,10 @@ pub(super) fn prove(calls: &[Call], folder: &str) -> Result<Proved, String> {
     for call in in_order(calls) {
         entries.take(call);
         match call.name.as_str() {
-            "write" if call.target.ends_with(".jnl") || call.target.ends_with(".mended") => {
-                match journals.iter_mut().find(|journal| journal.is_of(call)) {
-                    Some(journal) => journal.write(call),
-                    None => journals.push(Journal::begin(call)),
-                }
-            }
+            "write" if is_journal(&call.target) => match journals.iter_mut().find(|journal| journal.is_of(call)) {
+                Some(journal) => journal.write(call),
+                None => journals.push(Journal::begin(call)),
+            },
             "fsync" | "fdatasync" => {
                 proved.failed_syncs += usize::from(call.result != 0);
                 journals.iter_mut().filter(|journal| journal.is_of(call)).for_each(|journal| journal.sync(call));
@@ -65,6 +63,11 @@ pub(super) fn prove(calls: &[Call], folder: &str) -> Result<Proved, String> {
         }
     }
     Ok(proved)
+}
+
+/// Its file, or the one that takes its place.
+fn is_journal(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|end| end == "jnl" || end == "mended")
 }
 
 /// By the moment that counts: what an answer says is said when it begins, all else is true when it has ended.

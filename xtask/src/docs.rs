@@ -7,15 +7,45 @@ use anyhow::{Context, Result, ensure};
 
 use crate::step;
 
-/// File under docs/, program and arguments that print it.
-const GENERATED: [(&str, &str, &[&str]); 1] = [("fields.md", "tercel-sensor", &["fields"])];
+/// File under docs/, and what it is made of.
+const GENERATED: [(&str, &[Part]); 2] = [
+    ("fields.md", &[Part::Printed("tercel-sensor", "fields")]),
+    (
+        "metrics.md",
+        &[
+            Part::Text(METRICS),
+            Part::Text("\n## tercel-router\n\n"),
+            Part::Text(METRICS_TABLE),
+            Part::Printed("tercel-router", "metrics"),
+            Part::Text("\n## tercel-sensor\n\n"),
+            Part::Text(METRICS_TABLE),
+            Part::Printed("tercel-sensor", "metrics"),
+        ],
+    ),
+];
+
+const METRICS: &str = "\
+# Metrics
+
+Written by `cargo xtask docs` from the programs themselves. The router has them at `/metrics` of its admin address, the sensor
+at that of its own. Labels are enums, or names out of the configuration; the label `rule` has 256 values at most, and then
+`other`. A histogram has `_bucket`, `_sum` and `_count` behind its name.
+";
+const METRICS_TABLE: &str = "| Name | Type | Unit | Labels | Meaning |\n|---|---|---|---|---|\n";
+
+/// A piece of a document.
+enum Part {
+    Text(&'static str),
+    /// What this command of this program prints.
+    Printed(&'static str, &'static str),
+}
 
 /// Builds the programs and writes every generated document.
 pub(crate) fn write() -> Result<()> {
     step::run(&mut step::cargo(&["build", "--package", "tercel-router", "--package", "tercel-sensor"]))?;
-    for (name, program, arguments) in GENERATED {
+    for (name, parts) in GENERATED {
         let file = file(name);
-        let text = print(program, arguments)?;
+        let text = text(parts)?;
         std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         step::note(format!("docs/{name}"));
     }
@@ -27,9 +57,9 @@ pub(crate) fn write() -> Result<()> {
 /// # Errors
 /// If a document is not what its program prints.
 pub(crate) fn check() -> Result<()> {
-    for (name, program, arguments) in GENERATED {
+    for (name, parts) in GENERATED {
         let found = std::fs::read_to_string(file(name)).unwrap_or_default();
-        ensure!(found == print(program, arguments)?, "docs/{name} is out of date; `cargo xtask docs` writes it");
+        ensure!(found == text(parts)?, "docs/{name} is out of date; `cargo xtask docs` writes it");
     }
     Ok(())
 }
@@ -38,7 +68,13 @@ fn file(name: &str) -> PathBuf {
     step::workspace().join("docs").join(name)
 }
 
-/// The program of the debug build prints it.
-fn print(program: &str, arguments: &[&str]) -> Result<String> {
-    step::read(Command::new(step::target().join("debug").join(program)).args(arguments))
+/// Programs of the debug build print their parts.
+fn text(parts: &[Part]) -> Result<String> {
+    let text = |part: &Part| match part {
+        Part::Text(text) => Ok((*text).to_owned()),
+        Part::Printed(program, command) => {
+            step::read(Command::new(step::target().join("debug").join(program)).arg(command))
+        }
+    };
+    parts.iter().map(text).collect()
 }

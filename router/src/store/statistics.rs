@@ -49,6 +49,13 @@ impl Default for Counters {
     }
 }
 
+impl Statistics {
+    /// Of a store that has done nothing yet.
+    pub(crate) fn at_start() -> Self {
+        Counters::default().read()
+    }
+}
+
 impl Counters {
     pub(super) fn synced(&self, time: Duration) {
         if let Some(fsync) = &self.fsync {
