@@ -54,6 +54,8 @@ pub struct Settings {
     pub fsync: bool,
     /// What may be owed, in bytes of the store.
     pub store_bytes: u64,
+    /// Whether alerts are also counted by the namespace of their pod, in a metric with the label `namespace`.
+    pub namespace_label: bool,
     /// Read alerts from standard input as well, one JSON object a line; the router stops at its end.
     pub stdin: bool,
 }
@@ -108,6 +110,7 @@ impl Default for Settings {
             drain: Duration::from_secs(10),
             fsync: true,
             store_bytes: STORE_BYTES,
+            namespace_label: false,
             stdin: false,
         }
     }
@@ -202,6 +205,7 @@ fn layers(
         .set_default("drain", format!("{}s", defaults.drain.as_secs()))?
         .set_default("fsync", defaults.fsync)?
         .set_default("store_bytes", defaults.store_bytes)?
+        .set_default("namespace_label", defaults.namespace_label)?
         .set_default("stdin", defaults.stdin)?;
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));

@@ -1,6 +1,6 @@
 //! Every metric of the router, once: name, help, labels.
 //!
-//! Labels are enums or names out of routing.toml. The one exception is `rule`, bounded by [`RULES_MAX`].
+//! Labels are enums or names out of routing.toml. The two exceptions, `rule` and `namespace`, are bounded: see [`by_name`].
 //!
 //! **Conservation.** The unit is one alert at one destination, counted once at its final outcome. When nothing moves,
 //! for every destination:
@@ -12,24 +12,27 @@
 //! Summaries and digests are notifications of their own: `notifications_total` and `notifications_lost_total` count them
 //! by kind, outside this equation.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+mod by_name;
 
 use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+use serde_json::Value;
 use tercel_alert::{Alert, Priority};
+
+use by_name::ByName;
 
 use crate::destination::Reason;
 use crate::store::Statistics;
 
-/// Rule names that get a label of their own; later ones are counted as `other`.
-const RULES_MAX: usize = 256;
+/// What all names begin with.
+const PREFIX: &str = "tercel_router";
 
-/// What rules beyond [`RULES_MAX`] are counted as.
-const OTHER: &str = "other";
+/// The output field whose values are the label `namespace`.
+const NAMESPACE: &str = "k8s.ns.name";
 
 /// Why an alert is dead that its destination never refused for good.
 pub(crate) const MAX_AGE: &str = "max_age";
@@ -196,9 +199,9 @@ impl Rejected {
 pub(crate) struct Metrics {
     registry: Registry,
     received: IntCounterVec,
-    rules: IntCounterVec,
-    rules_seen: Mutex<HashSet<Box<str>>>,
-    rules_overflow: IntCounter,
+    rules: ByName,
+    /// Where the settings want it.
+    namespaces: Option<ByName>,
     rejected: IntCounterVec,
     pub(crate) unrouted: IntCounter,
     pub(crate) seen_evictions: IntCounter,
@@ -213,6 +216,7 @@ pub(crate) struct Metrics {
     pub(crate) seen_repeats: IntCounter,
     pub(crate) seen_reused: IntCounter,
     pub(crate) stored_bytes: IntGauge,
+    pub(crate) stored_bytes_max: IntGauge,
     pub(crate) filter_mismatches: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) ingest: IngestMetrics,
@@ -299,14 +303,16 @@ impl Metrics {
         let r = &registry;
         let metrics = Self {
             received: counters(r, "alerts_received_total", "Alerts taken, by priority.", &["priority"]),
-            rules: counters(
-                r,
-                "rule_alerts_total",
-                "Alerts taken, by rule; the 257th and later rules as `other`.",
-                &["rule", "priority"],
+            rules: ByName::new(
+                counters(
+                    r,
+                    "rule_alerts_total",
+                    "Alerts taken, by rule; the 257th and later rules as `other`.",
+                    &["rule", "priority"],
+                ),
+                counter(r, "rule_label_overflow_total", "Alerts counted as rule `other`."),
             ),
-            rules_seen: Mutex::default(),
-            rules_overflow: counter(r, "rule_label_overflow_total", "Alerts counted as rule `other`."),
+            namespaces: None,
             rejected: counters(r, "ingest_rejected_total", "Requests, connections and alerts not taken.", &["reason"]),
             unrouted: counter(r, "unrouted_total", "Alerts that no route wanted; they went to the built-in archive."),
             seen_repeats: counter(
@@ -362,6 +368,11 @@ impl Metrics {
                 "stored_bytes",
                 "Alerts and deliveries that are owed, as the store's bound counts them.",
             ),
+            stored_bytes_max: gauge(
+                r,
+                "stored_bytes_max",
+                "What may be owed; from 80 % of it on alerts are refused, the least urgent first.",
+            ),
             filter_mismatches: counter(
                 r,
                 "filter_type_mismatches_total",
@@ -379,15 +390,35 @@ impl Metrics {
         for reason in Rejected::ALL {
             metrics.rejected.with_label_values(&[reason.name()]);
         }
+        // It is registered once, under names of its own.
+        drop(metrics.registry.register(Box::new(ProcessCollector::new(std::process::id().cast_signed(), PREFIX))));
         metrics
+    }
+
+    /// Counts alerts by the namespace of their pod, too.
+    pub(crate) fn with_namespaces(mut self) -> Self {
+        let r = &self.registry;
+        self.namespaces = Some(ByName::new(
+            counters(
+                r,
+                "namespace_alerts_total",
+                "Alerts taken that name the namespace of their pod, by namespace; the 257th and later ones as `other`.",
+                &["namespace", "priority"],
+            ),
+            counter(r, "namespace_label_overflow_total", "Alerts counted as namespace `other`."),
+        ));
+        self
     }
 
     /// One alert that is going to be acknowledged.
     pub(crate) fn count_received(&self, alert: &Alert) {
-        let priority = alert.priority.name();
-        self.received.with_label_values(&[priority]).inc();
-        let rule = if self.has_label(&alert.rule) { alert.rule.as_str() } else { OTHER };
-        self.rules.with_label_values(&[rule, priority]).inc();
+        self.received.with_label_values(&[alert.priority.name()]).inc();
+        self.rules.count(&alert.rule, alert.priority);
+        if let Some(namespaces) = &self.namespaces
+            && let Some(Value::String(namespace)) = alert.output_fields.get(NAMESPACE)
+        {
+            namespaces.count(namespace, alert.priority);
+        }
     }
 
     pub(crate) fn count_rejected(&self, reason: Rejected) {
@@ -454,18 +485,6 @@ impl Metrics {
             lost: families.lost.clone(),
             failures: families.failures.clone(),
         }
-    }
-
-    fn has_label(&self, rule: &str) -> bool {
-        let mut seen = self.rules_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.contains(rule) {
-            return true;
-        }
-        if seen.len() < RULES_MAX {
-            return seen.insert(rule.into());
-        }
-        self.rules_overflow.inc();
-        false
     }
 }
 
@@ -656,7 +675,7 @@ fn histograms(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> H
 }
 
 fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("tercel_router")
+    Opts::new(name, help).namespace(PREFIX)
 }
 
 /// # Panics
@@ -694,12 +713,37 @@ mod tests {
     #[test]
     fn rules_beyond_the_bound_share_a_label_and_are_counted() {
         let metrics = Metrics::new();
-        for rule in 0..RULES_MAX + 3 {
+        for rule in 0..by_name::NAMES_MAX + 3 {
             metrics.count_received(&alert(&format!("rule {rule}")));
         }
         let text = metrics.text();
         assert!(text.contains(r#"tercel_router_rule_alerts_total{priority="Error",rule="other"} 3"#), "{text}");
         assert!(text.contains("tercel_router_rule_label_overflow_total 3"), "{text}");
         assert!(!text.contains("rule 256"), "{text}");
+    }
+
+    #[test]
+    fn namespaces_are_counted_where_the_settings_want_it() {
+        let alert: Alert = serde_json::from_value(serde_json::json!({
+            "time": "2026-01-01T00:00:00Z", "rule": "r", "priority": "error",
+            "output_fields": {"k8s.ns.name": "payments"},
+        }))
+        .unwrap();
+        let (without, with) = (Metrics::new(), Metrics::new().with_namespaces());
+        without.count_received(&alert);
+        with.count_received(&alert);
+        with.count_received(&self::alert("on the host"));
+        assert!(!without.text().contains("namespace_alerts_total"));
+        let counted: Vec<_> =
+            with.text().lines().filter(|line| line.contains("namespace_alerts_total{")).map(str::to_owned).collect();
+        assert_eq!(counted, [r#"tercel_router_namespace_alerts_total{namespace="payments",priority="Error"} 1"#]);
+    }
+
+    #[test]
+    fn the_process_tells_its_memory_and_processor_time() {
+        let text = Metrics::new().text();
+        for name in ["tercel_router_process_resident_memory_bytes", "tercel_router_process_cpu_seconds_total"] {
+            assert!(text.lines().any(|line| line.starts_with(name)), "{text}");
+        }
     }
 }

@@ -159,6 +159,7 @@ fn decider(
     now: jiff::Timestamp,
 ) -> Result<Decider, StoreError> {
     metrics.add_store(&store.statistics());
+    metrics.stored_bytes_max.set(i64::try_from(bytes_max).unwrap_or(i64::MAX));
     let stations = stations(routing, metrics);
     let limits = limits(routing, &stations);
     let inhibitors = (stations.iter())
