@@ -26,14 +26,20 @@ mod kernel;
 mod loader;
 /// Rules that match what a router does to deliver their own alerts.
 mod muting;
+/// What operators see and change at a running router, through its commands.
+mod operations;
 /// A router that is killed and away while the sensor goes on: nothing lost, or counted.
 mod outage;
 /// Recordings made on this machine's kernel, and replayed by somebody without rights.
 mod recording;
+/// A configuration that changes while the router runs.
+mod reload;
 /// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.
 mod sensor;
 /// A mixed load for long: memory flat, tables within bounds, nothing missing.
 mod soak;
+/// A router that is told to stop, and a sensor beside it that still has something to say.
+mod stopping;
 /// More events than two CPUs can take, beside a table of thousands of processes.
 mod storm;
 /// What holds across files and crates, and no compiler checks.

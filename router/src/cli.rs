@@ -1,10 +1,13 @@
 //! The command line of the router: a module for each command.
 
 mod check;
+mod client;
 mod render;
 mod route;
 mod run;
 mod send_test;
+mod silence;
+mod table;
 mod test;
 
 use std::fmt::Display;
@@ -42,6 +45,8 @@ enum Command {
     Render(render::Arguments),
     /// Send one alert that says that it is a test to a destination
     SendTest(send_test::Arguments),
+    /// Hold alerts back for a while, at a running router
+    Silence(silence::Arguments),
 }
 
 /// Which routing file a command is about.
@@ -69,6 +74,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Test(arguments) => report(test::run(&arguments)),
         Command::Render(arguments) => report(render::run(&arguments)),
         Command::SendTest(arguments) => report(send_test::run(&arguments)),
+        Command::Silence(arguments) => report(silence::run(&arguments)),
     }
 }
 
@@ -113,9 +119,11 @@ fn report(result: Result<ExitCode, ToolError>) -> ExitCode {
 }
 
 fn load(file: Option<&Path>, flags: &Flags) -> Result<Settings, SettingsError> {
-    let environment =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Settings::load(file, environment, flags)
+    Settings::load(file, environment(), flags)
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn start_log() {

@@ -12,6 +12,8 @@ use config::{Config, Environment, File, FileFormat, Map};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
+use crate::secret::Secret;
+
 /// Falcosidekick's port, so that a sender of its alerts needs no change.
 const INGEST_PORT: u16 = 2801;
 const ADMIN_PORT: u16 = 2802;
@@ -76,6 +78,14 @@ pub struct TlsSettings {
 /// A token, kept as its hash only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token([u8; 32]);
+
+/// Where a running router is asked, and as whom: the part of its settings that its commands need.
+#[derive(Debug)]
+pub struct Contact {
+    pub admin: SocketAddr,
+    pub unix: Option<PathBuf>,
+    pub token: Option<Secret>,
+}
 
 /// Settings given as flags; they go above all others.
 #[derive(Debug, Clone, Default)]
@@ -150,6 +160,32 @@ impl Settings {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Contact {
+    /// As [`Settings::load`]. Whether the other settings are good is the router's business.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or an address of the wrong form.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &Flags,
+    ) -> Result<Self, SettingsError> {
+        #[derive(Deserialize)]
+        struct Keys {
+            admin: SocketAddr,
+            unix: Option<PathBuf>,
+            token: Option<String>,
+        }
+        if let Some(path) = file {
+            check_syntax(path)?;
+        }
+        let keys = layers(file, environment, flags).and_then(Config::try_deserialize::<Keys>);
+        let Keys { admin, unix, token } = keys.map_err(|error| SettingsError(error.to_string()))?;
+        let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+        Ok(Self { admin, unix, token: token.map(Secret::new) })
     }
 }
 
@@ -331,6 +367,17 @@ mod tests {
         assert_eq!((settings.tls, settings.admin_group), (Some(expected), Some(50)));
         let message = load("", &[("TERCEL_ROUTER_TLS_KEY", "/k")], &Flags::default()).unwrap_err();
         assert!(message.contains("certificate"), "{message}");
+    }
+
+    #[test]
+    fn a_command_finds_the_router_by_the_same_settings_and_hides_the_token() {
+        let environment = [("TERCEL_ROUTER_TOKEN", " s3cret\n"), ("TERCEL_ROUTER_UNIX", "/run/router.sock")];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let flags = Flags { admin: Some("127.0.0.1:9".to_owned()), ..Flags::default() };
+        let contact = Contact::load(None, environment, &flags).unwrap();
+        assert_eq!((contact.admin.port(), contact.unix.as_deref()), (9, Some(Path::new("/run/router.sock"))));
+        assert_eq!(contact.token.as_ref().map(Secret::expose), Some("s3cret"));
+        assert!(!format!("{contact:?}").contains("s3cret"));
     }
 
     #[test]

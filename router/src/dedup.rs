@@ -223,6 +223,18 @@ impl Dedup {
         std::mem::take(&mut self.ready)
     }
 
+    /// Closes every window; for a destination that a new configuration does not have. Counts that wait for the first
+    /// delivery are told when that ends, as always.
+    pub(crate) fn close_all(&mut self, now: Timestamp) -> Vec<Closed> {
+        self.observe(now);
+        self.take_evicted();
+        let windows: Vec<_> = self.open.iter().map(|(_key, shared)| shared).collect();
+        for shared in &windows {
+            self.close(shared);
+        }
+        std::mem::take(&mut self.ready)
+    }
+
     /// When [`Dedup::closed`] will have something to do.
     pub(crate) fn next_closing(&self) -> Option<Timestamp> {
         let first = self.closing.first_key_value().map(|((closes, _), _)| *closes);

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod breaker;
+mod crew;
 mod retry;
 
 use std::error::Error;
@@ -20,7 +21,9 @@ use tracing::{debug, error, warn};
 
 use crate::destination::{DeliverySettings, Destination, Notification};
 use crate::metrics::{BREAKER, DestinationMetrics, MAX_AGE, REMOVED};
-use crate::outbox::{Attempts, Choice, Entry, Kind, Outbox, Phase};
+use crate::outbox::{Attempts, Choice, Entry, Kind, Outbox};
+
+pub(crate) use crew::{Crew, Running};
 
 use attempt::{Failure, Landed, attempts, sign};
 use breaker::{Breaker, Permit, Sign};
@@ -111,7 +114,8 @@ impl From<&DeliverySettings> for Terms {
 }
 
 impl Worker {
-    /// Ends when the outbox is closed or removed and empty, or when what is left is abandoned.
+    /// Ends when the outbox is closed and empty, or when what is left is abandoned. Where its destination is removed it
+    /// goes on: the destination may come back.
     pub(crate) async fn run(mut self) {
         let (mut breaker, mut flights) = (Breaker::new(), FuturesUnordered::new());
         let mut current = self.current.borrow_and_update().clone();
@@ -129,10 +133,12 @@ impl Worker {
                     this.end(entry, given_up(&current.terms, MAX_AGE, too_old(&current.terms)), 0).await;
                     continue;
                 }
-                flights.push(this.attempt(Arc::clone(&current.destination), entry));
+                // Not `current`: what this entry was decided by may have come into force a moment ago.
+                let destination = Arc::clone(&this.current.borrow().destination);
+                flights.push(this.attempt(destination, entry));
             }
             this.metrics.breaker.set(breaker.gauge());
-            if this.is_done() {
+            if this.outbox.is_done() {
                 return;
             }
             let has_room = flights.len() < current.terms.concurrency.max(1);
@@ -157,13 +163,9 @@ impl Worker {
         self.abandon_rest().await;
     }
 
-    fn is_done(&self) -> bool {
-        self.outbox.phase() != Phase::Open && self.outbox.len() == 0
-    }
-
     /// Takes out what may go out now.
     fn depart(&self, breaker: &mut Breaker, now: Instant) -> Option<Entry> {
-        if self.outbox.phase() == Phase::Removed {
+        if self.outbox.is_removed() {
             return None;
         }
         match breaker.permit(now) {
@@ -209,7 +211,7 @@ impl Worker {
     /// is more of it.
     async fn end_stranded(&self, breaker: &Breaker, terms: &Terms, now: Instant) -> bool {
         let is_out = breaker.open_since().is_some_and(|since| now.duration_since(since) >= OUTAGE_MAX);
-        let outcome = if self.outbox.phase() == Phase::Removed {
+        let outcome = if self.outbox.is_removed() {
             let detail = "the configuration has this destination no more".to_owned();
             Outcome::Dead { reason: REMOVED, detail }
         } else if terms.has_fallback && is_out && breaker.permit(now) != Permit::Probe {

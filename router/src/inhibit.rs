@@ -99,6 +99,11 @@ impl Inhibitor {
         muted_by
     }
 
+    /// Asks these from now on. Sources mute on where their inhibition keeps its name and `equal`.
+    pub(crate) fn replace(&mut self, inhibitions: Arc<[Inhibition]>) {
+        self.inhibitions = inhibitions;
+    }
+
     /// Number of sources that mute.
     pub(crate) fn len(&self) -> usize {
         self.sources.len()

@@ -14,6 +14,7 @@
 
 mod by_name;
 
+use jiff::Timestamp;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
@@ -210,6 +211,7 @@ pub(crate) struct Metrics {
     pub(crate) inhibit_evictions: IntCounter,
     pub(crate) repeats_untold: IntCounter,
     pub(crate) records_skipped: IntCounter,
+    silences: IntGaugeVec,
     store: IntGaugeVec,
     store_bytes: IntGauge,
     pub(crate) commits_failed: IntCounter,
@@ -220,7 +222,25 @@ pub(crate) struct Metrics {
     pub(crate) filter_mismatches: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) ingest: IngestMetrics,
+    pub(crate) config: ConfigMetrics,
     destinations: DestinationFamilies,
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reload {
+    Success,
+    /// Something is wrong with the routing file or with what it names.
+    Invalid,
+    /// The file is good, and could not be put into force.
+    Failed,
+}
+
+/// What is known of the configuration.
+pub(crate) struct ConfigMetrics {
+    reloads: IntCounterVec,
+    success: IntGauge,
+    succeeded: IntGauge,
 }
 
 /// What comes in, beside what is refused of it.
@@ -351,6 +371,7 @@ impl Metrics {
                 "store_records_skipped_total",
                 "Records that this version does not understand, and removes.",
             ),
+            silences: gauges(r, "silences", "Silences in force (active) and to come (pending).", &["state"]),
             store: gauges(
                 r,
                 "store_faults",
@@ -380,6 +401,7 @@ impl Metrics {
             ),
             connections: gauge(r, "connections", "Open connections, admin ones included."),
             ingest: IngestMetrics::new(r),
+            config: ConfigMetrics::new(r),
             destinations: DestinationFamilies::new(r),
             registry,
         };
@@ -433,6 +455,10 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn show_silences(&self, state: &str, count: usize) {
+        self.silences.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     pub(crate) fn show_store(&self, statistics: &Statistics, bytes: u64) {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let Statistics { failures, refusals, corrupt, torn_tails, quarantines, fsync: _ } = *statistics;
@@ -484,6 +510,53 @@ impl Metrics {
             notifications: families.notifications.clone(),
             lost: families.lost.clone(),
             failures: families.failures.clone(),
+        }
+    }
+}
+
+impl Reload {
+    const ALL: [Self; 3] = [Self::Success, Self::Invalid, Self::Failed];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Invalid => "invalid",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl ConfigMetrics {
+    fn new(r: &Registry) -> Self {
+        let metrics = Self {
+            reloads: counters(
+                r,
+                "config_reloads_total",
+                "Times the configuration was read, at the start too: success, invalid (it cannot be used) or failed (the store took nothing, or there were too many names of destinations).",
+                &["result"],
+            ),
+            success: gauge(
+                r,
+                "config_reload_success",
+                "1: the configuration was taken when it was last read; 0: an older one is in force.",
+            ),
+            succeeded: gauge(
+                r,
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was read, in seconds since 1970.",
+            ),
+        };
+        for result in Reload::ALL {
+            metrics.reloads.with_label_values(&[result.name()]);
+        }
+        metrics
+    }
+
+    pub(crate) fn count(&self, result: Reload, now: Timestamp) {
+        self.reloads.with_label_values(&[result.name()]).inc();
+        self.success.set(i64::from(result == Reload::Success));
+        if result == Reload::Success {
+            self.succeeded.set(now.as_second());
         }
     }
 }

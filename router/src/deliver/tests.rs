@@ -451,6 +451,10 @@ async fn deliveries_to_a_removed_destination_are_dead_with_that_reason() {
     let ended = bench.ended(600).await;
     let dead = ended.iter().filter(|(_, outcome)| reason(outcome) == REMOVED).count();
     assert_eq!((dead, ended.iter().filter(|(_, outcome)| *outcome == Outcome::Delivered).count()), (599, 1));
+    bench.outbox.open(Order::ByKey);
+    bench.push([waiting(601, 1)]);
+    assert_eq!(bench.ended(1).await[0].1, Outcome::Delivered, "it came back");
+    bench.outbox.close();
     bench.running.await.unwrap();
 }
 

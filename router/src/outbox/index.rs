@@ -80,6 +80,11 @@ impl Index {
         }
     }
 
+    /// From now on. What was taken out before keeps the order that it had.
+    pub(super) fn set_order(&mut self, order: Order) {
+        self.order = order;
+    }
+
     /// Entries waiting or in flight.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -286,7 +291,9 @@ impl Index {
     /// Takes the first resumed entry out, or parks it and gives none.
     fn step_resumed(&mut self, lane: Lane) -> Option<u32> {
         let (_, slot) = self.lanes[lane as usize].resumed.pop_first()?;
-        let Some(key) = self.key_of(slot) else { return Some(slot) };
+        // Others may have been parked behind it before the order was changed.
+        let chained = self.slab.get(slot).and_then(|entry| entry.key).filter(|key| self.chains.contains_key(key));
+        let Some(key) = self.key_of(slot).or(chained) else { return Some(slot) };
         let chain = self.chains.entry(key).or_default();
         let track = &mut chain.tracks[lane as usize];
         track.ahead = false;

@@ -33,7 +33,7 @@ use crate::outbox::{Kind, Lane, Waiting};
 use crate::record::after;
 use crate::schedule::Muted;
 use crate::seen::{self, Seen};
-use crate::silence::Silences;
+use crate::silence::{Silences, State};
 use crate::store::{Batch, Store, Table};
 
 /// After a commit that failed requests are refused for so long without another try: each failure costs a look at
@@ -83,8 +83,7 @@ impl Decider {
         now: Timestamp,
     ) {
         let mut group = Group::default();
-        self.paused_until = self.paused_until.filter(|until| *until > now && *until <= after(now, PAUSE));
-        if self.paused_until.is_some() || !self.is_sound(now) {
+        if !self.can_decide(now) {
             self.owed.extend(finished);
             return refuse_all(messages);
         }
@@ -92,12 +91,24 @@ impl Decider {
             self.end(&mut group, outcome, now);
         }
         for message in messages {
-            let Message::Alerts(alerts, answer) = message else { continue };
-            let result = self.take(&mut group, &alerts, now);
-            group.answers.push((answer, result));
+            match message {
+                Message::Alerts(alerts, answer) => {
+                    let result = self.take(&mut group, &alerts, now);
+                    group.answers.push((answer, result));
+                }
+                Message::Ask(ask) => self.answer(&mut group, ask, now),
+                // A reload stands between two groups.
+                Message::Reload(..) | Message::Close => {}
+            }
         }
         self.fall_due(&mut group, now);
         self.commit(group, now);
+    }
+
+    /// False: the store takes nothing at the moment, or what it holds cannot be read.
+    pub(super) fn can_decide(&mut self, now: Timestamp) -> bool {
+        self.paused_until = self.paused_until.filter(|until| *until > now && *until <= after(now, PAUSE));
+        self.paused_until.is_none() && self.is_sound(now)
     }
 
     /// False: what the store holds cannot be read, so nothing can be decided.
@@ -135,22 +146,23 @@ impl Decider {
         }
         for index in 0..self.muted.len() {
             if let Some(held) = self.muted[index].muted.due(now) {
-                let Mute { route, station, .. } = &self.muted[index];
-                let (station, own) = (*station, &self.stations[*station].name);
-                let route = Arc::clone(route.as_ref().unwrap_or(own));
-                self.tell_held(group, station, &route, held, now);
+                self.tell_muted(group, index, held, now);
             }
         }
         self.seen.expire(now);
     }
 
-    pub(super) fn commit(&mut self, mut group: Group, now: Timestamp) {
+    /// False: nothing of the group holds.
+    pub(super) fn commit(&mut self, mut group: Group, now: Timestamp) -> bool {
         self.record(&mut group);
         let durability = group.durability();
         let batch = std::mem::replace(&mut group.batch, Batch::new());
         let result = if batch.is_empty() { Ok(()) } else { self.store.commit(batch, durability) };
         match result {
-            Ok(()) => self.take_effect(group),
+            Ok(()) => {
+                self.take_effect(group, now);
+                true
+            }
             Err(error) => {
                 error!(%error, requests = group.answers.len(), "the store takes nothing, requests are refused");
                 self.metrics.commits_failed.inc();
@@ -160,6 +172,8 @@ impl Decider {
                 for (answer, _) in group.answers {
                     drop(answer.send(Err(Refused::Store)));
                 }
+                group.promises.into_iter().for_each(|promise| promise(Err(Refused::Store)));
+                false
             }
         }
     }
@@ -182,7 +196,7 @@ impl Decider {
         self.seen.record(&mut group.rows(Table::Seen));
     }
 
-    fn take_effect(&mut self, group: Group) {
+    fn take_effect(&mut self, group: Group, now: Timestamp) {
         for (station, waiting) in group.waiting {
             self.stations[station].outbox.push(waiting);
         }
@@ -192,7 +206,8 @@ impl Decider {
             // Who hung up has no use for the answer.
             drop(answer.send(result));
         }
-        self.show();
+        group.promises.into_iter().for_each(|promise| promise(Ok(())));
+        self.show(now);
     }
 
     fn count(&self, count: &Count) {
@@ -210,7 +225,7 @@ impl Decider {
     }
 
     /// Brings the gauges up to date.
-    fn show(&mut self) {
+    fn show(&mut self, now: Timestamp) {
         for (station, dedup) in self.stations.iter().zip(&mut self.dedups) {
             station.metrics.windows.set(i64::try_from(dedup.len()).unwrap_or(i64::MAX));
             let tally = dedup.take_tally();
@@ -227,6 +242,9 @@ impl Decider {
         for tally in self.inhibitors.iter_mut().map(Inhibitor::take_tally) {
             self.metrics.inhibit_evictions.inc_by(tally.evicted);
             self.metrics.records_skipped.inc_by(tally.senseless);
+        }
+        for state in [State::Pending, State::Active] {
+            self.metrics.show_silences(state.name(), self.silences.count(state, now));
         }
         self.metrics.seen_entries.set(i64::try_from(self.seen.len()).unwrap_or(i64::MAX));
         self.metrics.show_store(&self.store.statistics(), self.store.disk_bytes());
@@ -279,7 +297,7 @@ impl Decider {
         let (alert, number) = (&received.alert, self.number());
         let mut stored = None;
         group.counts.push(Count::Accepted(Arc::clone(alert)));
-        for way in plan.ways(alert, &self.stations) {
+        for way in plan.ways(alert) {
             let station = way.station;
             group.counts.push(Count::Received(station));
             if way.is_unrouted {
@@ -308,7 +326,7 @@ impl Decider {
         now: Timestamp,
     ) -> Result<Opening, Suppressed> {
         let station = way.station;
-        if !self.stations[station].is_thinned() {
+        if !self.plan.is_thinned(station) {
             return Ok(Opening::None);
         }
         let alert = &received.alert;
@@ -318,7 +336,7 @@ impl Decider {
         if self.silences.decide(alert, &self.stations[station].name, now).is_some() {
             return Err(Suppressed::Silence);
         }
-        for mute in way.schedule.into_iter().chain(self.plan.schedules[station]) {
+        for mute in way.schedule.into_iter().chain(self.plan.place(station).and_then(|place| place.schedule)) {
             if self.muted[mute].muted.decide(alert, now).is_some() {
                 return Err(Suppressed::Mute);
             }
@@ -459,15 +477,23 @@ impl Decider {
     }
 
     /// A summary of repeats.
-    fn tell_summary(&mut self, group: &mut Group, station: usize, closed: Closed, now: Timestamp) {
+    pub(super) fn tell_summary(&mut self, group: &mut Group, station: usize, closed: Closed, now: Timestamp) {
         let Closed { id, key, route, alert, summary } = closed;
         self.tell(group, station, &alert, &route, Some(key), id, NotificationKind::Summary(summary), now);
     }
 
     /// What a limit held back.
-    fn tell_digest(&mut self, group: &mut Group, limit: usize, held: Held, now: Timestamp) {
+    pub(super) fn tell_digest(&mut self, group: &mut Group, limit: usize, held: Held, now: Timestamp) {
         let RouteLimit { route, station, .. } = &self.limits[limit];
         let (route, station) = (Arc::clone(route), *station);
+        self.tell_held(group, station, &route, held, now);
+    }
+
+    /// What a time window muted.
+    pub(super) fn tell_muted(&mut self, group: &mut Group, mute: usize, held: Held, now: Timestamp) {
+        let Mute { route, station, .. } = &self.muted[mute];
+        let (station, own) = (*station, &self.stations[*station].name);
+        let route = Arc::clone(route.as_ref().unwrap_or(own));
         self.tell_held(group, station, &route, held, now);
     }
 
@@ -501,15 +527,19 @@ impl Decider {
             return;
         }
         let Some(live) = self.alive.end(finished.id) else { return };
-        let end = match finished.outcome {
-            Outcome::Dead { .. } => FirstEnd::Dead,
-            _ => FirstEnd::Delivered { repeats_told: finished.repeats_told },
+        let fallback = self.plan.place(live.station).and_then(|place| place.fallback);
+        let end = match (&finished.outcome, fallback) {
+            (Outcome::Fallback { .. }, Some(fallback)) => {
+                self.move_on(group, &live, finished.id, fallback, now);
+                FirstEnd::Delivered { repeats_told: finished.repeats_told }
+            }
+            // A reload has taken the fallback away in the meantime.
+            (Outcome::Dead { reason, detail } | Outcome::Fallback { reason, detail }, _) => {
+                self.bury(group, &live, &finished, (reason, detail), now);
+                FirstEnd::Dead
+            }
+            (Outcome::Delivered | Outcome::Abandoned, _) => FirstEnd::Delivered { repeats_told: finished.repeats_told },
         };
-        match &finished.outcome {
-            Outcome::Fallback { .. } => self.move_on(group, &live, finished.id, now),
-            Outcome::Dead { .. } => self.bury(group, &live, &finished, now),
-            Outcome::Delivered | Outcome::Abandoned => {}
-        }
         if let Some(key) = live.key.filter(|_| finished.kind == Kind::Alert) {
             let store = Arc::clone(&self.store);
             let first = || read_alert(&store, live.alert);
@@ -525,12 +555,9 @@ impl Decider {
     }
 
     /// To the destination that takes what this one cannot deliver.
-    fn move_on(&mut self, group: &mut Group, live: &Live, delivery: u64, now: Timestamp) {
+    fn move_on(&mut self, group: &mut Group, live: &Live, delivery: u64, station: usize, now: Timestamp) {
         // Its age counts anew: what one destination did not take in time is worth as much to the other.
-        let from = Arc::clone(&self.stations[live.station]);
-        let stored = read_delivery(&self.store, delivery);
-        let Some(station) = from.fallback() else { return };
-        let Some((record, alert)) = stored else {
+        let Some((record, alert)) = read_delivery(&self.store, delivery) else {
             error!(number = delivery, "what goes on to the fallback is not in the store");
             group.counts.extend([Count::Received(station), Count::Dropped(station)]);
             return;
@@ -556,8 +583,10 @@ const fn share(priority: Priority) -> u32 {
 
 fn refuse_all(messages: impl Iterator<Item = Message>) {
     for message in messages {
-        if let Message::Alerts(_, answer) = message {
-            drop(answer.send(Err(Refused::Store)));
+        match message {
+            Message::Alerts(_, answer) => drop(answer.send(Err(Refused::Store))),
+            Message::Ask(ask) => ask.refuse(),
+            Message::Reload(..) | Message::Close => {}
         }
     }
 }

@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use tercel_alert::Alert;
 
 use super::plan::{Plan, Way};
-use super::station::Station;
 use crate::condition::why;
 use crate::explain::{
     DedupStep, DeliveryStep, Explanation, InhibitionStep, KeyPart, LimitStep, MutingStep, OFF, RouteStep, RouteVerdict,
@@ -23,7 +22,6 @@ use crate::schedule::Schedule;
 /// A configuration to be asked about alerts.
 pub(crate) struct Explainer {
     plan: Plan,
-    stations: Vec<Arc<Station>>,
     routing: Routing,
     metrics: Metrics,
 }
@@ -31,13 +29,12 @@ pub(crate) struct Explainer {
 impl Explainer {
     pub(crate) fn new(mut routing: Routing) -> Self {
         let metrics = Metrics::new();
-        let stations = super::stations(&routing, &metrics);
-        Self { plan: super::plan(&mut routing, &metrics), stations, routing, metrics }
+        Self { plan: super::next::plan_alone(&mut routing, &metrics), routing, metrics }
     }
 
     /// What became of `alert` if it came `at` that time.
     pub(crate) fn explain(&self, alert: &Alert, at: Timestamp) -> Explanation {
-        let ways = self.plan.ways(alert, &self.stations);
+        let ways = self.plan.ways(alert);
         Explanation {
             alert: serde_json::to_value(alert).unwrap_or_default(),
             at,
@@ -48,7 +45,7 @@ impl Explainer {
 
     /// The name of the route by which `alert` comes to a destination, and its key there.
     pub(crate) fn way(&self, alert: &Alert, destination: usize) -> Option<(Arc<str>, Option<Arc<str>>)> {
-        let ways = self.plan.ways(alert, &self.stations);
+        let ways = self.plan.ways(alert);
         let way = ways.into_iter().find(|way| way.station == destination)?;
         Some((Arc::clone(&way.route.name), way.key.map(|key| key.hex())))
     }
@@ -100,7 +97,7 @@ impl Explainer {
 
     fn delivery(&self, alert: &Alert, way: &Way<'_>, at: Timestamp) -> DeliveryStep {
         let destination = &self.routing.destinations[way.station];
-        let receives_all = !self.stations[way.station].is_thinned();
+        let receives_all = !self.plan.is_thinned(way.station);
         let limit = way.limit.filter(|_| !receives_all).map(|limit| limit_step(&self.routing.limits[limit], alert));
         let muting = if receives_all { Vec::new() } else { self.muting(alert, way, at) };
         let inhibitions = self.routing.inhibitions.iter().filter(|_| !receives_all);

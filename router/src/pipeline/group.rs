@@ -6,6 +6,7 @@ use tercel_alert::Alert;
 use tokio::sync::oneshot;
 
 use super::Refused;
+use super::ask::Promise;
 use crate::deliver::Finished;
 use crate::metrics::Suppressed;
 use crate::outbox::Waiting;
@@ -26,6 +27,8 @@ pub(super) struct Group {
     /// What is counted once it is true.
     pub(super) counts: Vec<Count>,
     pub(super) answers: Vec<(Answer, Result<(), Refused>)>,
+    /// What operators are told.
+    pub(super) promises: Vec<Promise>,
     /// Outcomes in this group; they are owed again where the commit fails, for what happened has happened.
     pub(super) finished: Vec<Finished>,
 }
