@@ -58,6 +58,8 @@ pub struct Settings {
     pub store_bytes: u64,
     /// Where it is written down what was decided about each alert, and what became of it.
     pub audit: AuditTo,
+    /// Whether alerts are also counted by the namespace of their pod, in a metric with the label `namespace`.
+    pub namespace_label: bool,
     /// Read alerts from standard input as well, one JSON object a line; the router stops at its end.
     pub stdin: bool,
 }
@@ -132,6 +134,7 @@ impl Default for Settings {
             fsync: true,
             store_bytes: STORE_BYTES,
             audit: AuditTo::Off,
+            namespace_label: false,
             stdin: false,
         }
     }
@@ -253,6 +256,7 @@ fn layers(
         .set_default("fsync", defaults.fsync)?
         .set_default("store_bytes", defaults.store_bytes)?
         .set_default("audit", "off")?
+        .set_default("namespace_label", defaults.namespace_label)?
         .set_default("stdin", defaults.stdin)?;
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));

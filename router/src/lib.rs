@@ -218,7 +218,8 @@ impl Router {
         let (admin_listener, admin_addr) = bind_tcp(settings.admin, "--admin").await?;
         let unix = settings.unix.as_deref().map(bind_unix).transpose()?;
 
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Metrics::new();
+        let metrics = Arc::new(if settings.namespace_label { metrics.with_namespaces() } else { metrics });
         let options = Options { fsync: settings.fsync, bytes_max: settings.store_bytes };
         let store = Arc::new(Store::open(&settings.state.join(STORE_FOLDER), options)?);
         let (audit, auditor) =

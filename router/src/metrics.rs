@@ -1,6 +1,6 @@
 //! Every metric of the router, once: name, help, labels.
 //!
-//! Labels are enums or names out of routing.toml. The one exception is `rule`, bounded by [`RULES_MAX`].
+//! Labels are enums or names out of routing.toml. The two exceptions, `rule` and `namespace`, are bounded: see [`by_name`].
 //!
 //! **Conservation.** The unit is one alert at one destination, counted once at its final outcome. When nothing moves,
 //! for every destination:
@@ -12,28 +12,26 @@
 //! Summaries and digests are notifications of their own: `notifications_total` and `notifications_lost_total` count them
 //! by kind, outside this equation.
 
+mod by_name;
 mod destination;
 mod labels;
 mod register;
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
-
 use jiff::Timestamp;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use serde_json::Value;
 use tercel_alert::{Alert, Priority};
 
 use crate::store::Statistics;
+use by_name::ByName;
 use destination::DestinationFamilies;
 pub(crate) use destination::DestinationMetrics;
 pub(crate) use labels::{BREAKER, Dropped, MAX_AGE, REMOVED, Rejected, Reload, STORE, SUPPRESSED_NAMES, Suppressed};
-use register::{Register, counter, counters, gauge, gauges, histogram};
+use register::{PREFIX, Register, counter, counters, gauge, gauges, histogram};
 
-/// Rule names that get a label of their own; later ones are counted as `other`.
-const RULES_MAX: usize = 256;
-
-/// What rules beyond [`RULES_MAX`] are counted as.
-const OTHER: &str = "other";
+/// The output field whose values are the label `namespace`.
+const NAMESPACE: &str = "k8s.ns.name";
 
 /// Seconds of reading a body's alerts: a short one to the largest.
 const PARSE_BUCKETS: &[f64] = &[0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1];
@@ -42,9 +40,9 @@ const PARSE_BUCKETS: &[f64] = &[0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.0
 pub(crate) struct Metrics {
     registry: Registry,
     received: IntCounterVec,
-    rules: IntCounterVec,
-    rules_seen: Mutex<HashSet<Box<str>>>,
-    rules_overflow: IntCounter,
+    rules: ByName,
+    namespaces: ByName,
+    counts_namespaces: bool,
     rejected: IntCounterVec,
     pub(crate) unrouted: IntCounter,
     pub(crate) seen_evictions: IntCounter,
@@ -60,6 +58,7 @@ pub(crate) struct Metrics {
     pub(crate) seen_repeats: IntCounter,
     pub(crate) seen_reused: IntCounter,
     pub(crate) stored_bytes: IntGauge,
+    pub(crate) stored_bytes_max: IntGauge,
     pub(crate) dead_letters: IntGauge,
     pub(crate) audit_missed: IntCounter,
     pub(crate) tail_readers: IntGauge,
@@ -106,16 +105,12 @@ impl Metrics {
     }
 
     fn registered(r: &Register) -> Self {
+        r.add_process(ProcessCollector::new(std::process::id().cast_signed(), PREFIX));
         let metrics = Self {
             received: counters(r, "alerts_received_total", "Alerts taken, by priority.", &["priority"]),
-            rules: counters(
-                r,
-                "rule_alerts_total",
-                "Alerts taken, by rule; the 257th and later rules as `other`.",
-                &["rule", "priority"],
-            ),
-            rules_seen: Mutex::default(),
-            rules_overflow: counter(r, "rule_label_overflow_total", "Alerts counted as rule `other`."),
+            rules: by_rule(r),
+            namespaces: by_namespace(r),
+            counts_namespaces: false,
             rejected: counters(r, "ingest_rejected_total", "Requests, connections and alerts not taken.", &["reason"]),
             unrouted: counter(r, "unrouted_total", "Alerts that no route wanted; they went to the built-in archive."),
             seen_repeats: counter(
@@ -184,6 +179,11 @@ impl Metrics {
                 "tail_missed_total",
                 "Decisions that one who read along missed, being too slow; each such reader was told.",
             ),
+            stored_bytes_max: gauge(
+                r,
+                "stored_bytes_max",
+                "What may be owed; from 80 % of it on alerts are refused, the least urgent first.",
+            ),
             filter_mismatches: counter(
                 r,
                 "filter_type_mismatches_total",
@@ -205,12 +205,20 @@ impl Metrics {
         metrics
     }
 
+    /// Counts alerts by the namespace of their pod, too.
+    pub(crate) fn with_namespaces(self) -> Self {
+        Self { counts_namespaces: true, ..self }
+    }
+
     /// One alert that is going to be acknowledged.
     pub(crate) fn count_received(&self, alert: &Alert) {
-        let priority = alert.priority.name();
-        self.received.with_label_values(&[priority]).inc();
-        let rule = if self.has_label(&alert.rule) { alert.rule.as_str() } else { OTHER };
-        self.rules.with_label_values(&[rule, priority]).inc();
+        self.received.with_label_values(&[alert.priority.name()]).inc();
+        self.rules.count(&alert.rule, alert.priority);
+        if self.counts_namespaces
+            && let Some(Value::String(namespace)) = alert.output_fields.get(NAMESPACE)
+        {
+            self.namespaces.count(namespace, alert.priority);
+        }
     }
 
     pub(crate) fn count_rejected(&self, reason: Rejected) {
@@ -253,18 +261,6 @@ impl Metrics {
     pub(crate) fn destination(&self, name: &str) -> DestinationMetrics {
         self.destinations.of(name)
     }
-
-    fn has_label(&self, rule: &str) -> bool {
-        let mut seen = self.rules_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.contains(rule) {
-            return true;
-        }
-        if seen.len() < RULES_MAX {
-            return seen.insert(rule.into());
-        }
-        self.rules_overflow.inc();
-        false
-    }
 }
 
 impl ConfigMetrics {
@@ -300,6 +296,22 @@ impl ConfigMetrics {
             self.succeeded.set(now.as_second());
         }
     }
+}
+
+fn by_rule(r: &Register) -> ByName {
+    let help = "Alerts taken, by rule; the 257th and later rules as `other`.";
+    ByName::new(
+        counters(r, "rule_alerts_total", help, &["rule", "priority"]),
+        counter(r, "rule_label_overflow_total", "Alerts counted as rule `other`."),
+    )
+}
+
+fn by_namespace(r: &Register) -> ByName {
+    let help = "Alerts taken that name the namespace of their pod, where the setting `namespace_label` wants it; the 257th and later namespaces as `other`.";
+    ByName::new(
+        counters(r, "namespace_alerts_total", help, &["namespace", "priority"]),
+        counter(r, "namespace_label_overflow_total", "Alerts counted as namespace `other`."),
+    )
 }
 
 impl IngestMetrics {
@@ -355,12 +367,37 @@ mod tests {
     #[test]
     fn rules_beyond_the_bound_share_a_label_and_are_counted() {
         let metrics = Metrics::new();
-        for rule in 0..RULES_MAX + 3 {
+        for rule in 0..by_name::NAMES_MAX + 3 {
             metrics.count_received(&alert(&format!("rule {rule}")));
         }
         let text = metrics.text();
         assert!(text.contains(r#"tercel_router_rule_alerts_total{priority="Error",rule="other"} 3"#), "{text}");
         assert!(text.contains("tercel_router_rule_label_overflow_total 3"), "{text}");
         assert!(!text.contains("rule 256"), "{text}");
+    }
+
+    #[test]
+    fn namespaces_are_counted_where_the_settings_want_it() {
+        let alert: Alert = serde_json::from_value(serde_json::json!({
+            "time": "2026-01-01T00:00:00Z", "rule": "r", "priority": "error",
+            "output_fields": {"k8s.ns.name": "payments"},
+        }))
+        .unwrap();
+        let (without, with) = (Metrics::new(), Metrics::new().with_namespaces());
+        without.count_received(&alert);
+        with.count_received(&alert);
+        with.count_received(&self::alert("on the host"));
+        assert!(!without.text().contains("namespace_alerts_total"));
+        let text = with.text();
+        let counted: Vec<_> = text.lines().filter(|line| line.contains("namespace_alerts_total{")).collect();
+        assert_eq!(counted, [r#"tercel_router_namespace_alerts_total{namespace="payments",priority="Error"} 1"#]);
+    }
+
+    #[test]
+    fn the_process_tells_its_memory_and_processor_time() {
+        let text = Metrics::new().text();
+        for name in ["tercel_router_process_resident_memory_bytes", "tercel_router_process_cpu_seconds_total"] {
+            assert!(text.lines().any(|line| line.starts_with(name)), "{text}");
+        }
     }
 }

@@ -182,6 +182,7 @@ fn decider(
     now: jiff::Timestamp,
 ) -> Result<Decider, StoreError> {
     metrics.add_store(&store.statistics());
+    metrics.stored_bytes_max.set(i64::try_from(bytes_max).unwrap_or(i64::MAX));
     let Next { stations, plan, limits, muted, inhibitions, incidents, workers: _ } = Next::new(routing, metrics, &[]);
     let inhibitors = (stations.iter())
         .map(|station| {

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use tercel_sensor_abi::{Counters, KindCounters, RecordKind};
 
@@ -84,6 +85,7 @@ impl Metrics {
         let events = register.counters(EVENTS)?;
         let alerts = Ledger::new()?;
         registry.register(Box::new(LedgerCollector::new(alerts.clone())))?;
+        registry.register(Box::new(ProcessCollector::new(std::process::id().cast_signed(), "tercel_sensor")))?;
         let build_info = register.add(IntGaugeVec::new(options(BUILD_INFO), BUILD_INFO.1)?)?;
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {

@@ -11,6 +11,7 @@ use crate::harness::{Metrics, TestRouter, alert, all_to, files_below, read, work
 
 const FIELDS: &str = "docs/fields.md";
 const METRICS: &str = "docs/metrics.md";
+const RUNBOOKS: &str = "docs/runbooks";
 
 /// What Prometheus adds to a histogram's name.
 const HISTOGRAM_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
@@ -47,10 +48,12 @@ fn the_reference_of_metrics_has_every_one_of_both_programs() {
 #[tokio::test]
 async fn every_metric_on_a_dashboard_is_exported() {
     let hook = Webhook::start().await;
-    let router = TestRouter::start(&all_to(&hook, "")).await;
-    // What is counted by rule or by reason is there from the first of its kind on.
+    let router = TestRouter::start_with(&all_to(&hook, ""), |settings| settings.namespace_label = true).await;
+    // What is counted by rule, namespace or reason is there from the first of its kind on.
     hook.fail_next(400, 1);
-    router.send(&alert("Rule", "Error", "cat")).await;
+    let mut first = alert("Rule", "Error", "cat");
+    first["output_fields"]["k8s.ns.name"] = "payments".into();
+    router.send(&first).await;
     router.post("/", "no json").await;
     let router = router.settled().await;
     let sensor = SensorMetrics::new().unwrap();
@@ -79,4 +82,18 @@ fn metrics_in(text: &str) -> impl Iterator<Item = &str> {
 fn family<'a>(name: &'a str, exported: &BTreeSet<String>) -> &'a str {
     let stripped = HISTOGRAM_SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
     stripped.filter(|stripped| exported.contains(*stripped)).unwrap_or(name)
+}
+
+#[test]
+fn every_alerting_rule_has_a_runbook_and_every_runbook_a_rule() {
+    let rules = read("grafana/prometheus-rules.yaml");
+    let named: BTreeSet<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: ")).collect();
+    let named: BTreeSet<_> = named.iter().filter_map(|url| url.rsplit('/').next()).map(str::to_owned).collect();
+    let pages = files_below(RUNBOOKS).into_iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    let pages: BTreeSet<_> = pages.filter(|page| page != "README.md").collect();
+    assert_eq!(named, pages);
+    let alerts: BTreeSet<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let index = read(&format!("{RUNBOOKS}/README.md"));
+    let missing: Vec<_> = alerts.iter().filter(|alert| !index.contains(&format!("`{alert}`"))).collect();
+    assert!(alerts.len() >= 8 && missing.is_empty(), "{missing:?} are not in {RUNBOOKS}/README.md");
 }

@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 
 use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// What every name begins with.
-const PREFIX: &str = "tercel_router";
+pub(super) const PREFIX: &str = "tercel_router";
 
 /// Where metrics are registered while they are made.
 #[derive(Default)]
@@ -42,11 +43,18 @@ impl Register {
         described.iter().map(row).collect::<Vec<_>>().concat()
     }
 
-    /// For the reference only.
+    /// Memory, processor time and files of the process.
+    pub(super) fn add_process(&self, collector: ProcessCollector) {
+        self.describe("gauge", &collector);
+        // Each registry has it once.
+        drop(self.registry.register(Box::new(collector)));
+    }
+
+    /// For the reference only. `kind`: of all but those that end with `_total`.
     pub(super) fn describe(&self, kind: &'static str, collector: &impl Collector) {
         self.described.borrow_mut().extend(collector.desc().into_iter().map(|description| Described {
             name: description.fq_name.clone(),
-            kind,
+            kind: if description.fq_name.ends_with("_total") { "counter" } else { kind },
             labels: description.variable_labels.clone(),
             help: description.help.clone(),
         }));
