@@ -27,18 +27,19 @@ const STAGES: [&str; 10] =
     ["route", "inhibit", "silence", "schedule", "dedup", "limit", "incident", "store", "render", "deliver"];
 
 /// Stage → who knows it beside the pipeline, which knows them all but rendering: that is the affair of each destination, and
-/// of the fields that the configuration adds.
+/// of the fields that the configuration adds. `admin` shows silences, and looks for dead letters in the store where that
+/// holds nobody up; `reload` brings in the workers of new destinations.
 const ALSO_KNOWN_TO: [(&str, &[&str]); 10] = [
     ("route", &["routing"]),
     ("inhibit", &["routing"]),
-    ("silence", &[]),
+    ("silence", &["admin"]),
     ("schedule", &["routing"]),
     ("dedup", &[]),
     ("limit", &[]),
     ("incident", &["destination"]),
-    ("store", &["lib", "metrics"]),
+    ("store", &["admin", "lib", "metrics"]),
     ("render", &["destination", "normalise"]),
-    ("deliver", &["lib"]),
+    ("deliver", &["lib", "reload"]),
 ];
 
 /// Library → the file in which it does its job.
