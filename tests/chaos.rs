@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::harness::{Process, binary, eventually, free_address, http_client, scrape};
+use crate::harness::{eventually, free_address, http_client, listening_router, scrape};
 
 /// How often the router is killed; 200 in the soak.
 const KILLS_VARIABLE: &str = "TERCEL_TEST_KILLS";
@@ -55,12 +53,12 @@ async fn what_was_acknowledged_survives_every_kill() {
     let sender = send_until(Arc::clone(&stop), listen, Arc::clone(&acknowledged));
 
     for _ in 0..kills {
-        let (mut router, _admin) = start(folder.path(), listen).await;
+        let (mut router, _admin) = listening_router(folder.path(), listen).await;
         sleep(Duration::from_millis(fastrand::u64(0..LIFE_MAX_MS))).await;
         router.signal(Signal::KILL);
         assert!(router.wait(SETTLE).await.is_some());
     }
-    let (_router, admin) = start(folder.path(), listen).await;
+    let (_router, admin) = listening_router(folder.path(), listen).await;
     stop.store(true, Ordering::Relaxed);
     let sent = sender.await.unwrap();
     eventually("everything is delivered and every window closed", SETTLE, async || {
@@ -106,16 +104,6 @@ fn routing(each: &Webhook, thinned: &Webhook) -> String {
         each.url(),
         thinned.url()
     )
-}
-
-async fn start(folder: &Path, listen: SocketAddr) -> (Process, SocketAddr) {
-    let admin = free_address();
-    let mut command = Command::new(binary("tercel-router"));
-    command.arg("run").args(["--listen", &listen.to_string()]).args(["--admin", &admin.to_string()]);
-    command.arg("--routing").arg(folder.join("routing.toml")).arg("--state").arg(folder.join("state"));
-    let mut router = Process::start(&mut command);
-    router.ready(admin).await;
-    (router, admin)
 }
 
 /// Sends batch after batch, each again and again until it is acknowledged: the router knows an id that it has seen.
@@ -171,7 +159,7 @@ fn times_delivered(received: &[Received]) -> BTreeMap<Uuid, u64> {
 
 /// Alerts that the notifications speak of, each notification counted once: first alerts with the repeats told with them,
 /// and summaries with what was not told before.
-fn told(received: &[Received]) -> u64 {
+pub(crate) fn told(received: &[Received]) -> u64 {
     let mut by_id = BTreeMap::new();
     for request in received.iter().filter(|request| request.status == Some(200)) {
         let body = request.json();

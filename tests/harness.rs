@@ -2,6 +2,8 @@
 
 /// Many processes that sleep.
 mod crowd;
+/// File systems of a test's own: small ones, and ones that may not be written.
+mod disk;
 /// Prometheus' text format, read back: values by name and labels, and the conservation law.
 mod metrics;
 /// A cgroup that looks as a container's.
@@ -12,6 +14,8 @@ mod process;
 mod router;
 /// The sensor on this machine's kernel, with a router and a webhook behind it.
 mod sensor;
+/// The router as shipped, in a process of its own that can be killed.
+mod shipped;
 /// A sensor with rules of a test's own, and workloads beside it.
 mod station;
 /// What a process uses.
@@ -25,11 +29,13 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 pub(crate) use crowd::Crowd;
+pub(crate) use disk::Disk;
 pub(crate) use metrics::Metrics;
 pub(crate) use pod::Pod;
 pub(crate) use process::{Process, binary, free_address, losses, run, scrape};
-pub(crate) use router::{Answer, TestRouter, http_client, router_process};
+pub(crate) use router::{Answer, TestRouter, http_client, listening_router, router_process};
 pub(crate) use sensor::{Cat, Watch, can_watch, kernel, not_here, sensor_command, skipped};
+pub(crate) use shipped::{Router, router_command};
 pub(crate) use station::{Station, work, workload};
 pub(crate) use usage::Usage;
 

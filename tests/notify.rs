@@ -47,7 +47,7 @@ fn told(message: &Received) -> u64 {
 async fn a_storm_is_a_few_messages_whose_counts_sum_to_all_alerts() {
     let seconds = storm_seconds();
     let (slack, folder) = (Slack::start().await, tempfile::tempdir().unwrap());
-    slack.set_service(SlackService::limit_rate);
+    slack.with_service(SlackService::limit_rate);
     let routing = format!(
         "[[route]]\nname = \"all\"\nto = [\"chat\"]\ndedup = {{ window = \"{}s\" }}\n\
          limit = {{ rate = \"6/min\", burst = 10, by = [\"source\"], digest_interval = \"{}s\" }}\n\
@@ -192,7 +192,7 @@ async fn a_summary_may_take_the_place_of_its_first_message_and_is_posted_where_t
     assert!(first[0].body["text"].as_str().unwrap().contains("Shell (1 more in"), "{:?}", first[0]);
     router.send(&alert("Other", "Error", "sh")).await;
     slack.wait_for(3, SOON).await;
-    slack.set_service(SlackApiService::delete_all);
+    slack.with_service(SlackApiService::delete_all);
     router.send(&alert("Other", "Error", "sh")).await;
     let rest = messages(&slack, 5).await;
     assert_eq!((rest.len(), rest[0].updates), (1, 0), "{rest:?}");

@@ -17,10 +17,13 @@ const LOAD: Duration = Duration::from_secs(10);
 /// Between two looks at memory and metrics.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Share of the load after which tables are as full as they get: a process that ended is remembered for 30 s, the sockets are
-/// filled up beforehand. A run shorter than the other is not judged by its memory.
-const WARM_UP_SHARE: usize = 3;
-const JUDGED_FROM: Duration = Duration::from_mins(2);
+/// Share of the load after which the sensor's tables are as full as they get: a process that ended is remembered for 30 s, the
+/// sockets are filled up beforehand. The router remembers ids for 15 minutes.
+const WARM_UP_SHARE: u32 = 3;
+const ROUTER_WARM_UP: Duration = Duration::from_mins(17);
+
+/// A load that goes on for less than this after the warm-up says nothing of growth.
+const JUDGED: Duration = Duration::from_secs(80);
 
 /// By so much the most of the last third may be above the most of the first, after the warm-up: what allocators and lazily
 /// mapped pages of the programs make of a load that is the same all the time.
@@ -60,12 +63,23 @@ const RULES: &str = r"
 
 const ROUTING: &str = "[[route]]\nto = [\"file\"]\n[destination.file]\ntype = \"archive\"\n";
 
-/// Resident memory of the worker, its loader and the router, in MiB.
-type Sample = [f64; 3];
-const SAMPLED: [&str; 3] = ["worker", "loader", "router"];
+/// When, in seconds from the begin of the load, and resident memory in MiB.
+type Sample = (f64, f64);
+
+/// Whose memory is looked at, and after how long it is judged at the earliest.
+const SAMPLED: [(&str, Duration); 3] =
+    [("worker", Duration::ZERO), ("loader", Duration::ZERO), ("router", ROUTER_WARM_UP)];
 
 fn load() -> Duration {
     std::env::var(VARIABLE).map_or(LOAD, |text| Duration::from_secs(text.parse().unwrap()))
+}
+
+fn sensor_warm_up() -> Duration {
+    load() / WARM_UP_SHARE
+}
+
+fn is_judged(warm_up: Duration) -> bool {
+    load() >= warm_up + JUDGED
 }
 
 #[tokio::test]
@@ -77,15 +91,17 @@ async fn under_a_mixed_load_memory_stays_flat_tables_within_bounds_and_nothing_g
     let arguments = ["--rules", "rules", "--output", &output];
     let Some(station) = Station::start_with(RULES, &[], &arguments).await else { return };
     let used_before = station.usage();
-    if load() >= JUDGED_FROM {
+    if is_judged(sensor_warm_up()) {
         work(&["sockets", "--count", &SOCKETS_MAX.to_string()]);
     }
     let mut load_process = start_load(&station, load());
-    let (begun, mut samples) = (Instant::now(), Vec::new());
+    let (begun, mut samples) = (Instant::now(), SAMPLED.map(|_| Vec::new()));
     while load_process.try_wait().unwrap().is_none() {
         let [worker, loader] = station.usage();
         let router = Usage::of(router.pid()).expect("the router runs");
-        samples.push([worker, loader, router].map(|usage| usage.resident_mib()));
+        for (samples, usage) in samples.iter_mut().zip([worker, loader, router]) {
+            samples.push((begun.elapsed().as_secs_f64(), usage.resident_mib()));
+        }
         check_bounds(&station.metrics().await);
         sleep(LOOK).await;
     }
@@ -120,11 +136,8 @@ async fn under_a_mixed_load_memory_stays_flat_tables_within_bounds_and_nothing_g
         used[1].cpu_s - used_before[1].cpu_s,
         Usage::of(router.pid()).unwrap().cpu_s
     );
-    for (place, name) in SAMPLED.into_iter().enumerate() {
-        println!(
-            "  {name}: {}",
-            check_growth(name, &samples.iter().map(|sample: &Sample| sample[place]).collect::<Vec<_>>())
-        );
+    for ((name, warm_up), samples) in SAMPLED.into_iter().zip(&samples) {
+        println!("  {name}: {}", check_growth(name, samples, warm_up.max(sensor_warm_up())));
     }
 }
 
@@ -155,31 +168,33 @@ fn check_bounds(metrics: &Metrics) -> u64 {
 
 /// The most of the last third after the warm-up is not above the most of the first. Gives both, in words.
 #[track_caller]
-fn check_growth(name: &str, samples_mib: &[f64]) -> String {
-    let warm = &samples_mib[samples_mib.len() / WARM_UP_SHARE..];
-    let most = |samples: &[f64]| samples.iter().copied().fold(0.0, f64::max);
+fn check_growth(name: &str, samples: &[Sample], warm_up: Duration) -> String {
+    let most = |samples: &[Sample]| samples.iter().map(|(_, mib)| *mib).fold(0.0, f64::max);
+    let warm = &samples[samples.partition_point(|(at_s, _)| *at_s < warm_up.as_secs_f64())..];
     let third = warm.len() / 3;
-    if third == 0 || samples_mib.len() < JUDGED_FROM.as_secs().try_into().unwrap() {
-        return format!("{:.1} MiB at most; too short to judge growth", most(samples_mib));
+    if third == 0 || !is_judged(warm_up) {
+        return format!("{:.1} MiB at most; too short to judge growth", most(samples));
     }
     let (first, last) = (most(&warm[..third]), most(&warm[warm.len() - third..]));
-    assert!(last <= first + GROWTH_MIB_MAX, "{name} grew: {samples_mib:.1?}");
+    assert!(last <= first + GROWTH_MIB_MAX, "{name} grew: {samples:.1?}");
     format!("{first:.1} MiB at most in the first third, {last:.1} MiB in the last, {:+.2} MiB/h", slope(warm))
 }
 
-/// Of the line that fits best, for samples a second apart; MiB in an hour.
-fn slope(samples: &[f64]) -> f64 {
+/// Of the line that fits best; MiB in an hour.
+fn slope(samples: &[Sample]) -> f64 {
     let count = f64::from(u32::try_from(samples.len()).unwrap());
-    let numbered = || (0_u32..).map(f64::from).zip(samples.iter().copied());
-    let (middle_x, middle_y) = ((count - 1.0) / 2.0, samples.iter().sum::<f64>() / count);
-    let over: f64 = numbered().map(|(x, y)| (x - middle_x) * (y - middle_y)).sum();
-    let under: f64 = numbered().map(|(x, _)| (x - middle_x).powi(2)).sum();
+    let middle_x = samples.iter().map(|(at_s, _)| at_s).sum::<f64>() / count;
+    let middle_y = samples.iter().map(|(_, mib)| mib).sum::<f64>() / count;
+    let over: f64 = samples.iter().map(|(at_s, mib)| (at_s - middle_x) * (mib - middle_y)).sum();
+    let under: f64 = samples.iter().map(|(at_s, _)| (at_s - middle_x).powi(2)).sum();
     over / under * 3_600.0
 }
 
 #[test]
 fn a_line_that_rises_by_one_a_second_rises_by_3600_an_hour() {
-    let rising: Vec<_> = (0_u32..100).map(f64::from).collect();
+    let seconds = || (0_u32..100).map(f64::from);
+    let rising: Vec<_> = seconds().map(|at_s| (at_s, at_s)).collect();
     assert!((slope(&rising) - 3_600.0).abs() < 1e-6);
-    assert!(slope(&[5.0; 100]).abs() < 1e-6);
+    let flat: Vec<_> = seconds().map(|at_s| (at_s, 5.0)).collect();
+    assert!(slope(&flat).abs() < 1e-6);
 }

@@ -1,7 +1,11 @@
 //! Tercel's measurements. Each compares with a floor measured in the same run, since the machines that run it are noisy;
 //! none of them passes or fails. `bench/README.md` holds the figures and what they mean.
 
-#![allow(clippy::print_stdout, reason = "a report on standard output is what this program is for")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a report on standard output is what this program is for"
+)]
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -11,12 +15,16 @@
 
 mod latency;
 mod processes;
+mod router;
 mod rules;
 mod sensor_cost;
 mod statistics;
 mod workloads;
 
+use std::net::SocketAddr;
+
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 
 #[derive(Parser)]
 #[command(about = "Measures Tercel; needs root and the release binaries (`cargo xtask bench` builds them)")]
@@ -51,13 +59,34 @@ enum Measurement {
         #[arg(long, default_value_t = 1_000)]
         alerts: usize,
     },
+    /// Alerts a second through the router, and how long one takes, beside what only reads, parses or sends. Needs no root.
+    Router {
+        /// Alerts of one measurement; a quarter of them for the webhook.
+        #[arg(long, default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+        alerts: u64,
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+        rounds: u64,
+    },
+    /// The floor of `router`: a server that reads and parses.
+    #[command(hide = true)]
+    ParseOnly { address: SocketAddr },
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     match Arguments::parse().measurement {
-        Measurement::SensorCost { rules, rounds } => sensor_cost::run(&rules, rounds).await,
+        Measurement::SensorCost { rules, rounds } => on_one_thread(sensor_cost::run(&rules, rounds)),
         Measurement::Rules { rules, records } => rules::run(&rules, records),
-        Measurement::Latency { alerts } => latency::run(alerts).await,
+        Measurement::Latency { alerts } => on_one_thread(latency::run(alerts)),
+        Measurement::Router { alerts, rounds } => on_all_cpus(router::run(alerts as usize, rounds as usize)),
+        Measurement::ParseOnly { address } => on_all_cpus(router::parse_only(address)),
     }
+}
+
+fn on_one_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// As the router runs.
+fn on_all_cpus(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }

@@ -84,6 +84,14 @@ impl Program {
         children.into_iter().chain([pid]).map(|pid| resident_mib(pid, part)).sum()
     }
 
+    /// The most resident memory that the process itself had so far, in MiB.
+    pub(crate) fn peak_mib(&self) -> anyhow::Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib: f64 = line.context("no VmHWM")?.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib / 1024.0)
+    }
+
     /// Of all its threads, since it was started.
     pub(crate) fn cpu_time(&self) -> anyhow::Result<CpuTime> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;

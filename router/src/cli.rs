@@ -1,10 +1,17 @@
 //! The command line of the router: a module for each command.
 
 mod check;
+mod client;
+mod dead_letter;
+mod elasticsearch;
 mod render;
 mod route;
 mod run;
+mod search;
 mod send_test;
+mod silence;
+mod table;
+mod tail;
 mod test;
 
 use std::fmt::Display;
@@ -42,6 +49,16 @@ enum Command {
     Render(render::Arguments),
     /// Send one alert that says that it is a test to a destination
     SendTest(send_test::Arguments),
+    /// See, send again or purge what a running router gave up
+    DeadLetter(dead_letter::Arguments),
+    /// Hold alerts back for a while, at a running router
+    Silence(silence::Arguments),
+    /// Look through the archive of a running router
+    Search(search::Arguments),
+    /// Print alerts as a running router decides about them
+    Tail(tail::Arguments),
+    /// Prepare an Elasticsearch or OpenSearch server for a destination
+    Elasticsearch(elasticsearch::Arguments),
 }
 
 /// Which routing file a command is about.
@@ -69,6 +86,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Test(arguments) => report(test::run(&arguments)),
         Command::Render(arguments) => report(render::run(&arguments)),
         Command::SendTest(arguments) => report(send_test::run(&arguments)),
+        Command::DeadLetter(arguments) => report(dead_letter::run(&arguments)),
+        Command::Silence(arguments) => report(silence::run(&arguments)),
+        Command::Search(arguments) => report(search::run(&arguments)),
+        Command::Tail(arguments) => report(tail::run(&arguments)),
+        Command::Elasticsearch(arguments) => report(elasticsearch::run(&arguments)),
     }
 }
 
@@ -113,9 +135,11 @@ fn report(result: Result<ExitCode, ToolError>) -> ExitCode {
 }
 
 fn load(file: Option<&Path>, flags: &Flags) -> Result<Settings, SettingsError> {
-    let environment =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Settings::load(file, environment, flags)
+    Settings::load(file, environment(), flags)
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn start_log() {

@@ -12,6 +12,8 @@ use config::{Config, Environment, File, FileFormat, Map};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
+use crate::secret::Secret;
+
 /// Falcosidekick's port, so that a sender of its alerts needs no change.
 const INGEST_PORT: u16 = 2801;
 const ADMIN_PORT: u16 = 2802;
@@ -54,6 +56,8 @@ pub struct Settings {
     pub fsync: bool,
     /// What may be owed, in bytes of the store.
     pub store_bytes: u64,
+    /// Where it is written down what was decided about each alert, and what became of it.
+    pub audit: AuditTo,
     /// Read alerts from standard input as well, one JSON object a line; the router stops at its end.
     pub stdin: bool,
 }
@@ -71,9 +75,28 @@ pub struct TlsSettings {
     pub client_ca: Option<PathBuf>,
 }
 
+/// Where the audit trail goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditTo {
+    #[default]
+    Off,
+    /// `audit/audit.ndjson` in the state folder, rotated at 100 MiB, five older ones kept.
+    File,
+    Stdout,
+}
+
 /// A token, kept as its hash only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token([u8; 32]);
+
+/// Where a running router is asked, and as whom: the part of its settings that its commands need.
+#[derive(Debug)]
+pub struct Contact {
+    pub admin: SocketAddr,
+    pub unix: Option<PathBuf>,
+    pub token: Option<Secret>,
+}
 
 /// Settings given as flags; they go above all others.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +131,7 @@ impl Default for Settings {
             drain: Duration::from_secs(10),
             fsync: true,
             store_bytes: STORE_BYTES,
+            audit: AuditTo::Off,
             stdin: false,
         }
     }
@@ -147,6 +171,32 @@ impl Settings {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Contact {
+    /// As [`Settings::load`]. Whether the other settings are good is the router's business.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or an address of the wrong form.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &Flags,
+    ) -> Result<Self, SettingsError> {
+        #[derive(Deserialize)]
+        struct Keys {
+            admin: SocketAddr,
+            unix: Option<PathBuf>,
+            token: Option<String>,
+        }
+        if let Some(path) = file {
+            check_syntax(path)?;
+        }
+        let keys = layers(file, environment, flags).and_then(Config::try_deserialize::<Keys>);
+        let Keys { admin, unix, token } = keys.map_err(|error| SettingsError(error.to_string()))?;
+        let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+        Ok(Self { admin, unix, token: token.map(Secret::new) })
     }
 }
 
@@ -202,6 +252,7 @@ fn layers(
         .set_default("drain", format!("{}s", defaults.drain.as_secs()))?
         .set_default("fsync", defaults.fsync)?
         .set_default("store_bytes", defaults.store_bytes)?
+        .set_default("audit", "off")?
         .set_default("stdin", defaults.stdin)?;
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));
@@ -327,6 +378,17 @@ mod tests {
         assert_eq!((settings.tls, settings.admin_group), (Some(expected), Some(50)));
         let message = load("", &[("TERCEL_ROUTER_TLS_KEY", "/k")], &Flags::default()).unwrap_err();
         assert!(message.contains("certificate"), "{message}");
+    }
+
+    #[test]
+    fn a_command_finds_the_router_by_the_same_settings_and_hides_the_token() {
+        let environment = [("TERCEL_ROUTER_TOKEN", " s3cret\n"), ("TERCEL_ROUTER_UNIX", "/run/router.sock")];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let flags = Flags { admin: Some("127.0.0.1:9".to_owned()), ..Flags::default() };
+        let contact = Contact::load(None, environment, &flags).unwrap();
+        assert_eq!((contact.admin.port(), contact.unix.as_deref()), (9, Some(Path::new("/run/router.sock"))));
+        assert_eq!(contact.token.as_ref().map(Secret::expose), Some("s3cret"));
+        assert!(!format!("{contact:?}").contains("s3cret"));
     }
 
     #[test]

@@ -1,19 +1,24 @@
 //! Dead letters: deliveries that failed for good, kept with the reason until somebody sends them again or purges them.
 //!
-//! `dead-letter list` prints them as NDJSON, one object a line, with the alert as it came. Replay makes a new delivery of
-//! a letter and takes the letter away in the same commit; purge only takes it away.
+//! They are listed as NDJSON, one object a line, with the alert as it came. Replay makes a new delivery of a letter and
+//! takes the letter away in the same commit; purge only takes it away.
 
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use prometheus::IntCounter;
 use serde::{Deserialize, Serialize};
 use tercel_alert::Alert;
 use uuid::Uuid;
 
-use crate::destination::{Notification, NotificationKind};
+use crate::condition::Condition;
+use crate::destination::NotificationKind;
 use crate::fingerprint::Fingerprint;
 use crate::outbox::Attempts;
+
+/// Bytes of records after which no further letter is looked for: an alert may have a megabyte.
+const FOUND_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// One dead letter, as the store keeps it and as the list prints it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,17 +51,39 @@ pub(crate) struct DeadLetter {
     pub(crate) alert: Arc<Alert>,
 }
 
-/// Which letters are meant; what is left out does not matter.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Filter {
+/// Which letters are meant, as the API takes it: those that all of these parts want.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Selection {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) destination: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
     /// Given up at this time or later.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<Timestamp>,
     /// Given up before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<Timestamp>,
     /// The letter with this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) number: Option<u64>,
+    /// A condition over its alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) when: Option<String>,
+    /// Those behind the letter with this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<u64>,
+    /// Nothing else is said on purpose.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) all: bool,
+}
+
+/// A [`Selection`] that can be asked.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    selection: Selection,
+    when: Option<Condition>,
 }
 
 /// A letter as it lies in the store, with its number there.
@@ -78,11 +105,16 @@ pub(crate) struct Found {
 }
 
 /// What became of letters that were to be sent again.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Replayed {
+    #[serde(rename = "replayed")]
     pub(crate) sent: u64,
-    /// No delivery could be made of them.
-    pub(crate) kept: u64,
+    /// They stay: the configuration has their destination no more.
+    pub(crate) no_destination: u64,
+    /// They stay: too much waits already.
+    pub(crate) no_room: u64,
+    /// Somebody else was faster.
+    pub(crate) gone: u64,
 }
 
 /// As the list prints a letter.
@@ -99,26 +131,6 @@ impl DeadLetter {
         let Some(Attempts { count, first, last }) = attempts else { return self };
         Self { attempts: count, first_attempt: Some(first), last_attempt: Some(last), ..self }
     }
-
-    /// What a replay sends again.
-    pub(crate) fn notification(&self) -> Notification {
-        Notification {
-            id: self.id,
-            alert: Arc::clone(&self.alert),
-            route: Arc::clone(&self.route),
-            dedup_key: self.key.map(|key| key.hex()),
-            kind: self.kind.clone(),
-            repeats: 0,
-        }
-    }
-
-    /// The record of the store.
-    ///
-    /// # Errors
-    /// None that is known: a letter holds nothing that JSON cannot say.
-    pub(crate) fn to_record(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(self)
-    }
 }
 
 /// The key of a letter's record: in the order of the numbers.
@@ -126,25 +138,36 @@ pub(crate) fn record_key(number: u64) -> [u8; 8] {
     number.to_be_bytes()
 }
 
-/// The first `count` letters that the filter wants, out of the records of the store, which come in the order of their
-/// keys.
-pub(crate) fn find(records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>, filter: &Filter, count: usize) -> Found {
-    let mut found = Found::default();
-    for (key, value) in records {
+/// The first letters that the filter wants, `count` of them and about [`FOUND_BYTES_MAX`] at most, out of the records of
+/// the store, which come in the order of their keys. `mismatches`: counts comparisons of values with something of another
+/// type.
+///
+/// # Errors
+/// That of the records.
+pub(crate) fn find<E>(
+    records: impl IntoIterator<Item = Result<(Vec<u8>, Vec<u8>), E>>,
+    filter: &Filter,
+    mismatches: &IntCounter,
+    count: usize,
+) -> Result<Found, E> {
+    let (mut found, mut bytes) = (Found::default(), 0);
+    for record in records {
+        let (key, value) = record?;
         let Some(kept) = Kept::parse(&key, &value) else {
             found.unreadable += 1;
             continue;
         };
-        if !filter.wants(&kept) {
+        if !filter.wants(&kept, mismatches) {
             continue;
         }
-        if found.letters.len() == count {
+        if found.letters.len() == count || bytes > FOUND_BYTES_MAX {
             found.is_cut = true;
             break;
         }
+        bytes += value.len();
         found.letters.push(kept);
     }
-    found
+    Ok(found)
 }
 
 /// Prints letters as NDJSON.
@@ -159,33 +182,6 @@ pub(crate) fn print(letters: &[Kept], output: &mut impl Write) -> io::Result<()>
     Ok(())
 }
 
-/// Takes letters away; `remove` gets the keys of their records. Gives how many there were.
-pub(crate) fn purge(letters: &[Kept], mut remove: impl FnMut(&[u8])) -> u64 {
-    for kept in letters {
-        remove(&record_key(kept.number));
-    }
-    letters.len() as u64
-}
-
-/// Makes new deliveries of letters and takes those away of which there is one; for one commit. `deliver` says whether it
-/// made one: the destination may be gone, or have no room.
-pub(crate) fn replay(
-    letters: &[Kept],
-    mut deliver: impl FnMut(&DeadLetter) -> bool,
-    mut remove: impl FnMut(&[u8]),
-) -> Replayed {
-    let mut replayed = Replayed::default();
-    for Kept { number, letter } in letters {
-        if deliver(letter) {
-            remove(&record_key(*number));
-            replayed.sent += 1;
-        } else {
-            replayed.kept += 1;
-        }
-    }
-    replayed
-}
-
 impl Kept {
     /// `None`: it is no letter.
     pub(crate) fn parse(key: &[u8], value: &[u8]) -> Option<Self> {
@@ -194,14 +190,45 @@ impl Kept {
     }
 }
 
+impl Selection {
+    /// It says which letters, so that nobody moves all of them by mistake.
+    pub(crate) fn is_meant(&self) -> bool {
+        let Self { destination, reason, since, until, number, when, after: _, all } = self;
+        let has_time = since.is_some() || until.is_some();
+        *all || destination.is_some() || reason.is_some() || has_time || number.is_some() || when.is_some()
+    }
+}
+
 impl Filter {
-    pub(crate) fn wants(&self, kept: &Kept) -> bool {
+    /// # Errors
+    /// The condition makes no sense; the message shows where.
+    pub(crate) fn new(selection: &Selection) -> Result<Self, String> {
+        let parse = |when: &String| Condition::parse(when).map_err(|error| error.render("when", when));
+        let when = selection.when.as_ref().map(parse).transpose()?;
+        Ok(Self { selection: selection.clone(), when })
+    }
+
+    fn wants(&self, kept: &Kept, mismatches: &IntCounter) -> bool {
         let Kept { number, letter } = kept;
-        self.number.is_none_or(|wanted| wanted == *number)
-            && self.destination.as_ref().is_none_or(|wanted| **wanted == *letter.destination)
-            && self.reason.as_ref().is_none_or(|wanted| **wanted == *letter.reason)
-            && self.since.is_none_or(|since| letter.died >= since)
-            && self.until.is_none_or(|until| letter.died < until)
+        let Selection { destination, reason, since, until, number: wanted, .. } = &self.selection;
+        wanted.is_none_or(|wanted| wanted == *number)
+            && destination.as_ref().is_none_or(|wanted| **wanted == *letter.destination)
+            && reason.as_ref().is_none_or(|wanted| **wanted == *letter.reason)
+            && since.is_none_or(|since| letter.died >= since)
+            && until.is_none_or(|until| letter.died < until)
+            && self.when.as_ref().is_none_or(|when| when.matches(&letter.alert, mismatches))
+    }
+}
+
+impl Found {
+    pub(crate) fn numbers(&self) -> Vec<u64> {
+        self.letters.iter().map(|kept| kept.number).collect()
+    }
+
+    /// What is left of this selection; `None`: nothing.
+    pub(crate) fn next(&self, selection: &Selection) -> Option<Selection> {
+        let last = self.letters.last().filter(|_| self.is_cut)?;
+        Some(Selection { after: Some(last.number), ..selection.clone() })
     }
 }
 
@@ -211,6 +238,7 @@ mod tests {
 
     use super::*;
     use crate::destination::Summary;
+    use crate::record::to_json;
 
     fn letter(destination: &str, reason: &str, died: &str) -> DeadLetter {
         let value = serde_json::json!({
@@ -242,13 +270,18 @@ mod tests {
             (2, letter("hook", "max_age", "2026-01-04T00:00:00Z")),
         ];
         let mut table: BTreeMap<_, _> =
-            letters.iter().map(|(id, letter)| (record_key(*id).to_vec(), letter.to_record().unwrap())).collect();
+            letters.iter().map(|(id, letter)| (record_key(*id).to_vec(), to_json(letter))).collect();
         table.insert(record_key(9).to_vec(), b"{\"half".to_vec());
         table
     }
 
-    fn numbers(filter: &Filter) -> Vec<u64> {
-        find(table(), filter, 10).letters.iter().map(|kept| kept.number).collect()
+    fn found(selection: &Selection, count: usize) -> Found {
+        let (filter, mismatches) = (Filter::new(selection).unwrap(), IntCounter::new("m", "m").unwrap());
+        find(table().into_iter().map(Ok::<_, ()>), &filter, &mismatches, count).unwrap()
+    }
+
+    fn numbers(selection: &Selection) -> Vec<u64> {
+        found(selection, 10).numbers()
     }
 
     #[test]
@@ -266,75 +299,64 @@ mod tests {
         };
         for kind in [NotificationKind::Alert, NotificationKind::Summary(summary)] {
             let letter = DeadLetter { kind, ..letter.clone() };
-            let kept = Kept::parse(&record_key(5), &letter.to_record().unwrap()).unwrap();
+            let kept = Kept::parse(&record_key(5), &to_json(&letter)).unwrap();
             assert_eq!((kept.number, format!("{:?}", kept.letter)), (5, format!("{letter:?}")));
         }
     }
 
     #[test]
-    fn a_replay_sends_what_was_to_be_sent() {
-        let letter = letter("slack", "max_age", "2026-01-02T00:00:00Z");
-        let notification = letter.notification();
-        assert_eq!((notification.id, &*notification.route), (Uuid::max(), "page"));
-        assert_eq!(notification.dedup_key, Some(Fingerprint([7; 32]).hex()));
-        assert!(Arc::ptr_eq(&notification.alert, &letter.alert));
-    }
-
-    #[test]
     fn letters_come_in_the_order_of_their_numbers_and_what_is_none_is_counted() {
-        let found = find(table(), &Filter::default(), 10);
-        assert_eq!(numbers(&Filter::default()), [1, 2, 300]);
+        let found = found(&Selection::default(), 10);
+        assert_eq!(found.numbers(), [1, 2, 300]);
         assert_eq!((found.unreadable, found.is_cut), (1, false));
     }
 
     #[test]
     fn a_filter_wants_what_all_of_its_parts_want() {
-        let by = |destination: &str, reason: &str| Filter {
+        let by = |destination: &str, reason: &str| Selection {
             destination: Some(destination.to_owned()),
             reason: (!reason.is_empty()).then(|| reason.to_owned()),
-            ..Filter::default()
+            ..Selection::default()
         };
         assert_eq!(numbers(&by("slack", "")), [1, 300]);
         assert_eq!(numbers(&by("slack", "max_age")), [300]);
         assert!(numbers(&by("mail", "")).is_empty());
-        let from = |since: Option<&str>, until: Option<&str>| Filter {
+        let from = |since: Option<&str>, until: Option<&str>| Selection {
             since: since.map(|time| time.parse().unwrap()),
             until: until.map(|time| time.parse().unwrap()),
-            ..Filter::default()
+            ..Selection::default()
         };
         assert_eq!(numbers(&from(Some("2026-01-03T00:00:00Z"), None)), [2, 300]);
         assert_eq!(numbers(&from(None, Some("2026-01-03T00:00:00Z"))), [1]);
-        assert_eq!(numbers(&Filter { number: Some(2), ..Filter::default() }), [2]);
+        assert_eq!(numbers(&Selection { number: Some(2), ..Selection::default() }), [2]);
+        let when = |when: &str| Selection { when: Some(when.to_owned()), ..by("slack", "") };
+        assert!(numbers(&when("rule = other")).is_empty());
+        assert_eq!(numbers(&when("priority >= error")), [1, 300]);
+        let error = Filter::new(&when("priority >= loud")).unwrap_err();
+        assert!(error.starts_with("when:1:13: "), "{error}");
     }
 
     #[test]
     fn no_more_is_given_than_asked_for_and_it_is_said() {
-        let found = find(table(), &Filter::default(), 2);
-        assert_eq!((found.letters.len(), found.is_cut), (2, true));
-        assert!(!find(table(), &Filter::default(), 3).is_cut);
+        let all = Selection::default();
+        let first = found(&all, 2);
+        assert_eq!((first.numbers(), first.is_cut), (vec![1, 2], true));
+        assert_eq!(first.next(&all), Some(Selection { after: Some(2), ..Selection::default() }));
+        let whole = found(&all, 3);
+        assert_eq!((whole.is_cut, whole.next(&all)), (false, None));
     }
 
     #[test]
-    fn a_purge_takes_what_was_found_and_a_replay_what_it_could_send() {
-        let mut table = table();
-        let found = find(table.clone(), &Filter::default(), 10);
-        let mut sent = Vec::new();
-        let deliver = |letter: &DeadLetter| {
-            sent.push(letter.notification().id);
-            &*letter.destination == "slack"
-        };
-        let replayed = replay(&found.letters, deliver, |key| assert!(table.remove(key).is_some()));
-        assert_eq!((replayed, sent.len()), (Replayed { sent: 2, kept: 1 }, 3));
-        let left = find(table.clone(), &Filter::default(), 10);
-        assert_eq!(left.letters.iter().map(|kept| kept.number).collect::<Vec<_>>(), [2]);
-        assert_eq!(purge(&left.letters, |key| assert!(table.remove(key).is_some())), 1);
-        assert_eq!(table.len(), 1, "what is no letter stays where it is");
+    fn who_says_nothing_does_not_mean_all() {
+        assert!(!Selection { after: Some(7), ..Selection::default() }.is_meant());
+        assert!(Selection { all: true, ..Selection::default() }.is_meant());
+        assert!(Selection { number: Some(7), ..Selection::default() }.is_meant());
     }
 
     #[test]
     fn the_list_is_one_json_object_a_line_with_the_alert_as_it_came() {
         let mut output = Vec::new();
-        print(&find(table(), &Filter::default(), 10).letters, &mut output).unwrap();
+        print(&found(&Selection::default(), 10).letters, &mut output).unwrap();
         let text = String::from_utf8(output).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 3);

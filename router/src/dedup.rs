@@ -152,6 +152,13 @@ impl Dedup {
         early.map_or(Verdict::Repeat, |closed| Verdict::Early(Box::new(closed)))
     }
 
+    /// Repeats in the open window of this key, and when it closes.
+    pub(crate) fn window(&self, key: &Fingerprint, now: Timestamp) -> Option<(u64, Timestamp)> {
+        let shared = self.open.get(key)?;
+        let counts = &lock(&shared).counts;
+        (counts.closes > now).then_some((counts.count, counts.closes))
+    }
+
     /// From now on, for the window's length, equal alerts are repeats of this one, whose delivery this is. Gives what that
     /// delivery shows as its count.
     pub(crate) fn open(&mut self, first: &Candidate<'_>, now: Timestamp, delivery: u64) -> Arc<AtomicU64> {
@@ -219,6 +226,18 @@ impl Dedup {
             if let Some(shared) = self.open.get(&key).filter(|shared| lock(shared).id == id) {
                 self.close(&shared);
             }
+        }
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Closes every window; for a destination that a new configuration does not have. Counts that wait for the first
+    /// delivery are told when that ends, as always.
+    pub(crate) fn close_all(&mut self, now: Timestamp) -> Vec<Closed> {
+        self.observe(now);
+        self.take_evicted();
+        let windows: Vec<_> = self.open.iter().map(|(_key, shared)| shared).collect();
+        for shared in &windows {
+            self.close(shared);
         }
         std::mem::take(&mut self.ready)
     }

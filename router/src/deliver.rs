@@ -5,6 +5,8 @@
 
 mod attempt;
 mod breaker;
+mod crew;
+mod gather;
 mod pace;
 mod retry;
 
@@ -18,13 +20,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
+use uuid::Uuid;
 
-use crate::destination::{DeliverySettings, Destination, Notification};
+use crate::audit::{Audit, Event, Line};
+use crate::destination::{Batch, DeliverySettings, Destination, Notification};
 use crate::metrics::{BREAKER, DestinationMetrics, MAX_AGE, REMOVED};
-use crate::outbox::{Attempts, Choice, Entry, Kind, Outbox, Phase};
+use crate::outbox::{Attempts, Choice, Entry, Kind, Outbox};
 
-use attempt::{Failure, Landed, attempts, sign};
+pub(crate) use crew::{Crew, Running};
+
+use attempt::{Failed, Failure, Item, Landed, attempts};
 use breaker::{Breaker, Permit, Sign};
+use gather::Gathering;
 use pace::Pace;
 
 /// With a fallback, nothing waits for a destination that has been out for longer.
@@ -48,6 +55,7 @@ pub(crate) struct Worker {
     pub(crate) metrics: DestinationMetrics,
     pub(crate) load: Loader,
     pub(crate) finished: mpsc::Sender<Finished>,
+    pub(crate) audit: Audit,
     /// The time to drain is over: what is left stays in the store.
     pub(crate) abandon: CancellationToken,
 }
@@ -62,8 +70,10 @@ pub(crate) struct Current {
 /// How much a destination gets and for how long it is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terms {
-    /// Attempts at once; at least one.
+    /// Requests at once; at least one.
     pub(crate) concurrency: usize,
+    /// What goes into one of them.
+    pub(crate) batch: Batch,
     /// Since acceptance: a delivery that is older has failed.
     pub(crate) max_age: Duration,
     /// Whether what fails goes on to another destination.
@@ -109,15 +119,16 @@ pub(crate) enum Outcome {
 
 impl From<&DeliverySettings> for Terms {
     fn from(settings: &DeliverySettings) -> Self {
-        let DeliverySettings { concurrency, max_age, interval, .. } = *settings;
-        Self { concurrency, max_age, has_fallback: settings.fallback.is_some(), interval }
+        let DeliverySettings { concurrency, max_age, batch, interval, .. } = *settings;
+        Self { concurrency, batch, max_age, has_fallback: settings.fallback.is_some(), interval }
     }
 }
 
 impl Worker {
-    /// Ends when the outbox is closed or removed and empty, or when what is left is abandoned.
+    /// Ends when the outbox is closed and empty, or when what is left is abandoned. Where its destination is removed it
+    /// goes on: the destination may come back.
     pub(crate) async fn run(mut self) {
-        let (mut breaker, mut flights) = (Breaker::new(), FuturesUnordered::new());
+        let (mut breaker, mut gathering, mut flights) = (Breaker::new(), Gathering::default(), FuturesUnordered::new());
         let mut pace = Pace::new();
         let mut current = self.current.borrow_and_update().clone();
         let mut reloads = self.current.clone();
@@ -128,22 +139,26 @@ impl Worker {
             sweep = this.end_old(&current.terms, sweep, now).await;
             let more = this.end_stranded(&breaker, &current.terms, now).await;
             while flights.len() < current.terms.concurrency.max(1) && pace.wait(&current.terms, now).is_none() {
-                let Some(entry) = this.depart(&mut breaker, Instant::now()) else { break };
-                if is_old(&entry, &current.terms) {
-                    breaker.note(entry.id, Sign::Silent, now, 0.0);
-                    this.end(entry, given_up(&current.terms, MAX_AGE, too_old(&current.terms)), 0).await;
+                let batch = this.depart(&mut breaker, &mut gathering, &current.terms, Instant::now());
+                let Some(first) = batch.first().map(|entry| entry.id) else { break };
+                let batch = this.without_old(batch, &current.terms).await;
+                if batch.is_empty() {
+                    breaker.note(first, Sign::Silent, now, 0.0);
                     continue;
                 }
+                // Not `current`: what these were decided by may have come into force a moment ago.
+                let destination = Arc::clone(&this.current.borrow().destination);
                 pace.start(now);
-                flights.push(this.attempt(Arc::clone(&current.destination), entry));
+                flights.push(this.attempt(destination, first, batch));
             }
             this.metrics.breaker.set(breaker.gauge());
-            if this.is_done() {
+            if this.outbox.is_done() {
                 return;
             }
             let paced = pace.wait(&current.terms, now);
             let has_room = flights.len() < current.terms.concurrency.max(1) && paced.is_none();
-            let wake = if more { now } else { this.wake(&breaker, &current.terms, has_room, now).min(sweep) };
+            let gathered = gathering.until(&current.terms.batch);
+            let wake = if more { now } else { this.wake(&breaker, &current.terms, has_room, gathered, now).min(sweep) };
             let wake = paced.map_or(wake, |next| wake.min(next));
             tokio::select! {
                 biased;
@@ -165,32 +180,43 @@ impl Worker {
         self.abandon_rest().await;
     }
 
-    fn is_done(&self) -> bool {
-        self.outbox.phase() != Phase::Open && self.outbox.len() == 0
-    }
-
-    /// Takes out what may go out now.
-    fn depart(&self, breaker: &mut Breaker, now: Instant) -> Option<Entry> {
-        if self.outbox.phase() == Phase::Removed {
-            return None;
+    /// Takes out what goes out now, with one request.
+    fn depart(&self, breaker: &mut Breaker, gathering: &mut Gathering, terms: &Terms, now: Instant) -> Vec<Entry> {
+        if self.outbox.is_removed() {
+            return Vec::new();
         }
         match breaker.permit(now) {
-            Permit::Nothing(_) => None,
-            Permit::All => self.outbox.take(now, Choice::Oldest),
+            Permit::Nothing(_) => Vec::new(),
+            Permit::All => {
+                // A router that stops waits for no company.
+                let wait = if self.outbox.is_closed() { Duration::ZERO } else { terms.batch.wait };
+                let batch = Batch { wait, ..terms.batch };
+                let is_over = gathering.is_over(self.outbox.stock(now), &batch, now);
+                if is_over { self.outbox.next_batch(now, batch.count, batch.bytes) } else { Vec::new() }
+            }
             Permit::Probe => {
-                let entry = self.outbox.take(now, Choice::Untried)?;
+                let Some(entry) = self.outbox.take(now, Choice::Untried) else { return Vec::new() };
                 breaker.probe(entry.id);
-                Some(entry)
+                vec![entry]
             }
         }
     }
 
-    /// When there may be something to do, if nothing else happens.
-    fn wake(&self, breaker: &Breaker, terms: &Terms, has_room: bool, now: Instant) -> Instant {
+    /// When there may be something to do, if nothing else happens. `gathered`: when what is there goes out.
+    fn wake(
+        &self,
+        breaker: &Breaker,
+        terms: &Terms,
+        has_room: bool,
+        gathered: Option<Instant>,
+        now: Instant,
+    ) -> Instant {
         let next = match breaker.permit(now) {
             Permit::Nothing(until) => until,
-            Permit::All | Permit::Probe if has_room => self.outbox.next_due(),
-            Permit::All | Permit::Probe => None,
+            _ if !has_room => None,
+            Permit::All => self.outbox.next_due().into_iter().chain(gathered).min(),
+            // It is made at once, or there is nothing to make it with.
+            Permit::Probe => self.outbox.next_due(),
         };
         let stranded = breaker.open_since().filter(|_| terms.has_fallback).map(|since| since + OUTAGE_MAX);
         let later = stranded.filter(|time| *time > now);
@@ -213,11 +239,20 @@ impl Worker {
         now + (terms.max_age / SWEEP_PARTS).clamp(SWEEP_WAIT_MIN, SWEEP_WAIT_MAX)
     }
 
+    /// Ends those of a batch that are too old, and gives the others.
+    async fn without_old(&self, batch: Vec<Entry>, terms: &Terms) -> Vec<Entry> {
+        let (old, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|entry| is_old(entry, terms));
+        for entry in old {
+            self.end(entry, given_up(terms, MAX_AGE, too_old(terms)), 0).await;
+        }
+        batch
+    }
+
     /// Ends what waits for a destination that was removed, or has a fallback and has been out for too long. True: there
     /// is more of it.
     async fn end_stranded(&self, breaker: &Breaker, terms: &Terms, now: Instant) -> bool {
         let is_out = breaker.open_since().is_some_and(|since| now.duration_since(since) >= OUTAGE_MAX);
-        let outcome = if self.outbox.phase() == Phase::Removed {
+        let outcome = if self.outbox.is_removed() {
             let detail = "the configuration has this destination no more".to_owned();
             Outcome::Dead { reason: REMOVED, detail }
         } else if terms.has_fallback && is_out && breaker.permit(now) != Permit::Probe {
@@ -248,33 +283,54 @@ impl Worker {
 /// How it goes on.
 impl Worker {
     async fn land(&self, landed: Landed, breaker: &mut Breaker, terms: &Terms) {
-        let Landed { entry, notification, result } = landed;
         let now = Instant::now();
-        breaker.note(entry.id, sign(&result), now, fastrand::f64());
-        let Err(failure) = result else {
-            if let Some(notification) = notification {
-                self.count_delivered(&notification);
-                self.end(entry, Outcome::Delivered, notification.repeats).await;
+        breaker.note(landed.first, landed.sign(), now, fastrand::f64());
+        let mut untold = landed.items.iter().filter(|item| item.is_retried()).count();
+        for Item { entry, result } in landed.items {
+            match result {
+                Ok(notification) => {
+                    self.count_delivered(&notification);
+                    self.end(entry, Outcome::Delivered, notification.repeats).await;
+                }
+                Err(Failed { failure, notification }) => {
+                    self.metrics.count_failure(failure.reason());
+                    if let Some(notification) = &notification {
+                        self.note_failure(&entry, notification.id, failure.reason());
+                    }
+                    if let Some(asked) = failure.pause(&entry) {
+                        breaker.pause(now, asked);
+                    }
+                    self.retry_or_end(entry, notification.as_ref(), &failure, terms, &mut untold).await;
+                }
             }
-            return;
-        };
-        self.metrics.count_failure(failure.reason());
-        if let Some(asked) = failure.pause(&entry) {
-            breaker.pause(now, asked);
         }
-        match failure.wait(&entry, fastrand::f64()) {
-            Some(_) if is_old(&entry, terms) => {
-                self.log_dead(&entry, notification.as_ref(), MAX_AGE, &failure);
-                self.end(entry, given_up(terms, MAX_AGE, failure.detail()), 0).await;
-            }
+    }
+
+    /// `untold`: retries of this request that the log does not know of.
+    async fn retry_or_end(
+        &self,
+        entry: Entry,
+        notification: Option<&Notification>,
+        failure: &Failure,
+        terms: &Terms,
+        untold: &mut usize,
+    ) {
+        let reason = match failure.wait(&entry, fastrand::f64()) {
+            Some(_) if is_old(&entry, terms) => MAX_AGE,
             Some(wait) => {
-                self.log_retry(&entry, wait, &failure);
-                self.outbox.retry(entry, now + wait);
+                self.log_retry(&entry, std::mem::take(untold), wait, failure);
+                return self.outbox.retry(entry, Instant::now() + wait);
             }
-            None => {
-                self.log_dead(&entry, notification.as_ref(), failure.reason(), &failure);
-                self.end(entry, given_up(terms, failure.reason(), failure.detail()), 0).await;
-            }
+            None => failure.reason(),
+        };
+        self.log_dead(&entry, notification, reason, failure);
+        self.end(entry, given_up(terms, reason, failure.detail()), 0).await;
+    }
+
+    fn note_failure(&self, entry: &Entry, uuid: Uuid, reason: &'static str) {
+        if self.audit.is_on() {
+            let event = Event::AttemptFailed { destination: self.name().into(), attempt: attempts(entry), reason };
+            self.audit.write(Line { at: Timestamp::now(), uuid, event });
         }
     }
 
@@ -312,20 +368,18 @@ impl Worker {
         error!(destination = self.name(), reason, rule = ?alert, id = ?id, delivery = entry.id, failure = failure.detail(), "delivery failed for good");
     }
 
-    /// The first failure of a notification is worth a warning; its retries would only repeat it.
-    fn log_retry(&self, entry: &Entry, wait: Duration, failure: &Failure) {
+    /// The first failure of a notification is worth a warning; its retries would only repeat it. One line for all
+    /// `deliveries` of a request; none where there are none left to tell.
+    fn log_retry(&self, entry: &Entry, deliveries: usize, wait: Duration, failure: &Failure) {
+        if deliveries == 0 {
+            return;
+        }
         let (destination, wait, retry) = (self.name(), wait.as_secs_f64(), attempts(entry).saturating_sub(1));
+        let (delivery, failure) = (entry.id, failure.detail());
         if retry == 0 {
-            warn!(destination, wait, delivery = entry.id, failure = failure.detail(), "delivery failed, will retry");
+            warn!(destination, deliveries, wait, delivery, failure, "delivery failed, will retry");
         } else {
-            debug!(
-                destination,
-                retry,
-                wait,
-                delivery = entry.id,
-                failure = failure.detail(),
-                "delivery failed again, will retry"
-            );
+            debug!(destination, deliveries, retry, wait, delivery, failure, "delivery failed again, will retry");
         }
     }
 

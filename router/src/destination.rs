@@ -12,6 +12,7 @@ mod console;
 mod elasticsearch;
 mod http;
 mod live;
+mod null;
 mod pagerduty;
 mod preview;
 mod slack;
@@ -39,10 +40,11 @@ pub use archive::ArchiveConfig;
 pub use auth::{AuthSettings, BasicSettings, OAuth2Settings};
 pub use client::HttpSettings;
 pub use console::{ConsoleConfig, Format};
-pub use elasticsearch::ElasticsearchConfig;
+pub use elasticsearch::{ElasticsearchConfig, SetupError, SetupOptions, SetupReport};
+pub use null::NullConfig;
 pub use pagerduty::{PagerDutyConfig, Region};
 pub use slack::{FollowUps, SlackConfig};
-pub use terms::{Concurrency, DeliverySettings, MaxAge, Pace, Quiet};
+pub use terms::{Batch, Concurrency, DeliverySettings, MaxAge, Pace, Quiet};
 pub use webhook::{Form, Method, WebhookConfig};
 
 pub(crate) use crate::render::example;
@@ -124,6 +126,7 @@ pub enum DestinationConfig {
     Archive(ArchiveConfig),
     Console(ConsoleConfig),
     Elasticsearch(ElasticsearchConfig),
+    Null(NullConfig),
     PagerDuty(PagerDutyConfig),
     Slack(SlackConfig),
     Webhook(WebhookConfig),
@@ -148,14 +151,23 @@ pub struct Destination {
 enum Service {
     Archive(archive::Archive),
     Console(console::Console),
+    Elasticsearch(elasticsearch::Elasticsearch),
     Http(http::HttpService),
+    Null,
     #[cfg(test)]
     Scripted(Script),
+    #[cfg(test)]
+    ScriptedBulk(BulkScript),
 }
 
 /// What a destination of a test does with a notification.
 #[cfg(test)]
 type Script = Box<dyn Fn(Notification) -> futures::future::BoxFuture<'static, Result<(), SendError>> + Send + Sync>;
+
+/// The same of one that takes many at once.
+#[cfg(test)]
+type BulkScript =
+    Box<dyn Fn(Vec<Notification>) -> futures::future::BoxFuture<'static, Vec<Result<(), SendError>>> + Send + Sync>;
 
 /// A destination that cannot be built from its settings. Says what is wrong and what would do.
 #[derive(Debug, thiserror::Error)]
@@ -215,6 +227,7 @@ impl DestinationConfig {
             Self::Archive(_) => "archive",
             Self::Console(_) => "console",
             Self::Elasticsearch(_) => "elasticsearch",
+            Self::Null(_) => "null",
             Self::PagerDuty(_) => "pagerduty",
             Self::Slack(_) => "slack",
             Self::Webhook(_) => "webhook",
@@ -227,6 +240,7 @@ impl DestinationConfig {
             Self::Archive(config) => config.receive.unwrap_or(Receive::All),
             Self::Console(config) => config.receive.unwrap_or(Receive::Notifications),
             Self::Elasticsearch(config) => config.receive.unwrap_or(Receive::All),
+            Self::Null(config) => config.receive.unwrap_or(Receive::Notifications),
             Self::PagerDuty(config) => config.receive.unwrap_or(Receive::Notifications),
             Self::Slack(config) => config.receive.unwrap_or(Receive::Notifications),
             Self::Webhook(config) => config.receive.unwrap_or(Receive::Notifications),
@@ -238,7 +252,10 @@ impl DestinationConfig {
         let (habit, concurrency, max_age, fallback, pace) = match self {
             Self::Archive(config) => (Habit::OneByOne, None, config.max_age, &config.fallback, None),
             Self::Console(config) => (Habit::OneByOne, None, config.max_age, &config.fallback, None),
-            Self::Elasticsearch(config) => (Habit::Bulk, config.concurrency, config.max_age, &config.fallback, None),
+            Self::Elasticsearch(config) => {
+                (Habit::Bulk(config.batch), config.concurrency, config.max_age, &config.fallback, None)
+            }
+            Self::Null(config) => (Habit::OneByOne, None, config.max_age, &config.fallback, None),
             Self::PagerDuty(config) => {
                 (Habit::OneByOne, config.concurrency, config.max_age, &config.fallback, config.pace)
             }
@@ -279,7 +296,8 @@ impl Destination {
         let service = match config {
             DestinationConfig::Archive(config) => config.build(state).map(Service::Archive),
             DestinationConfig::Console(config) => Ok(Service::Console(config.build())),
-            DestinationConfig::Elasticsearch(config) => config.build(base).map(Service::Http),
+            DestinationConfig::Elasticsearch(config) => config.build(base).map(Service::Elasticsearch),
+            DestinationConfig::Null(_) => Ok(Service::Null),
             DestinationConfig::PagerDuty(config) => config.build(base).map(Service::Http),
             DestinationConfig::Slack(config) => config.build(base).map(Service::Http),
             DestinationConfig::Webhook(config) => config.build(base).map(Service::Http),
@@ -296,9 +314,37 @@ impl Destination {
         match &self.service {
             Service::Archive(archive) => archive.send(notification).await,
             Service::Console(console) => console.send(notification).await,
+            Service::Elasticsearch(elasticsearch) => elasticsearch.send_one(notification).await,
             Service::Http(service) => service.send(notification).await,
+            Service::Null => Ok(()),
             #[cfg(test)]
             Service::Scripted(script) => script(notification.clone()).await,
+            #[cfg(test)]
+            Service::ScriptedBulk(script) => script(vec![notification.clone()]).await.remove(0),
+        }
+    }
+
+    /// Makes one attempt for all of them, with one request where the destination takes many; one result for each. The
+    /// caller keeps to the [`Batch`] of the destination's settings.
+    pub async fn send_all(&self, notifications: &[Notification]) -> Vec<Result<(), SendError>> {
+        match &self.service {
+            Service::Elasticsearch(elasticsearch) => return elasticsearch.send(notifications).await,
+            #[cfg(test)]
+            Service::ScriptedBulk(script) => return script(notifications.to_vec()).await,
+            _ => {}
+        }
+        let mut results = Vec::with_capacity(notifications.len());
+        for notification in notifications {
+            results.push(self.send(notification).await);
+        }
+        results
+    }
+
+    /// Prepares the server of an Elasticsearch destination for its documents; `None`: it is no such destination.
+    pub async fn setup(&self, options: &SetupOptions) -> Option<Result<SetupReport, SetupError>> {
+        match &self.service {
+            Service::Elasticsearch(elasticsearch) => Some(elasticsearch.setup(options).await),
+            _ => None,
         }
     }
 
@@ -310,20 +356,18 @@ impl Destination {
     /// How often the configured template failed and the built-in body was sent in its place, since the start.
     pub fn render_fallbacks(&self) -> u64 {
         match &self.service {
-            Service::Archive(_) | Service::Console(_) => 0,
+            Service::Archive(_) | Service::Console(_) | Service::Elasticsearch(_) | Service::Null => 0,
             Service::Http(service) => service.render_fallbacks(),
             #[cfg(test)]
-            Service::Scripted(_) => 0,
+            Service::Scripted(_) | Service::ScriptedBulk(_) => 0,
         }
     }
 
     /// Output fields that its template reads and the sensor does not know.
     pub(crate) fn unknown_fields(&self) -> &[UnknownField] {
         match &self.service {
-            Service::Archive(_) | Service::Console(_) => &[],
             Service::Http(service) => service.unknown_fields(),
-            #[cfg(test)]
-            Service::Scripted(_) => &[],
+            _ => &[],
         }
     }
 
@@ -336,6 +380,17 @@ impl Destination {
         use futures::FutureExt as _;
         let script = Box::new(move |notification| script(notification).boxed());
         Self { name: "scripted".into(), service: Service::Scripted(script) }
+    }
+
+    /// The same for one that takes many at once.
+    #[cfg(test)]
+    pub(crate) fn scripted_bulk<F>(script: impl Fn(Vec<Notification>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Vec<Result<(), SendError>>> + Send + 'static,
+    {
+        use futures::FutureExt as _;
+        let script = Box::new(move |notifications| script(notifications).boxed());
+        Self { name: "scripted".into(), service: Service::ScriptedBulk(script) }
     }
 }
 

@@ -3,10 +3,12 @@
 //! What depends on earlier alerts (inhibitions, silences, deduplication, limits) is explained, all else decided.
 
 use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value as Json;
+use uuid::Uuid;
 
 pub use crate::condition::Comparison;
 
@@ -68,9 +70,30 @@ pub struct DeliveryStep {
     pub dedup: Option<DedupStep>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<LimitStep>,
+    /// Only a running router has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateStep>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
     pub max_age: String,
+}
+
+/// What a running router holds against the alert at this destination at the moment.
+#[derive(Debug, Default, Serialize)]
+pub struct StateStep {
+    /// The inhibition whose source was heard of.
+    pub inhibited_by: Option<String>,
+    /// The silence that matches.
+    pub silenced_by: Option<Uuid>,
+    /// The open window of its like.
+    pub window: Option<WindowStep>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct WindowStep {
+    /// Beyond the first.
+    pub repeats: u64,
+    pub closes: Timestamp,
 }
 
 /// An inhibition that the alert has to do with.
@@ -132,6 +155,18 @@ impl DeliveryStep {
     }
 }
 
+impl Explanation {
+    /// What a running router holds, by destination.
+    pub(crate) fn add(&mut self, states: Vec<(Arc<str>, StateStep)>) {
+        for (destination, state) in states {
+            let step = self.deliveries.iter_mut().find(|step| *step.destination == *destination);
+            if let Some(step) = step.filter(|step| !step.receives_all) {
+                step.state = Some(state);
+            }
+        }
+    }
+}
+
 impl Display for Explanation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let text = |key: &str| self.alert[key].as_str().unwrap_or("none").escape_debug().to_string();
@@ -179,7 +214,10 @@ impl Display for DeliveryStep {
             writeln!(f, "    receives everything: nothing holds an alert back")?;
         } else {
             self.inhibitions.iter().try_for_each(|step| writeln!(f, "    {step}"))?;
-            writeln!(f, "    silences: a running router may have some")?;
+            match &self.state {
+                Some(state) => write!(f, "{state}")?,
+                None => writeln!(f, "    silences: a running router may have some")?,
+            }
             self.muting.iter().try_for_each(|step| writeln!(f, "    {step}"))?;
             self.dedup.iter().try_for_each(|step| writeln!(f, "    {step}"))?;
             match &self.limit {
@@ -191,6 +229,25 @@ impl Display for DeliveryStep {
             Some(fallback) => writeln!(f, "    tried for {}, then `{fallback}` gets it", self.max_age),
             None => writeln!(f, "    tried for {}, then it is a dead letter", self.max_age),
         }
+    }
+}
+
+impl Display for StateStep {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(inhibition) = &self.inhibited_by {
+            writeln!(f, "    held back now: inhibition {inhibition} mutes it")?;
+        }
+        match &self.silenced_by {
+            Some(id) => writeln!(f, "    held back now: silence {id} matches it")?,
+            None => writeln!(f, "    silences: none matches it now")?,
+        }
+        if let Some(WindowStep { repeats, closes }) = &self.window {
+            writeln!(
+                f,
+                "    held back now, unless it is more urgent: a window is open until {closes}, repeats: {repeats}"
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -101,6 +101,11 @@ fn alert_key(alert: &Alert, dedup_key: Option<&str>, id: Uuid, by: Option<&[KeyF
 }
 
 impl Incidents {
+    /// From now on these; what is open stays so.
+    pub(crate) fn replace(&mut self, terms: IncidentTerms) {
+        self.terms = terms;
+    }
+
     /// The destination is told of something: an incident opens, or goes on.
     pub(crate) fn told(&mut self, notification: &Notification, now: Timestamp) {
         let alerts = match &notification.kind {

@@ -76,6 +76,11 @@ impl Ingest {
         }
     }
 
+    /// What alerts get at the moment.
+    pub(crate) fn enrich(&self) -> Arc<Enrich> {
+        Arc::clone(&self.enrich.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// From now on alerts get what this adds.
     pub(crate) fn set_enrich(&self, enrich: Enrich) {
         *self.enrich.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(enrich);
@@ -111,7 +116,8 @@ impl Ingest {
     }
 
     fn check_head<B>(&self, request: &Request<B>, caller: &Caller) -> Result<(), Refusal> {
-        if self.stopping.is_cancelled() {
+        // The sensor beside us may have something to say to the last, as long as its socket is open.
+        if self.stopping.is_cancelled() && matches!(caller, Caller::Network(_)) {
             return Err(stopping());
         }
         if request.method() != Method::POST {
@@ -139,7 +145,7 @@ impl Ingest {
     fn parse(&self, body: &[u8]) -> Result<Batch, Refusal> {
         let metrics = &self.metrics.ingest;
         metrics.bytes.inc_by(body.len() as u64);
-        let enrich = Arc::clone(&self.enrich.read().unwrap_or_else(PoisonError::into_inner));
+        let enrich = self.enrich();
         let batch =
             metrics.parse_seconds.observe_closure_duration(|| read::read(body, &enrich)).map_err(|read::TooMany| {
                 let message = format!("more than {} alerts in one request", read::ALERTS_MAX);
@@ -305,6 +311,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::audit::Audit;
     use crate::routing::Routing;
     use crate::store::{Options, Store};
 
@@ -314,7 +321,8 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let mut routing = Routing::parse(Path::new("routing.toml"), ROUTING).unwrap();
         let store = Arc::new(Store::open(folder, Options::default()).unwrap());
-        let running = Pipeline::start(&mut routing, &metrics, &store, 1 << 30).unwrap();
+        let running =
+            Pipeline::start(&mut routing, &metrics, &store, 1 << 30, Audit::off(&metrics.audit_missed)).unwrap();
         let access = Arc::new(Access::new(None, None));
         Ingest::new(running.pipeline, metrics, access, CancellationToken::new())
     }

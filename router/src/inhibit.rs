@@ -99,6 +99,20 @@ impl Inhibitor {
         muted_by
     }
 
+    /// As [`Inhibitor::decide`], but nobody has heard of the alert.
+    pub(crate) fn muted_by(&self, alert: &Alert, now: Timestamp) -> Option<Arc<str>> {
+        let mutes = |inhibition: &&Inhibition| {
+            let is_source = inhibition.source.matches(alert, &self.mismatches);
+            inhibition.target.matches(alert, &self.mismatches) && self.is_muted(&key(inhibition, alert), is_source, now)
+        };
+        self.inhibitions.iter().find(mutes).map(|inhibition| Arc::clone(&inhibition.name))
+    }
+
+    /// Asks these from now on. Sources mute on where their inhibition keeps its name and `equal`.
+    pub(crate) fn replace(&mut self, inhibitions: Arc<[Inhibition]>) {
+        self.inhibitions = inhibitions;
+    }
+
     /// Number of sources that mute.
     pub(crate) fn len(&self) -> usize {
         self.sources.len()

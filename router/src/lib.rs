@@ -35,16 +35,15 @@ mod limit;
 mod record;
 mod schedule;
 mod seen;
-#[allow(dead_code, reason = "the API that asks for them is not there yet")]
 mod silence;
 
 #[cfg(test)]
 #[path = "stages/tests.rs"]
 mod stages;
 
+mod folder;
 mod store;
 
-#[allow(dead_code, reason = "the API that asks for them is not there yet")]
 mod dead_letter;
 mod deliver;
 mod outbox;
@@ -55,9 +54,13 @@ mod render;
 mod tools;
 
 mod admin;
+mod audit;
 pub mod config;
 mod metrics;
+mod reload;
+mod rotate;
 pub mod routing;
+mod search;
 pub mod secret;
 
 use std::io;
@@ -66,19 +69,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::access::Access;
 use crate::admin::Admin;
-use crate::deliver::{Current, Terms, Worker};
+use crate::audit::Audit;
+use crate::deliver::{Crew, Running as Workers};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
-use crate::normalise::Enrich;
 use crate::pipeline::{Pipeline, Running};
+use crate::reload::{Draft, Reloader};
 use crate::routing::Routing;
 use crate::serve::{Door, House, Listener, Service, Tls};
 use crate::store::{Options, Store};
@@ -86,13 +88,21 @@ use crate::store::{Options, Store};
 pub use config::{Settings, SettingsError};
 #[doc(hidden)]
 pub use ingest::{Refusals, read_body};
+pub use reload::{ReloadError, Reloaded};
 pub use routing::{Problem, RoutingError};
 pub use serve::TlsError;
 pub use store::StoreError;
 pub use tools::*;
 
+/// How long who is connected by the Unix socket may go on when the router stops: the sensor beside it is stopped at the
+/// same time, and hands over what it still has.
+const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// How long requests that are being answered may still take when the router stops.
 const REQUESTS_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long the last answer about the router may take.
+const ADMIN_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// How long workers have to put down what they hold once draining is over.
 const ABANDON_TIME_MAX: Duration = Duration::from_secs(5);
@@ -119,15 +129,20 @@ pub struct Router {
     unix_path: Option<PathBuf>,
     ingest: Arc<Ingest>,
     drain: Duration,
-    /// Readiness goes, new requests are refused.
+    /// Readiness goes, new requests by network are refused.
     stopping: CancellationToken,
-    house: House,
-    workers: TaskTracker,
-    abandon: CancellationToken,
+    /// Senders by TCP. It closes first.
+    front: House,
+    /// The Unix socket.
+    socket: House,
+    /// Whoever asks about the router. It closes last.
+    admin: House,
+    reloader: Arc<Reloader>,
+    workers: Workers,
     /// Ends after the last request and the last worker.
     decider: std::thread::JoinHandle<()>,
-    /// What workers follow; it ends with them.
-    _current: Vec<watch::Sender<Current>>,
+    /// Writes the audit trail; ends after all who have something to say.
+    auditor: Option<std::thread::JoinHandle<()>>,
 }
 
 /// Why a router does not start.
@@ -183,11 +198,12 @@ impl Router {
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         install_crypto();
         settings.check()?;
-        let mut routing = Routing::read(&settings.routing)?;
-        let destinations = routing.build_destinations(&settings.state)?;
-        for warning in routing.warnings.iter().chain(&routing.unknown_fields(&destinations)) {
+        let (mut draft, seen) = Draft::first(&settings.routing, &settings.state)?;
+        let routing = &mut draft.routing_file;
+        for warning in &routing.warnings {
             warn!("{warning}");
         }
+        let routes = routing.routes_count;
         let tls = settings.tls.map(Tls::new).transpose()?.map(Arc::new);
         create_state(&settings.state)?;
         let tcp = match settings.listen {
@@ -200,59 +216,45 @@ impl Router {
         let metrics = Arc::new(Metrics::new());
         let options = Options { fsync: settings.fsync, bytes_max: settings.store_bytes };
         let store = Arc::new(Store::open(&settings.state.join(STORE_FOLDER), options)?);
-        let running = Pipeline::start(&mut routing, &metrics, &store, settings.store_bytes)?;
+        let (audit, auditor) =
+            Audit::start(settings.audit, &settings.state, &metrics.audit_missed).map_err(StartError::Thread)?;
+        let running = Pipeline::start(routing, &metrics, &store, settings.store_bytes, audit.clone())?;
         let Running { pipeline, finished, load, thread: decider } = running;
         let stopping = CancellationToken::new();
         let access = Arc::new(Access::new(settings.token, settings.admin_group));
-        let enrich = std::mem::replace(&mut routing.enrich, Enrich::new());
         let parts = (pipeline.clone(), Arc::clone(&metrics), Arc::clone(&access));
         let ingest = Arc::new(Ingest::new(parts.0, parts.1, parts.2, stopping.clone()));
-        ingest.set_enrich(enrich);
-        let admin =
-            Arc::new(Admin { pipeline: pipeline.clone(), metrics: Arc::clone(&metrics), stopping: stopping.clone() });
-        let (workers, abandon) = (TaskTracker::new(), CancellationToken::new());
-        let mut current_of = Vec::new();
-        for (number, (destination, station)) in destinations.into_iter().zip(pipeline.stations()).enumerate() {
-            let settings = &routing.destinations[number];
-            let terms = Terms {
-                concurrency: settings.delivery.concurrency,
-                max_age: settings.delivery.max_age,
-                has_fallback: settings.fallback.is_some(),
-                interval: settings.delivery.interval,
-            };
-            let (sender, current) = watch::channel(Current { destination, terms });
-            current_of.push(sender);
-            let worker = Worker {
-                number,
-                current,
-                outbox: Arc::clone(&station.outbox),
-                metrics: station.metrics.clone(),
-                load: Arc::clone(&load),
-                finished: finished.clone(),
-                abandon: abandon.clone(),
-            };
-            workers.spawn(worker.run());
-        }
-
-        let house = House { metrics, connections: TaskTracker::new(), stop: CancellationToken::new() };
+        let crew = Crew::new(load, finished, audit);
+        let workers = crew.running();
+        let paths = (settings.routing, settings.state);
+        let parts = (Arc::clone(&ingest), Arc::clone(&metrics));
+        let reloader = Arc::new(Reloader::start(paths, parts.0, parts.1, (draft, seen), crew));
+        let admin = Arc::new(Admin {
+            pipeline,
+            metrics: Arc::clone(&metrics),
+            store,
+            stopping: stopping.clone(),
+            reloader: Arc::clone(&reloader),
+            searching: tokio::sync::Mutex::default(),
+        });
+        let [front, socket, office] = [(); 3].map(|()| House::new(&metrics));
         let ingest_addr = tcp.as_ref().map(|(_, address)| *address);
         if let Some(tls) = tls.clone() {
-            let (metrics, stop) = (Arc::clone(&house.metrics), house.stop.clone());
-            house.connections.spawn(async move { stop.run_until_cancelled(tls.keep_current(&metrics)).await });
+            front.keep(async move { tls.keep_current(&metrics).await });
         }
-        let open = |listener: Listener, tls, ingest: Option<&Arc<Ingest>>, admin: Option<&Arc<Admin>>| {
+        front.keep(Arc::clone(&reloader).watch());
+        let door = |listener, tls, ingest: Option<&Arc<Ingest>>, admin: Option<&Arc<Admin>>| {
             let service = Service { ingest: ingest.cloned(), admin: admin.cloned(), access: Arc::clone(&access) };
-            let door = Door { listener, tls, service };
-            house.connections.spawn(door.serve(house.clone()));
+            Door { listener, tls, service }
         };
         if let Some((listener, _)) = tcp {
-            open(listener, tls, Some(&ingest), None);
+            front.open(door(listener, tls, Some(&ingest), None));
         }
-        open(admin_listener, None, None, Some(&admin));
         if let Some(listener) = unix {
-            open(listener, None, Some(&ingest), Some(&admin));
+            socket.open(door(listener, None, Some(&ingest), Some(&admin)));
         }
-        info!(ingest = ?ingest_addr, admin = %admin_addr, unix = ?settings.unix, routes = routing.routes_count, "taking alerts");
+        office.open(door(admin_listener, None, None, Some(&admin)));
+        info!(ingest = ?ingest_addr, admin = %admin_addr, unix = ?settings.unix, routes, "taking alerts");
         Ok(Self {
             ingest_addr,
             admin_addr,
@@ -260,11 +262,13 @@ impl Router {
             ingest,
             drain: settings.drain,
             stopping,
-            house,
+            front,
+            socket,
+            admin: office,
+            reloader,
             workers,
-            abandon,
             decider,
-            _current: current_of,
+            auditor,
         })
     }
 
@@ -283,6 +287,15 @@ impl Router {
         self.unix_path.as_deref()
     }
 
+    /// Reads the configuration again and puts it into force: all of it, or nothing. The metrics and the log tell how it
+    /// ended. `trigger`: who asked for it, for the log.
+    ///
+    /// # Errors
+    /// The new one cannot be used; see [`ReloadError`].
+    pub async fn reload(&self, trigger: &'static str) -> Result<Reloaded, ReloadError> {
+        self.reloader.reload(trigger).await
+    }
+
     /// Takes alerts from an input, one JSON object a line, until it ends.
     ///
     /// # Errors
@@ -291,29 +304,35 @@ impl Router {
         self.ingest.take_lines(input).await
     }
 
-    /// Stops: first no request is taken any more, then what is owed is delivered for as long as the settings say. What is
-    /// left then stays in the store, and goes out at the next start, as do the summaries of open windows.
+    /// Stops: first nothing is taken by network any more, then, when the senders at the Unix socket have gone, not by that
+    /// either. What is owed is then delivered for as long as the settings say. What is left stays in the store, and goes out
+    /// at the next start, as do the summaries of open windows.
     pub async fn shutdown(self) {
         self.stopping.cancel();
-        self.house.stop.cancel();
-        self.house.connections.close();
-        if timeout(REQUESTS_TIME_MAX, self.house.connections.wait()).await.is_err() {
-            warn!("some requests did not end in time");
+        self.front.close();
+        if timeout(LAST_WORDS_TIME_MAX, self.socket.emptied()).await.is_err() {
+            info!("a sender at the Unix socket goes on; what it has is to be sent to the next router");
         }
+        self.socket.close();
+        for house in [&self.front, &self.socket] {
+            if !house.ended(REQUESTS_TIME_MAX).await {
+                warn!("some requests did not end in time");
+            }
+        }
+        self.reloader.close().await;
         let pipeline = self.ingest.pipeline.clone();
         pipeline.close().await;
         pipeline.stations().iter().for_each(|station| station.outbox.close());
-        self.workers.close();
-        if timeout(self.drain, self.workers.wait()).await.is_ok() {
+        if self.workers.ended(self.drain).await {
             info!("all that was taken is delivered");
         } else {
-            self.abandon.cancel();
+            self.workers.abandon();
             let left: usize = pipeline.stations().iter().map(|station| station.outbox.len()).sum();
             warn!(
                 deliveries = left,
                 "the time to drain is over; what is left stays in the store and goes out at the next start"
             );
-            if timeout(ABANDON_TIME_MAX, self.workers.wait()).await.is_err() {
+            if !self.workers.ended(ABANDON_TIME_MAX).await {
                 warn!("some deliveries did not end in time");
             }
         }
@@ -321,6 +340,16 @@ impl Router {
         let end = tokio::task::spawn_blocking(move || decider.join());
         if timeout(DECIDER_TIME_MAX, end).await.is_err() {
             warn!("the last outcomes were not written in time; what they were of may be delivered twice");
+        }
+        if let Some(auditor) = self.auditor {
+            let end = tokio::task::spawn_blocking(move || auditor.join());
+            if timeout(DECIDER_TIME_MAX, end).await.is_err() {
+                warn!("the audit trail was not written to its end in time");
+            }
+        }
+        self.admin.close();
+        if !self.admin.ended(ADMIN_TIME_MAX).await {
+            info!("somebody still asks about the router and hears no answer");
         }
     }
 }
@@ -341,7 +370,7 @@ fn install_crypto() {
 }
 
 fn create_state(path: &Path) -> Result<(), StartError> {
-    std::fs::create_dir_all(path).map_err(|source| StartError::State { path: path.to_owned(), source })
+    folder::create(path, folder::UMASK_DECIDES).map_err(|source| StartError::State { path: path.to_owned(), source })
 }
 
 async fn bind_tcp(address: SocketAddr, flag: &'static str) -> Result<(Listener, SocketAddr), StartError> {

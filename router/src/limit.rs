@@ -89,6 +89,15 @@ impl Limit {
         self.held_back = HeldBack::load(self.owner.clone(), records);
     }
 
+    /// Goes on where `old`, of the same route and destination, was: with its buckets too where the settings are the same.
+    pub(crate) fn take_over(&mut self, old: Self) {
+        if self.settings == old.settings {
+            *self = old;
+        } else {
+            self.held_back = old.held_back;
+        }
+    }
+
     /// Takes one from the alert's bucket, unless it is too urgent to be limited. What does not pass is remembered for the
     /// digest, where one is wanted.
     pub(crate) fn check(&mut self, alert: &Arc<Alert>, now: Timestamp) -> Verdict {

@@ -6,7 +6,7 @@
 //! for every destination:
 //!
 //! ```text
-//! deliveries_received = delivered + suppressed + dropped + dead + moved_to_fallback + queued
+//! recovered + deliveries_received + replayed = delivered + suppressed + dropped + dead + moved_to_fallback + queued
 //! ```
 //!
 //! Summaries and digests are notifications of their own: `notifications_total` and `notifications_lost_total` count them
@@ -15,6 +15,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+use jiff::Timestamp;
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -125,7 +126,7 @@ pub(crate) const SUPPRESSED_NAMES: [&str; 5] = ["inhibit", "silence", "mute", "d
 impl Suppressed {
     const ALL: [Self; 5] = [Self::Inhibit, Self::Silence, Self::Mute, Self::Dedup, Self::Limit];
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         let [inhibit, silence, mute, dedup, limit] = SUPPRESSED_NAMES;
         match self {
             Self::Inhibit => inhibit,
@@ -207,16 +208,39 @@ pub(crate) struct Metrics {
     pub(crate) inhibit_evictions: IntCounter,
     pub(crate) repeats_untold: IntCounter,
     pub(crate) records_skipped: IntCounter,
+    silences: IntGaugeVec,
     store: IntGaugeVec,
     store_bytes: IntGauge,
     pub(crate) commits_failed: IntCounter,
     pub(crate) seen_repeats: IntCounter,
     pub(crate) seen_reused: IntCounter,
     pub(crate) stored_bytes: IntGauge,
+    pub(crate) dead_letters: IntGauge,
+    pub(crate) audit_missed: IntCounter,
+    pub(crate) tail_readers: IntGauge,
+    pub(crate) tail_missed: IntCounter,
     pub(crate) filter_mismatches: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) ingest: IngestMetrics,
+    pub(crate) config: ConfigMetrics,
     destinations: DestinationFamilies,
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reload {
+    Success,
+    /// Something is wrong with the routing file or with what it names.
+    Invalid,
+    /// The file is good, and could not be put into force.
+    Failed,
+}
+
+/// What is known of the configuration.
+pub(crate) struct ConfigMetrics {
+    reloads: IntCounterVec,
+    success: IntGauge,
+    succeeded: IntGauge,
 }
 
 /// What comes in, beside what is refused of it.
@@ -235,6 +259,7 @@ pub(crate) struct IngestMetrics {
 struct DestinationFamilies {
     recovered: IntCounterVec,
     received: IntCounterVec,
+    replayed: IntCounterVec,
     delivered: IntCounterVec,
     suppressed: IntCounterVec,
     dropped: IntCounterVec,
@@ -266,6 +291,7 @@ struct DestinationFamilies {
 pub(crate) struct DestinationMetrics {
     pub(crate) recovered: IntCounter,
     pub(crate) received: IntCounter,
+    pub(crate) replayed: IntCounter,
     pub(crate) delivered: IntCounter,
     pub(crate) queued: IntGauge,
     pub(crate) queue_bytes: IntGauge,
@@ -350,6 +376,7 @@ impl Metrics {
                 "store_records_skipped_total",
                 "Records that this version does not understand, and removes.",
             ),
+            silences: gauges(r, "silences", "Silences in force (active) and to come (pending).", &["state"]),
             store: gauges(
                 r,
                 "store_faults",
@@ -367,6 +394,18 @@ impl Metrics {
                 "stored_bytes",
                 "Alerts and deliveries that are owed, as the store's bound counts them.",
             ),
+            dead_letters: gauge(r, "dead_letters", "Dead letters in the store, until they are replayed or purged."),
+            audit_missed: counter(
+                r,
+                "audit_missed_total",
+                "Lines that the audit trail does not have: its file could not be written, or not fast enough.",
+            ),
+            tail_readers: gauge(r, "tail_readers", "Who reads along what is decided."),
+            tail_missed: counter(
+                r,
+                "tail_missed_total",
+                "Decisions that one who read along missed, being too slow; each such reader was told.",
+            ),
             filter_mismatches: counter(
                 r,
                 "filter_type_mismatches_total",
@@ -374,6 +413,7 @@ impl Metrics {
             ),
             connections: gauge(r, "connections", "Open connections, admin ones included."),
             ingest: IngestMetrics::new(r),
+            config: ConfigMetrics::new(r),
             destinations: DestinationFamilies::new(r),
             registry,
         };
@@ -407,6 +447,10 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn show_silences(&self, state: &str, count: usize) {
+        self.silences.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     pub(crate) fn show_store(&self, statistics: &Statistics, bytes: u64) {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let Statistics { failures, refusals, corrupt, torn_tails, quarantines, fsync: _ } = *statistics;
@@ -435,6 +479,7 @@ impl Metrics {
         DestinationMetrics {
             recovered: families.recovered.with_label_values(label),
             received: families.received.with_label_values(label),
+            replayed: families.replayed.with_label_values(label),
             delivered: families.delivered.with_label_values(label),
             queued: families.queued.with_label_values(label),
             queue_bytes: families.queue_bytes.with_label_values(label),
@@ -473,6 +518,53 @@ impl Metrics {
         }
         self.rules_overflow.inc();
         false
+    }
+}
+
+impl Reload {
+    const ALL: [Self; 3] = [Self::Success, Self::Invalid, Self::Failed];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Invalid => "invalid",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl ConfigMetrics {
+    fn new(r: &Registry) -> Self {
+        let metrics = Self {
+            reloads: counters(
+                r,
+                "config_reloads_total",
+                "Times the configuration was read, at the start too: success, invalid (it cannot be used) or failed (the store took nothing, or there were too many names of destinations).",
+                &["result"],
+            ),
+            success: gauge(
+                r,
+                "config_reload_success",
+                "1: the configuration was taken when it was last read; 0: an older one is in force.",
+            ),
+            succeeded: gauge(
+                r,
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was read, in seconds since 1970.",
+            ),
+        };
+        for result in Reload::ALL {
+            metrics.reloads.with_label_values(&[result.name()]);
+        }
+        metrics
+    }
+
+    pub(crate) fn count(&self, result: Reload, now: Timestamp) {
+        self.reloads.with_label_values(&[result.name()]).inc();
+        self.success.set(i64::from(result == Reload::Success));
+        if result == Reload::Success {
+            self.succeeded.set(now.as_second());
+        }
     }
 }
 
@@ -556,6 +648,12 @@ impl DestinationFamilies {
                 destination,
             ),
             received: counters(r, "deliveries_received_total", "Alerts taken for this destination.", destination),
+            replayed: counters(
+                r,
+                "replayed_total",
+                "Dead letters that were sent again to this destination.",
+                destination,
+            ),
             delivered: counters(r, "delivered_total", "Alerts that the destination confirmed.", destination),
             suppressed: counters(r, "suppressed_total", "Alerts held back; a summary or digest counts them.", reason),
             dropped: counters(r, "dropped_total", "Alerts given up by the router itself.", reason),

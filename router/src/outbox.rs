@@ -86,6 +86,17 @@ pub(crate) enum Choice {
     Untried,
 }
 
+/// What an outbox holds that is not in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stock {
+    /// Whether any of it may go out now, as far as can be said without looking at its keys.
+    pub(crate) is_ready: bool,
+    /// Entries, with those that wait for a retry.
+    pub(crate) count: usize,
+    /// Their size in the store.
+    pub(crate) bytes: u64,
+}
+
 /// One destination's outbox.
 pub(crate) struct Outbox {
     state: Mutex<State>,
@@ -95,18 +106,10 @@ pub(crate) struct Outbox {
 
 struct State {
     index: Index,
-    phase: Phase,
-}
-
-/// What is still to come of an outbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Entries are added.
-    Open,
+    /// The configuration has this destination no more, or not at the moment: nothing goes out.
+    is_removed: bool,
     /// The router stops: what is there goes out as far as there is time.
-    Closed,
-    /// The configuration has this destination no more: nothing goes out.
-    Removed,
+    is_closed: bool,
 }
 
 impl From<&DeliverySettings> for Order {
@@ -157,7 +160,7 @@ const fn share(priority: Priority) -> usize {
 /// The side of the pipeline.
 impl Outbox {
     pub(crate) fn new(order: Order, metrics: DestinationMetrics) -> Self {
-        let state = State { index: Index::new(order), phase: Phase::Open };
+        let state = State { index: Index::new(order), is_removed: false, is_closed: false };
         Self { state: Mutex::new(state), changed: Notify::new(), metrics }
     }
 
@@ -177,13 +180,20 @@ impl Outbox {
 
     /// The router stops: the worker ends when all is delivered.
     pub(crate) fn close(&self) {
-        self.enter(Phase::Closed);
+        self.change(|state| state.is_closed = true);
     }
 
-    /// The destination is gone from the configuration: the worker ends when all is reported dead.
-    #[allow(dead_code, reason = "a reload will ask for it")]
+    /// The configuration has this destination no more: all that is not in flight is dead.
     pub(crate) fn remove(&self) {
-        self.enter(Phase::Removed);
+        self.change(|state| state.is_removed = true);
+    }
+
+    /// The configuration has this destination, perhaps again, and perhaps as one of another type.
+    pub(crate) fn open(&self, order: Order) {
+        self.change(|state| {
+            state.is_removed = false;
+            state.index.set_order(order);
+        });
     }
 
     /// Age of the oldest entry, in flight or not; zero when there is none. Walks over all entries.
@@ -197,21 +207,33 @@ impl Outbox {
         self.state().index.len()
     }
 
-    fn enter(&self, phase: Phase) {
-        self.state().phase = phase;
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
         self.changed.notify_one();
     }
 }
 
 /// The side of the worker; there is one.
 impl Outbox {
-    /// Waits until something was added, or the phase changed, since the last time.
+    /// Waits until something was added, or the outbox was closed, removed or opened, since the last time.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    pub(crate) fn phase(&self) -> Phase {
-        self.state().phase
+    /// The configuration has this destination no more.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.state().is_removed
+    }
+
+    /// The router stops: nothing comes any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().is_closed
+    }
+
+    /// Nothing is left, and nothing comes any more.
+    pub(crate) fn is_done(&self) -> bool {
+        let state = self.state();
+        state.is_closed && state.index.len() == 0
     }
 
     /// An entry that may go out now; it is in flight until it is given to [`Outbox::release`] or [`Outbox::retry`].
@@ -221,9 +243,13 @@ impl Outbox {
 
     /// As [`Outbox::take`], as many as fit into one request of a destination that takes many at once: at most `count`
     /// with at most `bytes` together, one at least where there is one.
-    #[allow(dead_code, reason = "destinations that take many alerts in a request will ask for it")]
     pub(crate) fn next_batch(&self, now: Instant, count: usize, bytes: u64) -> Vec<Entry> {
         self.state().index.take_batch(now, count, bytes)
+    }
+
+    /// What there is to take.
+    pub(crate) fn stock(&self, now: Instant) -> Stock {
+        self.state().index.stock(now)
     }
 
     /// When the next entry's wait is over, if it is not over yet.

@@ -10,20 +10,25 @@
 //! ```
 
 mod alive;
+mod ask;
 mod burial;
 mod decider;
 mod explain;
 mod group;
+mod next;
 mod plan;
 mod record;
 mod recovery;
 mod rehearsal;
+mod reload;
+mod replay;
 mod station;
+mod tail;
 mod thread;
+mod trail;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tercel_alert::Alert;
@@ -31,23 +36,22 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use crate::StartError;
+use crate::audit::Audit;
 use crate::deliver::{Finished, Loader};
 use crate::incident::Incidents;
 use crate::inhibit::Inhibitor;
-use crate::limit::Limit;
 use crate::metrics::Metrics;
-use crate::outbox::{Order, Outbox};
-use crate::route::{Route, RouteParts, Routes, Target};
-use crate::routing::{NamedDestination, Routing};
-use crate::schedule::{Muted, Schedule};
+use crate::routing::Routing;
 use crate::seen::{Seen, Sent};
 use crate::silence::Silences;
 use crate::store::{Store, StoreError};
-use decider::{Decider, Mute, RouteLimit};
+use decider::Decider;
 pub(crate) use explain::Explainer;
-use plan::Plan;
+pub(crate) use next::Next;
 pub(crate) use rehearsal::Rehearsal;
 pub(crate) use station::Station;
+pub(crate) use tail::Reader;
+use tail::Tail;
 use thread::{Inbox, Message};
 
 /// Requests that wait for the decider; more wait at their sockets.
@@ -58,9 +62,6 @@ const OUTCOMES_MAX: usize = 16_384;
 
 /// How often the store looks whether it holds much that is gone.
 const TIDY_PERIOD: Duration = Duration::from_mins(1);
-
-/// Name of the route of alerts that no other wanted.
-const UNROUTED: &str = "unrouted";
 
 /// An alert as ingest hands it over: normalised, with its uuid.
 #[derive(Debug, Clone)]
@@ -87,7 +88,8 @@ pub(crate) enum Refused {
 #[derive(Clone)]
 pub(crate) struct Pipeline {
     messages: mpsc::Sender<Message>,
-    stations: Arc<[Arc<Station>]>,
+    stations: Arc<RwLock<Vec<Arc<Station>>>>,
+    tail: Tail,
 }
 
 /// A pipeline that runs, as whoever stops it sees it.
@@ -111,14 +113,16 @@ impl Pipeline {
         metrics: &Arc<Metrics>,
         store: &Arc<Store>,
         bytes_max: u64,
+        audit: Audit,
     ) -> Result<Running, StartError> {
-        let decider = decider(routing, metrics, store, bytes_max, jiff::Timestamp::now())?;
-        let stations = decider.stations.clone();
+        let mut decider = decider(routing, metrics, store, bytes_max, jiff::Timestamp::now())?;
+        decider.audit = audit;
+        let (stations, tail) = (decider.stations.clone(), decider.tail.clone());
         let (messages, messages_of) = mpsc::channel(REQUESTS_MAX);
         let (finished, finished_of) = mpsc::channel(OUTCOMES_MAX);
         let inbox = Inbox { messages: messages_of, finished: finished_of };
         let thread = spawn(decider, inbox).map_err(StartError::Thread)?;
-        let pipeline = Self { messages, stations: stations.into() };
+        let pipeline = Self { messages, stations: Arc::new(RwLock::new(stations)), tail };
         Ok(Running { pipeline, finished, load: loader(store), thread })
     }
 
@@ -132,6 +136,19 @@ impl Pipeline {
         answered.await.unwrap_or(Err(Refused::Closed))
     }
 
+    /// Puts another configuration into force, made for [`Pipeline::stations`]. Only one at a time may be on its way.
+    ///
+    /// # Errors
+    /// The store does not take what has to be told before, or the router is stopping; nothing has changed then.
+    pub(crate) async fn reload(&self, next: Next) -> Result<(), Refused> {
+        let stations = next.stations.clone();
+        let (answer, answered) = oneshot::channel();
+        self.messages.send(Message::Reload(Box::new(next), answer)).await.map_err(|_closed| Refused::Closed)?;
+        answered.await.unwrap_or(Err(Refused::Closed))?;
+        *self.stations.write().unwrap_or_else(PoisonError::into_inner) = stations;
+        Ok(())
+    }
+
     /// Nothing is taken from now on; what was sent before is still decided.
     pub(crate) async fn close(&self) {
         drop(self.messages.send(Message::Close).await);
@@ -139,15 +156,20 @@ impl Pipeline {
 
     /// Brings the gauges up to date that nobody counts along.
     pub(crate) fn observe(&self) {
-        for station in self.stations.iter() {
+        for station in self.stations() {
             let age = station.outbox.oldest_age().as_secs();
             station.metrics.oldest.set(i64::try_from(age).unwrap_or(i64::MAX));
         }
     }
 
-    /// One for every destination, in the order of the configuration.
-    pub(crate) fn stations(&self) -> &[Arc<Station>] {
-        &self.stations
+    /// Reads along what is decided from now on. `None`: as many do as may.
+    pub(crate) fn reader(&self) -> Option<Reader> {
+        self.tail.reader()
+    }
+
+    /// One for every destination since the start, also where the configuration has it no more.
+    pub(crate) fn stations(&self) -> Vec<Arc<Station>> {
+        self.stations.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -160,19 +182,19 @@ fn decider(
     now: jiff::Timestamp,
 ) -> Result<Decider, StoreError> {
     metrics.add_store(&store.statistics());
-    let stations = stations(routing, metrics);
-    let limits = limits(routing, &stations);
+    let Next { stations, plan, limits, muted, inhibitions, incidents, workers: _ } = Next::new(routing, metrics, &[]);
     let inhibitors = (stations.iter())
         .map(|station| {
-            let (inhibitions, mismatches) = (Arc::clone(&routing.inhibitions), metrics.filter_mismatches.clone());
+            let (inhibitions, mismatches) = (Arc::clone(&inhibitions), metrics.filter_mismatches.clone());
             Inhibitor::load(&station.name, inhibitions, std::iter::empty(), mismatches)
         })
         .collect();
-    let incidents = (routing.destinations.iter())
-        .map(|own| Some(Incidents::load(&own.name, own.config.incidents()?, std::iter::empty())))
+    let incidents = stations
+        .iter()
+        .zip(incidents)
+        .map(|(station, terms)| Some(Incidents::load(&station.name, terms?, std::iter::empty())))
         .collect();
-    let muted = muted(routing, &stations);
-    let plan = Arc::new(plan(routing, metrics));
+    let plan = Arc::new(plan);
     let mut decider = Decider {
         store: Arc::clone(store),
         metrics: Arc::clone(metrics),
@@ -186,12 +208,15 @@ fn decider(
         incidents,
         muted,
         alive: alive::Alive::default(),
+        tail: Tail::new(metrics),
+        audit: Audit::off(&metrics.audit_missed),
         next_number: 0,
         bytes_max,
         owed: Vec::new(),
         paused_until: None,
         is_astray: false,
         shown: None,
+        told: None,
     };
     decider.recover(now)?;
     Ok(decider)
@@ -219,96 +244,11 @@ fn spawn(decider: Decider, inbox: Inbox) -> std::io::Result<std::thread::JoinHan
     std::thread::Builder::new().name("decider".to_owned()).spawn(run)
 }
 
-fn stations(routing: &Routing, metrics: &Metrics) -> Vec<Arc<Station>> {
-    (routing.destinations.iter())
-        .map(|destination| {
-            let metrics = metrics.destination(&destination.name);
-            let outbox = Outbox::new(order(destination), metrics.clone());
-            Arc::new(Station::new(&destination.name, metrics, outbox, destination.receive, destination.fallback))
-        })
-        .collect()
-}
-
-/// What carries many alerts in a request promises no order among them.
-fn order(destination: &NamedDestination) -> Order {
-    if destination.delivery.is_bulk { Order::None } else { Order::ByKey }
-}
-
-/// Each with its route and destination, which is one of the route's.
-fn limits(routing: &Routing, stations: &[Arc<Station>]) -> Vec<RouteLimit> {
-    let targets = routing.routes.iter().flat_map(Route::with_children).flat_map(|route| {
-        route.targets.iter().filter_map(move |target| Some((target.limit?, &route.name, target.destination)))
-    });
-    let owners: BTreeMap<_, _> = targets.map(|(limit, route, station)| (limit, (route, station))).collect();
-    (owners.into_iter().zip(&routing.limits))
-        .map(|((_, (route, station)), settings)| RouteLimit {
-            route: Arc::clone(route),
-            station,
-            limit: Limit::load(&stations[station].name, route, settings, std::iter::empty()),
-        })
-        .collect()
-}
-
-/// First what routes' time windows mute, in the order in which targets count them, then what the destinations' own do.
-fn muted(routing: &Routing, stations: &[Arc<Station>]) -> Vec<Mute> {
-    let targets = routing.routes.iter().flat_map(Route::with_children).flat_map(|route| {
-        route.targets.iter().filter_map(move |target| Some((target.schedule?, (&route.name, target.destination))))
-    });
-    let owners: BTreeMap<_, _> = targets.collect();
-    let of_routes = owners.into_values().zip(&routing.schedules).map(|((route, station), schedule)| Mute {
-        route: Some(Arc::clone(route)),
-        station,
-        muted: Muted::load(&stations[station].name, Some(route), schedule, std::iter::empty()),
-    });
-    let of_destinations = routing.destination_schedules.iter().enumerate().filter_map(|(station, schedule)| {
-        let muted = Muted::load(&stations[station].name, None, schedule.as_ref()?, std::iter::empty());
-        Some(Mute { route: None, station, muted })
-    });
-    of_routes.chain(of_destinations).collect()
-}
-
-fn plan(routing: &mut Routing, metrics: &Metrics) -> Plan {
-    let tree = std::mem::take(&mut routing.routes);
-    let catalog = std::mem::take(&mut routing.catalog);
-    Plan {
-        routes: Routes::new(tree, catalog, metrics.filter_mismatches.clone()),
-        unrouted: unrouted(routing.archive),
-        stations: (0..routing.destinations.len()).collect(),
-        schedules: schedules(routing),
-    }
-}
-
-/// Where [`muted`] put what each destination's own time windows mute.
-fn schedules(routing: &Routing) -> Vec<Option<usize>> {
-    let mut next = routing.schedules.len();
-    let place = |schedule: &Option<Schedule>| {
-        schedule.as_ref().map(|_| {
-            next += 1;
-            next - 1
-        })
-    };
-    routing.destination_schedules.iter().map(place).collect()
-}
-
 /// What workers read from the store when a body is not at hand.
 fn loader(store: &Arc<Store>) -> Loader {
     let store = Arc::clone(store);
     Arc::new(move |number| {
         let stored = decider::read_delivery(&store, number);
         Ok(stored.map(|(record, alert)| record.notification(alert)))
-    })
-}
-
-/// The route of alerts that no other wants: to the archive, as they are.
-fn unrouted(archive: usize) -> Route {
-    Route::new(RouteParts {
-        name: UNROUTED.into(),
-        when: None,
-        condition: None,
-        targets: vec![Target { destination: archive, limit: None, schedule: None }],
-        by: Vec::new(),
-        window: Duration::ZERO,
-        goes_on: false,
-        children: Vec::new(),
     })
 }

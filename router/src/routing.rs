@@ -5,6 +5,7 @@ pub(crate) mod cases;
 mod compile;
 mod enrich;
 mod fallback;
+mod written;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +28,7 @@ use crate::inhibit::Inhibition;
 use crate::normalise::Enrich;
 use crate::route::Route;
 use crate::schedule::Schedule;
+pub(crate) use written::Written;
 
 /// Name of the built-in destination: what matches no route goes there.
 pub(crate) const ARCHIVE: &str = "archive";
@@ -60,11 +62,10 @@ pub(crate) struct Routing {
 pub(crate) struct NamedDestination {
     pub(crate) name: String,
     pub(crate) config: DestinationConfig,
+    pub(crate) written: Written,
     pub(crate) receive: Receive,
-    #[allow(dead_code, reason = "the durable pipeline takes it into use")]
     pub(crate) delivery: DeliverySettings,
     /// Index of the destination that takes over what this one does not take.
-    #[allow(dead_code, reason = "the durable pipeline takes it into use")]
     pub(crate) fallback: Option<usize>,
     place: Place,
 }
@@ -152,6 +153,7 @@ struct FileTable {
 /// What each `[destination.NAME]` has in common, and what is particular to its type.
 struct DestinationTable {
     config: DestinationConfig,
+    written: Written,
     mute: Option<Vec<String>>,
     active: Option<Vec<String>>,
     break_through: Option<String>,
@@ -255,6 +257,11 @@ impl Routing {
         compile::compile(source, file)
     }
 
+    /// The folder of the file: where the relative paths in it start.
+    pub(crate) fn base(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
     /// Whether a route at any depth is called so.
     pub(crate) fn has_route(&self, name: &str) -> bool {
         self.routes.iter().flat_map(Route::with_children).any(|route| &*route.name == name)
@@ -296,9 +303,8 @@ impl Routing {
     }
 
     fn build_one(&self, index: usize, config: &DestinationConfig, state: &Path) -> Result<Destination, Problem> {
-        let base = self.path.parent().unwrap_or(Path::new(""));
         let NamedDestination { name, place, .. } = &self.destinations[index];
-        Destination::build(name, config, base, state).map_err(|error| self.unbuilt(&error, *place))
+        Destination::build(name, config, self.base(), state).map_err(|error| self.unbuilt(&error, *place))
     }
 
     /// Where it is a template that is wrong, its own place goes first.
@@ -375,8 +381,9 @@ impl<'de> Deserialize<'de> for DestinationTable {
         let mut table = toml::Table::deserialize(deserializer)?;
         let (mute, active) = (take(&mut table, "mute")?, take(&mut table, "active")?);
         let break_through = take(&mut table, "break_through")?;
+        let written = Written::of(&table);
         let config = DestinationConfig::deserialize(table).map_err(|error| D::Error::custom(error.message()))?;
-        Ok(Self { config, mute, active, break_through })
+        Ok(Self { config, written, mute, active, break_through })
     }
 }
 

@@ -90,6 +90,11 @@ impl Muted {
         self.held_back = HeldBack::load(self.owner.clone(), records);
     }
 
+    /// Goes on where `old`, of the same route or destination, was.
+    pub(crate) fn take_over(&mut self, old: Self) {
+        self.held_back = old.held_back;
+    }
+
     /// The window that mutes this alert; it is counted.
     pub(crate) fn decide(&mut self, alert: &Arc<Alert>, now: Timestamp) -> Option<Arc<str>> {
         if self.schedule.break_through.is_some_and(|priority| alert.priority >= priority) {

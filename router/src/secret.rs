@@ -78,6 +78,10 @@ impl SecretRef {
 }
 
 impl Secret {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// The value itself. Only for the place that sends it.
     pub fn expose(&self) -> &str {
         &self.0

@@ -14,15 +14,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -33,8 +32,8 @@ pub use tls::TlsError;
 use stream::{Stream, Watched};
 
 use crate::access::{Access, Caller};
-use crate::admin::{self, Admin};
-use crate::ingest::Ingest;
+use crate::admin::{self, Admin, Body};
+use crate::ingest::{self, Ingest};
 use crate::metrics::{Metrics, Rejected};
 
 /// Connections to one listener at a time.
@@ -49,8 +48,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The pause after a connection could not be taken, as when file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What only administrators may ask for, beside the alerts that senders bring.
-const ADMIN_PREFIX: &str = "/v1/";
+/// Who has ended a connection may make another one within this time while the router waits for the last words.
+const RETURN_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Owner and group may send; the mode is the whole access control of the socket.
 const SOCKET_MODE: u32 = 0o660;
@@ -79,13 +78,22 @@ pub(crate) enum Listener {
     },
 }
 
-/// What all doors share.
+/// What doors share that close at the same time.
 #[derive(Clone)]
 pub(crate) struct House {
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) connections: TaskTracker,
+    metrics: Arc<Metrics>,
+    tasks: TaskTracker,
     /// No connection is taken any more, and open ones end after their answer.
-    pub(crate) stop: CancellationToken,
+    stop: CancellationToken,
+    guests: watch::Sender<Guests>,
+}
+
+/// Connections to a house.
+#[derive(Debug, Default, Clone, Copy)]
+struct Guests {
+    now: usize,
+    /// Since the start.
+    ever: u64,
 }
 
 /// A Unix socket's file, removed when dropped.
@@ -116,7 +124,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 impl Door {
     /// Until the house stops; the listener closes then.
-    pub(crate) async fn serve(self, house: House) {
+    async fn serve(self, house: House) {
         let Self { listener, tls, service } = self;
         let (slots, service) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(service));
         loop {
@@ -156,28 +164,76 @@ impl Listener {
 }
 
 impl Service {
-    async fn answer(&self, metrics: &Metrics, request: Request<Incoming>, caller: &Caller) -> Response<Full<Bytes>> {
-        let (method, path) = (request.method(), request.uri().path());
-        if let Some(answer) = self.admin.as_ref().and_then(|admin| admin.answer(method, path)) {
-            return answer;
+    async fn answer(&self, metrics: &Metrics, request: Request<Incoming>, caller: &Caller) -> Response<Body> {
+        let path = request.uri().path();
+        if let Some(admin) = &self.admin {
+            if let Some(answer) = admin.observe(request.method(), path) {
+                return answer;
+            }
+            let is_ingest = self.ingest.is_some() && ingest::PATHS.contains(&path);
+            if path.starts_with(admin::PREFIX) && !is_ingest {
+                if self.access.may_administer(caller, request.headers()) {
+                    return admin.operate(request).await;
+                }
+                metrics.count_rejected(Rejected::Unauthorized);
+                return admin::not_allowed();
+            }
         }
-        let needs_rights = self.admin.is_some() && path.starts_with(ADMIN_PREFIX);
-        let has_rights = !needs_rights || self.access.may_administer(caller, request.headers());
-        let Some(ingest) = &self.ingest else {
-            return if has_rights { admin::not_found() } else { admin::not_allowed() };
-        };
+        let Some(ingest) = &self.ingest else { return admin::not_found() };
         if let Some(answer) = ingest.answer(request, caller).await {
-            return answer;
+            return admin::whole(answer);
         }
-        if has_rights {
-            metrics.count_rejected(Rejected::Path);
-            return admin::not_found();
-        }
-        metrics.count_rejected(Rejected::Unauthorized);
-        admin::not_allowed()
+        metrics.count_rejected(Rejected::Path);
+        admin::not_found()
     }
 }
 
+/// From its opening to its end.
+impl House {
+    pub(crate) fn new(metrics: &Arc<Metrics>) -> Self {
+        Self {
+            metrics: Arc::clone(metrics),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            guests: watch::Sender::default(),
+        }
+    }
+
+    pub(crate) fn open(&self, door: Door) {
+        self.tasks.spawn(door.serve(self.clone()));
+    }
+
+    /// Something that goes on until the house closes.
+    pub(crate) fn keep(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(task).await });
+    }
+
+    /// Waits until nobody is connected who may still have something to say: not at all where nobody ever was.
+    pub(crate) async fn emptied(&self) {
+        let mut guests = self.guests.subscribe();
+        while guests.borrow().ever > 0 {
+            // The sender lives as long as this.
+            drop(guests.wait_for(|guests| guests.now == 0).await);
+            let returned = guests.wait_for(|guests| guests.now > 0);
+            if timeout(RETURN_TIME_MAX, returned).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+    }
+
+    /// Waits until all answers are given, once it is closed. False: not within that time.
+    pub(crate) async fn ended(&self, within: Duration) -> bool {
+        timeout(within, self.tasks.wait()).await.is_ok()
+    }
+}
+
+/// One connection.
 impl House {
     fn spawn(
         &self,
@@ -188,13 +244,18 @@ impl House {
         slot: OwnedSemaphorePermit,
     ) {
         let house = self.clone();
-        self.connections.spawn(async move {
+        house.guests.send_modify(|guests| {
+            guests.now += 1;
+            guests.ever += 1;
+        });
+        self.tasks.spawn(async move {
             house.metrics.connections.inc();
             debug!(%caller, "a connection was made");
             if let Some(stream) = house.secure(tls.as_deref(), stream, caller).await {
                 house.converse(&service, stream, caller).await;
             }
             house.metrics.connections.dec();
+            house.guests.send_modify(|guests| guests.now -= 1);
             drop(slot);
         });
     }

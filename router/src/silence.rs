@@ -61,7 +61,14 @@ pub(crate) struct NewSilence {
     pub(crate) matcher: String,
     /// Absent or past: now.
     pub(crate) starts_at: Option<Timestamp>,
-    pub(crate) ends_at: Timestamp,
+    /// This or `duration` is needed.
+    pub(crate) ends_at: Option<Timestamp>,
+    /// From the start on.
+    #[serde(
+        default,
+        deserialize_with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional::deserialize"
+    )]
+    pub(crate) duration: Option<Duration>,
     pub(crate) author: String,
     pub(crate) reason: String,
     /// Empty: all of them.
@@ -100,6 +107,17 @@ pub(crate) enum State {
     Expired,
 }
 
+impl State {
+    /// As the metric's label.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// What is wrong with what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SilenceError {
@@ -107,8 +125,10 @@ pub(crate) enum SilenceError {
     Empty(&'static str),
     #[error("{what} has {bytes} bytes, at most {most} are taken")]
     TooLong { what: &'static str, bytes: usize, most: usize },
-    #[error("matcher: {0}")]
+    #[error("{0}")]
     Matcher(String),
+    #[error("a silence ends: give either ends_at or duration")]
+    Endless,
     #[error("ends_at = {ends_at} is not after {what} = {start}")]
     Backwards { ends_at: Timestamp, what: &'static str, start: Timestamp },
     #[error(
@@ -119,7 +139,7 @@ pub(crate) enum SilenceError {
     TooFarAhead(Timestamp),
     #[error("{0} destinations, at most {DESTINATIONS_MAX} are taken; none means all")]
     TooManyDestinations(usize),
-    #[error("unknown destination `{0}`")]
+    #[error("there is no destination `{0}`")]
     UnknownDestination(String),
     #[error("{SILENCES_MAX} silences are pending or active, which is all that are kept; expire one first")]
     Full,
@@ -143,6 +163,12 @@ impl Silences {
 
 /// The API.
 impl Silences {
+    /// As [`Silences::decide`], without a hit.
+    pub(crate) fn silenced_by(&self, alert: &Alert, destination: &str, now: Timestamp) -> Option<Uuid> {
+        let matches = |entry: &&Entry| entry.matches(alert, destination, now, &self.mismatches);
+        self.entries.iter().find(matches).map(|entry| entry.silence.id)
+    }
+
     /// `id`: a new one. `is_known`: whether there is a destination of this name.
     ///
     /// # Errors
@@ -302,18 +328,25 @@ fn check(
     now: Timestamp,
     is_known: impl Fn(&str) -> bool,
 ) -> Result<(Silence, Condition), SilenceError> {
-    let NewSilence { matcher, starts_at, ends_at, author, reason, destinations } = new;
+    let NewSilence { matcher, starts_at, ends_at, duration, author, reason, destinations } = new;
     text("matcher", &matcher, MATCHER_BYTES_MAX)?;
     text("author", &author, AUTHOR_BYTES_MAX)?;
     text("reason", &reason, REASON_BYTES_MAX)?;
-    let starts_at = times(starts_at, ends_at, now)?;
+    let starts_at = starts_at.unwrap_or(now).max(now);
+    let ends_at = match (ends_at, duration) {
+        (Some(ends_at), None) => ends_at,
+        (None, Some(duration)) => after(starts_at, duration),
+        (None, None) | (Some(_), Some(_)) => return Err(SilenceError::Endless),
+    };
+    check_times(starts_at, ends_at, now)?;
     if destinations.len() > DESTINATIONS_MAX {
         return Err(SilenceError::TooManyDestinations(destinations.len()));
     }
     if let Some(unknown) = destinations.iter().find(|name| !is_known(name)) {
         return Err(SilenceError::UnknownDestination(unknown.chars().take(AUTHOR_BYTES_MAX).collect()));
     }
-    let condition = Condition::parse(&matcher).map_err(|error| SilenceError::Matcher(error.to_string()))?;
+    let condition =
+        Condition::parse(&matcher).map_err(|error| SilenceError::Matcher(error.render("matcher", &matcher)))?;
     Ok((Silence { id, matcher, starts_at, ends_at, author, reason, created_at: now, destinations }, condition))
 }
 
@@ -325,9 +358,8 @@ fn text(what: &'static str, text: &str, most: usize) -> Result<(), SilenceError>
     }
 }
 
-/// When it starts.
-fn times(starts_at: Option<Timestamp>, ends_at: Timestamp, now: Timestamp) -> Result<Timestamp, SilenceError> {
-    let start = starts_at.unwrap_or(now).max(now);
+/// `start`: not before now.
+fn check_times(start: Timestamp, ends_at: Timestamp, now: Timestamp) -> Result<(), SilenceError> {
     if ends_at <= start {
         let what = if start == now { "now" } else { "starts_at" };
         return Err(SilenceError::Backwards { ends_at, what, start });
@@ -338,7 +370,7 @@ fn times(starts_at: Option<Timestamp>, ends_at: Timestamp, now: Timestamp) -> Re
     if start > after(now, AHEAD_MAX) {
         return Err(SilenceError::TooFarAhead(start));
     }
-    Ok(start)
+    Ok(())
 }
 
 fn key(id: Uuid, part: u8) -> Vec<u8> {

@@ -70,6 +70,11 @@ impl State {
         self.containers.learn(cgroup_id, container);
     }
 
+    /// Cgroups whose containers were forgotten because there were too many.
+    pub(crate) fn containers_evicted(&self) -> u64 {
+        self.containers.evicted()
+    }
+
     #[must_use]
     pub fn with_hostname(self, hostname: &str) -> Self {
         Self { hostname: hostname.to_owned(), ..self }

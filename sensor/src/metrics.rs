@@ -107,7 +107,7 @@ const BUILD_INFO: Description = ("tercel_sensor_build_info", &["version"], "1; t
 type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 34] = [
+pub const ALL: [Description; 35] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -136,6 +136,7 @@ pub const ALL: [Description; 34] = [
     EVICTIONS,
     LOOKUPS,
     names::HOSTS,
+    names::CONTAINER_EVICTIONS,
     names::EVICTIONS,
     names::FAILURES,
     MUTED,

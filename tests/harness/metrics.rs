@@ -54,7 +54,7 @@ impl Metrics {
     /// A destination at which what was received is not the sum of what became of it, with the numbers.
     pub(crate) fn conservation(&self) -> Result<(), String> {
         for destination in self.destinations() {
-            let arrivals = ["recovered_total", "deliveries_received_total"];
+            let arrivals = ["recovered_total", "deliveries_received_total", "replayed_total"];
             let received: u64 = arrivals.iter().map(|name| self.of(destination, name)).sum();
             let outcomes = [
                 "delivered_total",

@@ -136,6 +136,17 @@ pub(crate) async fn router_process(folder: &Path) -> (Process, SocketAddr) {
     (router, admin)
 }
 
+/// The same, which takes alerts by TCP at `listen`.
+pub(crate) async fn listening_router(folder: &Path, listen: SocketAddr) -> (Process, SocketAddr) {
+    let admin = free_address();
+    let mut command = Command::new(binary("tercel-router"));
+    command.arg("run").args(["--listen", &listen.to_string()]).args(["--admin", &admin.to_string()]);
+    command.arg("--routing").arg(folder.join("routing.toml")).arg("--state").arg(folder.join("state"));
+    let mut router = Process::start(&mut command);
+    router.ready(admin).await;
+    (router, admin)
+}
+
 /// Settings for free ports and a folder of one's own, in which `routing` is written.
 pub(crate) fn settings(folder: &Path, routing: &str) -> Settings {
     let file = folder.join("routing.toml");

@@ -15,10 +15,11 @@ use uuid::Uuid;
 use crate::harness::{alert, files_below, nasty_alert, read, workspace};
 
 /// Types without a template, and why.
-const WITHOUT_TEMPLATE: [(&str, &str); 3] = [
+const WITHOUT_TEMPLATE: [(&str, &str); 4] = [
     ("archive", "keeps alerts as they are"),
     ("console", "prints one line that no setting may break"),
     ("elasticsearch", "stores alerts as documents, under names that its mapping can hold"),
+    ("null", "shows nothing to anybody"),
 ];
 
 /// Keys that every type has; the routing file explains them once.

@@ -3,9 +3,10 @@
 
 mod fetch;
 mod guest;
-mod initramfs;
+pub(crate) mod initramfs;
 mod judge;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,14 +14,17 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::lanes::Outcome;
 use crate::{install, step};
 
-use fetch::{FAMILIES, Kernel};
+use fetch::{DISK_MODULES, FAMILIES, Kernel};
 use guest::Boot;
+pub(crate) use guest::plain;
 use initramfs::Initramfs;
 use judge::Findings;
+pub(crate) use judge::last_lines;
 
 /// Beside them the C library and the linker's strip, which building Tercel needs anyway.
 const DEBIAN_PACKAGES: [&str; 4] = ["qemu-system-x86", "busybox-static", "cpio", "xz-utils"];
-const QEMU: &str = "qemu-system-x86_64";
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
+const WITH_DISK: &str = "6.1";
 
 /// Every technique on every kernel, and the stress of preemption on the newest.
 ///
@@ -53,13 +57,30 @@ pub(crate) fn host() -> Result<Outcome> {
     Ok(Outcome::Remarked(format!("this machine's own kernel, {release}")))
 }
 
-fn prepare() -> Result<Vec<Kernel>> {
+/// The image of a kernel, and the modules that a virtual disk needs.
+///
+/// # Errors
+/// If it cannot be had, or QEMU cannot.
+pub(crate) fn with_disk() -> Result<(PathBuf, Vec<PathBuf>)> {
+    programs()?;
+    let family = FAMILIES.iter().find(|family| family.name == WITH_DISK).context("one is called so")?;
+    let image = fetch::kernel_with_disk(family, &folder())?.image;
+    let modules = DISK_MODULES.iter().map(|name| image.with_file_name(name)).collect();
+    Ok((image, modules))
+}
+
+fn programs() -> Result<()> {
     install::debian_packages(&DEBIAN_PACKAGES, "booting other kernels")?;
     for program in [QEMU, "busybox", "cpio", "xz", "strip", "ldd"] {
         if step::find(program).is_none() {
             bail!("no {program} on the PATH");
         }
     }
+    Ok(())
+}
+
+fn prepare() -> Result<Vec<Kernel>> {
+    programs()?;
     FAMILIES.iter().map(|family| fetch::kernel(family, &folder())).collect()
 }
 
@@ -73,6 +94,6 @@ fn examine(kernel: &Kernel, boot: Boot, initramfs: &Initramfs) -> Result<String>
     Ok(console)
 }
 
-fn folder() -> std::path::PathBuf {
+fn folder() -> PathBuf {
     step::target().join("kernels")
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "a task runner talks to the person at the terminal")]
 
+mod apt;
+mod components;
 mod docs;
 mod ebpf;
 mod fuzz;
@@ -9,6 +11,7 @@ mod install;
 mod kernels;
 mod lanes;
 mod manifests;
+mod power;
 mod routing;
 mod run;
 mod service;
@@ -34,14 +37,22 @@ enum Task {
     Run(run::Options),
     /// Run all test lanes: format, lints, unit and end-to-end tests, manifests
     Test {
-        /// Instead: the sensor on this machine's kernel and on others, from 5.10 on, in QEMU
+        /// Instead: the sensor on this machine's kernel and on others, from 5.10 on, in QEMU, and the router where the power
+        /// goes
         #[arg(long)]
         kernels: bool,
-        /// Instead, in release: a full storm of events, the router away for a minute, half an hour of mixed load, fuzzing
+        /// Instead: the router against real servers, fetched where they can be had
         #[arg(long, conflicts_with = "kernels")]
+        components: bool,
+        /// Instead, in release: a full storm of events, the router away for a minute and killed 200 times, half an hour of
+        /// mixed load, power losses, fuzzing
+        #[arg(long, conflicts_with_all = ["kernels", "components"])]
         soak: bool,
+        /// Instead: the router on a machine in QEMU that loses its power so many times
+        #[arg(long, value_name = "TIMES", num_args = 0..=1, default_missing_value = "20", conflicts_with_all = ["kernels", "components", "soak"])]
+        power: Option<u64>,
     },
-    /// What CI runs: rebuild and compare the kernel object, then all of `test`, and other kernels
+    /// What CI runs: rebuild and compare the kernel object, then all of `test`, real servers, and other kernels
     Ci,
     /// Write the generated documents under docs/
     Docs,
@@ -74,7 +85,9 @@ fn perform(task: &Task) -> Result<ExitCode> {
     match task {
         Task::Run(options) => return run::run(options),
         Task::Test { kernels: true, .. } => return Ok(test::kernels()),
+        Task::Test { components: true, .. } => return Ok(test::components()),
         Task::Test { soak: true, .. } => return Ok(soak::soak()),
+        Task::Test { power: Some(times), .. } => return Ok(test::power(*times)),
         Task::Test { .. } => return Ok(test::test()),
         Task::Ci => return Ok(test::ci()),
         Task::Docs => docs::write()?,

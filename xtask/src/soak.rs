@@ -6,12 +6,17 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::fuzz::{self, Options, Target};
 use crate::lanes::{Lanes, Outcome};
-use crate::step;
+use crate::{power, step};
 
 /// Variables of the end-to-end tests, and what makes them long. What is set already stays.
 const STORM: (&str, &str) = ("TERCEL_TEST_STORM_PERCENT", "100");
 const OUTAGE: (&str, &str) = ("TERCEL_TEST_DOWN_S", "60");
+const KILLS: (&str, &str) = ("TERCEL_TEST_KILLS", "200");
+const DEAD: (&str, &str) = ("TERCEL_TEST_OUTAGE_ALERTS", "100000");
+const CONSERVATION: (&str, &str) = ("TERCEL_TEST_CONSERVATION_RUNS", "10");
 const LOAD: (&str, &str) = ("TERCEL_TEST_SOAK_S", "1800");
+
+const POWER_LOSSES: u64 = 20;
 
 /// Minutes for each fuzz target, and the variable that changes them.
 const FUZZ_MINUTES: u64 = 2;
@@ -23,6 +28,10 @@ pub(crate) fn soak() -> ExitCode {
     lanes.run("storm", || tests("storm::", &[STORM]));
     lanes.run("bounds", || tests("bounds::", &[]));
     lanes.run("outage", || tests("outage::", &[OUTAGE]));
+    lanes.run("kills", || tests("chaos::", &[KILLS]));
+    lanes.run("power", || power::lane(POWER_LOSSES));
+    lanes.run("dead destination", || tests("dead_destination::", &[DEAD]));
+    lanes.run("conservation", || tests("conservation::", &[CONSERVATION]));
     lanes.run("load", || tests("soak::", &[LOAD]));
     for target in Target::ALL {
         lanes.run(target.name(), || fuzz(target));

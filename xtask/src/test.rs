@@ -6,12 +6,17 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::lanes::{Lanes, Outcome};
-use crate::{docs, ebpf, kernels, manifests, step};
+use crate::{components, docs, ebpf, install, kernels, manifests, power, step};
 
 /// The kernel programs build for the BPF target only: the ebpf lane compiles them.
 const ALL_BUT_EBPF: [&str; 3] = ["--workspace", "--exclude", "tercel-sensor-ebpf"];
 /// The cluster's routing; tests in the crates look at the one in the tree's root.
 const BASE_ROUTING: &str = "deploy/kustomize/base/routing.toml";
+
+/// A tracer of system calls, a clock that can be set, and file systems.
+const E2E_PACKAGES: [&str; 3] = ["strace", "libfaketime", "e2fsprogs"];
+/// Each takes some seconds for the guest to boot.
+const POWER_LOSSES: u64 = 5;
 
 pub(crate) fn test() -> ExitCode {
     let mut lanes = Lanes::default();
@@ -23,7 +28,17 @@ pub(crate) fn ci() -> ExitCode {
     let mut lanes = Lanes::default();
     lanes.run("ebpf", kernel_object);
     run_all(&mut lanes);
+    components::run_all(&mut lanes);
     lanes.run("kernels", kernels::lane);
+    lanes.run("power", || power::lane(POWER_LOSSES));
+    lanes.finish()
+}
+
+/// Against real servers.
+pub(crate) fn components() -> ExitCode {
+    let mut lanes = Lanes::default();
+    lanes.run("build", || cargo(&with(&["build"], &["--bins"])));
+    components::run_all(&mut lanes);
     lanes.finish()
 }
 
@@ -32,6 +47,14 @@ pub(crate) fn kernels() -> ExitCode {
     let mut lanes = Lanes::default();
     lanes.run("this kernel", kernels::host);
     lanes.run("kernels", kernels::lane);
+    lanes.run("power", || power::lane(POWER_LOSSES));
+    lanes.finish()
+}
+
+/// Power losses only.
+pub(crate) fn power(times: u64) -> ExitCode {
+    let mut lanes = Lanes::default();
+    lanes.run("power", || power::lane(times));
     lanes.finish()
 }
 
@@ -40,7 +63,7 @@ fn run_all(lanes: &mut Lanes) {
     lanes.run("clippy", || cargo(&with(&["clippy"], &["--all-targets", "--", "--deny", "warnings"])));
     lanes.run("build", || cargo(&with(&["build"], &["--bins"])));
     lanes.run("unit", || cargo(&with(&["test", "--quiet"], &["--exclude", "e2e"])));
-    lanes.run("e2e", || cargo(&["test", "--package", "e2e"]));
+    lanes.run("e2e", end_to_end);
     lanes.run("docs", || docs::check().map(|()| Outcome::Passed));
     lanes.run("kustomize", manifests::lane);
     lanes.run("routing", routing);
@@ -54,6 +77,13 @@ fn with<'a>(before: &[&'a str], after: &[&'a str]) -> Vec<&'a str> {
 fn cargo(arguments: &[&str]) -> Result<Outcome> {
     step::run(&mut step::cargo(arguments))?;
     Ok(Outcome::Passed)
+}
+
+fn end_to_end() -> Result<Outcome> {
+    if let Err(error) = install::debian_packages(&E2E_PACKAGES, "the tests of the router's promises") {
+        step::note(format!("{error:#}; tests that need it say so"));
+    }
+    cargo(&["test", "--package", "e2e"])
 }
 
 fn kernel_object() -> Result<Outcome> {

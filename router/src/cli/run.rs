@@ -83,25 +83,34 @@ async fn serve(settings: Settings) -> ExitCode {
     }
 }
 
-/// What asks the process to end; waited for before anything is taken.
+/// What is asked of the process; waited for before anything is taken.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Reads the configuration again.
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 }
 
 /// Until a signal asks for it, or standard input ends.
 async fn wait_for_end(router: &Router, mut signals: Signals, reads_stdin: bool) -> anyhow::Result<()> {
-    tokio::select! {
-        _ = signals.terminate.recv() => Ok(()),
-        _ = signals.interrupt.recv() => Ok(()),
-        read = router.take_lines(BufReader::new(tokio::io::stdin())), if reads_stdin => {
-            read.context("cannot read standard input")
+    let mut lines = std::pin::pin!(router.take_lines(BufReader::new(tokio::io::stdin())));
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            // The log tells how it ended.
+            _ = signals.hangup.recv() => drop(router.reload("signal").await),
+            read = lines.as_mut(), if reads_stdin => return read.context("cannot read standard input"),
         }
     }
 }

@@ -29,11 +29,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::destination::Batch;
 
     #[test]
     fn attempts_start_an_interval_apart() {
         let mut terms = Terms {
             concurrency: 8,
+            batch: Batch::ONE,
             max_age: Duration::MAX,
             has_fallback: false,
             interval: Some(Duration::from_secs(1)),

@@ -1,3 +1,4 @@
+mod batch;
 mod http;
 
 use std::collections::HashMap;
@@ -25,7 +26,8 @@ struct Bench {
     running: JoinHandle<()>,
 }
 
-const TERMS: Terms = Terms { concurrency: 1, max_age: Duration::from_hours(24), has_fallback: false, interval: None };
+const TERMS: Terms =
+    Terms { concurrency: 1, batch: Batch::ONE, max_age: Duration::from_hours(24), has_fallback: false, interval: None };
 
 /// The number of an alert, out of its id.
 fn number(notification: &Notification) -> u64 {
@@ -88,6 +90,7 @@ fn bench_loading(terms: Terms, destination: Destination, load: Loader) -> Bench 
         metrics: metrics.clone(),
         load,
         finished: sender,
+        audit: Audit::off(&all_metrics.audit_missed),
         abandon: abandon.clone(),
     };
     let running = tokio::spawn(worker.run());
@@ -451,6 +454,10 @@ async fn deliveries_to_a_removed_destination_are_dead_with_that_reason() {
     let ended = bench.ended(600).await;
     let dead = ended.iter().filter(|(_, outcome)| reason(outcome) == REMOVED).count();
     assert_eq!((dead, ended.iter().filter(|(_, outcome)| *outcome == Outcome::Delivered).count()), (599, 1));
+    bench.outbox.open(Order::ByKey);
+    bench.push([waiting(601, 1)]);
+    assert_eq!(bench.ended(1).await[0].1, Outcome::Delivered, "it came back");
+    bench.outbox.close();
     bench.running.await.unwrap();
 }
 

@@ -1,8 +1,7 @@
 //! Archive: a file of alerts, one JSON object per line, that rotates by size.
+//!
+//! What it took is on the disk: the router owes it to nobody any more, so a power loss must not take it back.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use super::write::Writes;
 use super::{MaxAge, Notification, Problem, Reason, Receive, Retry, SendError};
 use crate::render::alert_body;
+use crate::rotate::{KEEP_MAX, RotatingFile};
 
 /// Where the archive lies within the router's state folder.
 const DEFAULT_PATH: &str = "archive/alerts.ndjson";
@@ -19,13 +19,8 @@ const DEFAULT_PATH: &str = "archive/alerts.ndjson";
 const DEFAULT_ROTATE_BYTES: u64 = 100 * 1024 * 1024;
 const DEFAULT_KEEP: u32 = 5;
 
-/// Bounds on the settings: below the first a single alert fills a file, beyond the second renaming takes seconds.
+/// Below this a single alert fills a file.
 const ROTATE_BYTES_MIN: u64 = 1024 * 1024;
-const KEEP_MAX: u32 = 1_000;
-
-/// The archive holds command lines: it is the router's user's business alone.
-const FILE_MODE: u32 = 0o600;
-const FOLDER_MODE: u32 = 0o700;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,18 +62,15 @@ impl Default for ArchiveConfig {
 }
 
 pub(super) struct Archive {
-    writer: Arc<Mutex<Writer>>,
+    writer: Arc<Mutex<RotatingFile>>,
     writes: Writes,
 }
 
-struct Writer {
-    path: PathBuf,
-    rotate_bytes: u64,
-    keep: u32,
-    file: Option<File>,
-}
-
 impl ArchiveConfig {
+    pub(crate) fn file(&self, state: &Path) -> PathBuf {
+        state.join(self.path.as_deref().unwrap_or(Path::new(DEFAULT_PATH)))
+    }
+
     pub(super) fn build(&self, state: &Path) -> Result<Archive, Problem> {
         if self.rotate_bytes < ROTATE_BYTES_MIN {
             return Err(Problem::new(format!(
@@ -89,11 +81,11 @@ impl ArchiveConfig {
         if self.keep > KEEP_MAX {
             return Err(Problem::new(format!("`keep` is {}, at most {KEEP_MAX} is possible", self.keep)));
         }
-        let path = state.join(self.path.as_deref().unwrap_or(Path::new(DEFAULT_PATH)));
+        let path = self.file(state);
         if path.file_name().is_none() {
             return Err(Problem::new("`path` names no file".to_owned()));
         }
-        let writer = Writer { path, rotate_bytes: self.rotate_bytes, keep: self.keep, file: None };
+        let writer = RotatingFile::new(path, self.rotate_bytes, self.keep);
         Ok(Archive { writer: Arc::new(Mutex::new(writer)), writes: Writes::default() })
     }
 }
@@ -104,7 +96,7 @@ impl Archive {
         let writer = Arc::clone(&self.writer);
         let append = move || {
             // A panic while the lock was held left at most a file to be opened again.
-            writer.lock().unwrap_or_else(PoisonError::into_inner).append(line.as_bytes())
+            writer.lock().unwrap_or_else(PoisonError::into_inner).append_durably(line.as_bytes())
         };
         self.writes
             .write(notification.id, append)
@@ -113,136 +105,9 @@ impl Archive {
     }
 }
 
-impl Writer {
-    /// Appends one line, or nothing.
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        let (mut file, mut length) = self.open()?;
-        if length > 0 && length + line.len() as u64 > self.rotate_bytes {
-            self.rotate()?;
-            (file, length) = self.open()?;
-        }
-        match file.write(line) {
-            Ok(written) if written == line.len() => {
-                self.file = Some(file);
-                Ok(())
-            }
-            Ok(_) => {
-                file.set_len(length)?;
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The open file and its length; opened anew where somebody deleted it.
-    fn open(&mut self) -> io::Result<(File, u64)> {
-        if let Some(file) = self.file.take() {
-            let metadata = file.metadata()?;
-            if metadata.nlink() > 0 {
-                return Ok((file, metadata.len()));
-            }
-        }
-        if let Some(folder) = self.path.parent() {
-            DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-        }
-        let mut file = OpenOptions::new().append(true).create(true).read(true).mode(FILE_MODE).open(&self.path)?;
-        end_last_line(&mut file)?;
-        let length = file.metadata()?.len();
-        Ok((file, length))
-    }
-
-    /// `alerts.ndjson` becomes `.1`, `.1` becomes `.2`, and the oldest goes.
-    fn rotate(&mut self) -> io::Result<()> {
-        self.file = None;
-        if self.keep == 0 {
-            return fs::remove_file(&self.path);
-        }
-        for number in (1..self.keep).rev() {
-            rename_if_there(&self.older(number), &self.older(number + 1))?;
-        }
-        tracing::info!(path = %self.path.display(), keep = self.keep, "archive rotated, the oldest file beyond `keep` is gone");
-        rename_if_there(&self.path, &self.older(1))
-    }
-
-    fn older(&self, number: u32) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
-    }
-}
-
-/// A line that a crash cut in half is ended, so that it spoils no other.
-fn end_last_line(file: &mut File) -> io::Result<()> {
-    if file.metadata()?.len() == 0 {
-        return Ok(());
-    }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
-}
-
-fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn writer(folder: &Path, rotate_bytes: u64, keep: u32) -> Writer {
-        Writer { path: folder.join("sub/a.ndjson"), rotate_bytes, keep, file: None }
-    }
-
-    fn read(folder: &Path, name: &str) -> String {
-        fs::read_to_string(folder.join("sub").join(name)).unwrap_or_default()
-    }
-
-    #[test]
-    fn lines_are_appended_to_a_file_that_only_its_user_reads() {
-        let folder = tempfile::tempdir().unwrap();
-        for line in [b"one\n", b"two\n"] {
-            writer(folder.path(), 100, 5).append(line).unwrap();
-        }
-        assert_eq!(read(folder.path(), "a.ndjson"), "one\ntwo\n");
-        let mode = fs::metadata(folder.path().join("sub/a.ndjson")).unwrap().mode() & 0o777;
-        assert_eq!(mode, FILE_MODE);
-    }
-
-    #[test]
-    fn a_full_file_moves_on_and_the_oldest_goes() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut writer = writer(folder.path(), 4, 2);
-        for line in [b"one\n", b"two\n", b"3rd\n", b"4th\n"] {
-            writer.append(line).unwrap();
-        }
-        assert_eq!(read(folder.path(), "a.ndjson"), "4th\n");
-        assert_eq!(read(folder.path(), "a.ndjson.1"), "3rd\n");
-        assert_eq!(read(folder.path(), "a.ndjson.2"), "two\n");
-        assert_eq!(fs::read_dir(folder.path().join("sub")).unwrap().count(), 3);
-    }
-
-    #[test]
-    fn a_half_written_last_line_spoils_no_other() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("sub")).unwrap();
-        fs::write(folder.path().join("sub/a.ndjson"), "{\"half").unwrap();
-        writer(folder.path(), 100, 5).append(b"one\n").unwrap();
-        assert_eq!(read(folder.path(), "a.ndjson"), "{\"half\none\n");
-    }
-
-    #[test]
-    fn a_file_that_was_deleted_is_made_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut writer = writer(folder.path(), 100, 5);
-        writer.append(b"one\n").unwrap();
-        fs::remove_file(folder.path().join("sub/a.ndjson")).unwrap();
-        writer.append(b"two\n").unwrap();
-        assert_eq!(read(folder.path(), "a.ndjson"), "two\n");
-    }
 
     #[tokio::test]
     #[expect(
@@ -265,7 +130,7 @@ mod tests {
         }
         drop(disk_hangs);
         archive.send(&notification).await.unwrap();
-        let text = fs::read_to_string(folder.path().join(DEFAULT_PATH)).unwrap();
+        let text = std::fs::read_to_string(folder.path().join(DEFAULT_PATH)).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
     }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::http::{parse_url, read_answer, sensitive_header, transport_error};
+use super::http::{ANSWER_BYTES_MAX, parse_url, read_answer, sensitive_header, transport_error};
 use super::live::Live;
 use super::{Problem, Reason, Retry, SendError};
 use crate::secret::{PlainOrSecret, Secret, SecretRef};
@@ -173,7 +173,7 @@ impl OAuth2 {
             .await
             .map_err(transport_error)?;
         let status = response.status();
-        let answer = read_answer(response).await?;
+        let answer = read_answer(response, ANSWER_BYTES_MAX).await?;
         token_of(status.as_u16(), &answer)
     }
 }

@@ -52,10 +52,10 @@ pub struct HttpSettings {
 struct Timeout(Duration);
 
 impl HttpSettings {
-    /// The client for `url`, made anew when one of its files changes. Its pool is its own, so that no destination waits for
-    /// another.
-    pub(super) fn client(&self, url: &Url, base: &Path) -> Result<Live<Client>, Problem> {
-        if !self.allow_link_local && url_address(url).is_some_and(is_link_local) {
+    /// The client for these addresses, made anew when one of its files changes. Its pool is its own, so that no destination
+    /// waits for another.
+    pub(super) fn client(&self, urls: &[Url], base: &Path) -> Result<Live<Client>, Problem> {
+        if !self.allow_link_local && urls.iter().filter_map(url_address).any(is_link_local) {
             return Err(Problem::new(format!(
                 "the address is link-local, where clouds keep credentials; {ALLOW_LINK_LOCAL} allows it"
             )));
@@ -63,11 +63,11 @@ impl HttpSettings {
         let files = self.ca.iter().chain(&self.certificate).map(|file| base.join(file));
         let files = files.chain(self.key.as_ref().and_then(|key| key.file(base)));
         let files = files.chain(self.proxy.as_ref().and_then(|proxy| proxy.file(base)));
-        let (settings, url, base) = (self.clone(), url.clone(), base.to_owned());
-        Live::new(files.collect::<Vec<_>>(), move || settings.build(&url, &base))
+        let (settings, urls, base) = (self.clone(), urls.to_vec(), base.to_owned());
+        Live::new(files.collect::<Vec<_>>(), move || settings.build(&urls, &base))
     }
 
-    fn build(&self, url: &Url, base: &Path) -> Result<Client, Problem> {
+    fn build(&self, urls: &[Url], base: &Path) -> Result<Client, Problem> {
         // Fails only where a provider is installed already, which is as good.
         rustls::crypto::ring::default_provider().install_default().ok();
         let mut builder = Client::builder()
@@ -78,7 +78,7 @@ impl HttpSettings {
         if !self.allow_link_local {
             builder = builder.dns_resolver(NoLinkLocal);
         }
-        if url.scheme() == "http" && self.proxy.is_none() {
+        if urls.iter().all(|url| url.scheme() == "http") && self.proxy.is_none() {
             // Reading the system's certificates fails where there are none, and plain HTTP needs none.
             builder = builder.tls_certs_only([]);
         } else if let Some(ca) = &self.ca {
@@ -90,7 +90,7 @@ impl HttpSettings {
         match &self.proxy {
             Some(proxy) => builder = builder.proxy(proxy_at(proxy, base)?),
             // What stays on this machine is no business of a proxy's.
-            None if is_loopback(url) => builder = builder.no_proxy(),
+            None if urls.iter().all(is_loopback) => builder = builder.no_proxy(),
             None => {}
         }
         builder.build().map_err(|error| {
@@ -204,12 +204,12 @@ mod tests {
     }
 
     fn refusal(text: &str, url: &str, base: &Path) -> String {
-        settings(text).unwrap().client(&Url::parse(url).unwrap(), base).err().expect(text).message
+        settings(text).unwrap().client(&[Url::parse(url).unwrap()], base).err().expect(text).message
     }
 
     #[test]
     fn plain_http_needs_no_certificates_of_the_system() {
-        assert!(HttpSettings::default().client(&Url::parse("http://127.0.0.1:1/").unwrap(), Path::new("")).is_ok());
+        assert!(HttpSettings::default().client(&[Url::parse("http://127.0.0.1:1/").unwrap()], Path::new("")).is_ok());
     }
 
     #[test]
@@ -224,7 +224,7 @@ mod tests {
         ] {
             assert!(refusal("", url, base).contains("allow_link_local = true"), "{url}");
             let allowed = settings("allow_link_local = true").unwrap();
-            assert!(allowed.client(&Url::parse(url).unwrap(), base).is_ok(), "{url}");
+            assert!(allowed.client(&[Url::parse(url).unwrap()], base).is_ok(), "{url}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::render::{Renderer, UnknownField, truncate, visible};
 use crate::secret::{PlainOrSecret, Secret};
 
 /// What is read of an answer; the services say all that matters in far less.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// What an error message repeats of a service's own explanation.
 const EXPLANATION_CHARS_MAX: usize = 300;
@@ -59,7 +59,8 @@ pub(super) struct HttpService {
 
 impl HttpService {
     /// With a client that has no settings of its own.
-    pub(super) fn new(url: &Url, destination: impl HttpDestination + 'static) -> Result<Self, Problem> {
+    #[cfg(test)]
+    fn new(url: &Url, destination: impl HttpDestination + 'static) -> Result<Self, Problem> {
         Self::with(&HttpSettings::default(), url, Path::new(""), destination)
     }
 
@@ -70,7 +71,11 @@ impl HttpService {
         base: &Path,
         destination: impl HttpDestination + 'static,
     ) -> Result<Self, Problem> {
-        Ok(Self { client: settings.client(url, base)?, auth: None, destination: Box::new(destination) })
+        Ok(Self {
+            client: settings.client(std::slice::from_ref(url), base)?,
+            auth: None,
+            destination: Box::new(destination),
+        })
     }
 
     /// With a header that says who sends it.
@@ -109,7 +114,7 @@ impl HttpService {
         let response = request.send().await.map_err(transport_error)?;
         let status = response.status();
         let mut verdict = judge(status, response.headers(), Timestamp::now());
-        let answer = read_answer(response).await;
+        let answer = read_answer(response, ANSWER_BYTES_MAX).await;
         if let (Err(error), Some(auth), StatusCode::UNAUTHORIZED) = (&mut verdict, &self.auth, status)
             && auth.forget().await
         {
@@ -125,12 +130,18 @@ impl HttpService {
         }
     }
 
-    fn with_explanation(&self, mut error: SendError, answer: &[u8]) -> SendError {
-        if let Some(explanation) = self.destination.explain(answer) {
-            error.detail = format!("{}: {}", error.detail, truncate(&visible(&explanation), EXPLANATION_CHARS_MAX));
+    fn with_explanation(&self, error: SendError, answer: &[u8]) -> SendError {
+        match self.destination.explain(answer) {
+            Some(explanation) => explained(error, &explanation),
+            None => error,
         }
-        error
     }
+}
+
+/// With the service's own words, cut and made harmless.
+pub(super) fn explained(mut error: SendError, explanation: &str) -> SendError {
+    error.detail = format!("{}: {}", error.detail, truncate(&visible(explanation), EXPLANATION_CHARS_MAX));
+    error
 }
 
 /// A URL that requests can be made of. A literal one must hold no password.
@@ -201,10 +212,11 @@ fn until_date(text: &str, now: Timestamp) -> Option<Duration> {
     Duration::try_from(date.duration_since(now).max(SignedDuration::ZERO)).ok()
 }
 
-pub(super) async fn read_answer(mut response: Response) -> Result<Vec<u8>, SendError> {
+/// At most `bytes_max` of it; the rest is not read.
+pub(super) async fn read_answer(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, SendError> {
     let mut answer = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
-        let room = ANSWER_BYTES_MAX - answer.len();
+        let room = bytes_max - answer.len();
         answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if chunk.len() >= room {
             break;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::entry::Entry;
 use super::slab::{List, SLAB_KEPT, Slab};
-use super::{Choice, Kind, Lane, Order};
+use super::{Choice, Kind, Lane, Order, Stock};
 use crate::fingerprint::Fingerprint;
 
 /// Urgent entries that go out before a usual one has its turn: it gets a tenth.
@@ -80,6 +80,11 @@ impl Index {
         }
     }
 
+    /// From now on. What was taken out before keeps the order that it had.
+    pub(super) fn set_order(&mut self, order: Order) {
+        self.order = order;
+    }
+
     /// Entries waiting or in flight.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -112,6 +117,12 @@ impl Index {
         self.retrying.first_key_value().map(|((due, _), _)| *due)
     }
 
+    pub(super) fn stock(&mut self, now: Instant) -> Stock {
+        self.resume_due(now);
+        let is_ready = self.lanes.iter().any(|queue| !queue.fresh.is_empty() || !queue.resumed.is_empty());
+        Stock { is_ready, count: self.slab.len(), bytes: self.slab.bytes() }
+    }
+
     pub(super) fn take(&mut self, now: Instant, choice: Choice) -> Option<Entry> {
         self.resume_due(now);
         let lanes = match self.urgent_run {
@@ -131,7 +142,6 @@ impl Index {
         Some(entry)
     }
 
-    #[allow(dead_code, reason = "as `Outbox::next_batch`")]
     pub(super) fn take_batch(&mut self, now: Instant, count: usize, bytes: u64) -> Vec<Entry> {
         let mut batch = Vec::new();
         let mut size = 0;
@@ -286,7 +296,9 @@ impl Index {
     /// Takes the first resumed entry out, or parks it and gives none.
     fn step_resumed(&mut self, lane: Lane) -> Option<u32> {
         let (_, slot) = self.lanes[lane as usize].resumed.pop_first()?;
-        let Some(key) = self.key_of(slot) else { return Some(slot) };
+        // Others may have been parked behind it before the order was changed.
+        let chained = self.slab.get(slot).and_then(|entry| entry.key).filter(|key| self.chains.contains_key(key));
+        let Some(key) = self.key_of(slot).or(chained) else { return Some(slot) };
         let chain = self.chains.entry(key).or_default();
         let track = &mut chain.tracks[lane as usize];
         track.ahead = false;
@@ -341,7 +353,6 @@ impl Index {
     }
 
     /// Undoes a take.
-    #[allow(dead_code, reason = "as `Outbox::next_batch`")]
     fn put_back(&mut self, entry: Entry) {
         self.in_flight.remove(&entry.id);
         let (key, lane, id) = (entry.key, entry.lane, entry.id);

@@ -311,3 +311,28 @@ fn every_key_keeps_its_order_under_random_failures() {
         assert_eq!((outbox.len(), outbox.metrics.queued.get(), outbox.metrics.queue_bytes.get()), (0, 0, 0));
     }
 }
+
+#[test]
+fn what_was_parked_goes_out_after_the_order_is_given_up_and_taken_up_again() {
+    let outbox = filled(&[(1, 1, USUAL), (2, 1, USUAL), (3, 1, USUAL), (4, 2, USUAL)]);
+    let flights = take_all(&outbox);
+    assert_eq!(ids(&flights), [1, 4]);
+    outbox.open(Order::None);
+    outbox.push(waiting(5, 1, USUAL));
+    assert_eq!(ids(&take_all(&outbox)), [5], "the parked ones still wait for the first");
+    outbox.retry(flights.into_iter().next().unwrap(), Instant::now());
+    assert_eq!(sent(&outbox), [1, 2, 3]);
+    outbox.open(Order::ByKey);
+    outbox.push(waiting(6, 1, USUAL));
+    outbox.push(waiting(7, 1, USUAL));
+    assert_eq!(ids(&take_all(&outbox)), [6]);
+}
+
+#[test]
+fn a_removed_outbox_is_done_only_when_the_router_stops() {
+    let outbox = filled(&[]);
+    outbox.remove();
+    assert!(outbox.is_removed() && !outbox.is_done());
+    outbox.close();
+    assert!(outbox.is_done());
+}

@@ -10,14 +10,20 @@ use super::decider::{self, Decider};
 use super::group::{Count, Group};
 use super::record::{self, Record};
 use crate::dead_letter::DeadLetter;
-use crate::deliver::{Finished, Outcome};
+use crate::deliver::Finished;
 use crate::metrics::REMOVED;
 use crate::store::Table;
 
 impl Decider {
     /// A delivery that its worker gave up.
-    pub(super) fn bury(&self, group: &mut Group, live: &Live, finished: &Finished, now: Timestamp) {
-        let Outcome::Dead { reason, detail } = &finished.outcome else { return };
+    pub(super) fn bury(
+        &self,
+        group: &mut Group,
+        live: &Live,
+        finished: &Finished,
+        (reason, detail): (&str, &str),
+        now: Timestamp,
+    ) {
         match decider::read_delivery(&self.store, finished.id) {
             Some((record, alert)) => {
                 let letter = letter(&record, &alert, (reason, detail), now).with_attempts(finished.attempts);

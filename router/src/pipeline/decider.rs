@@ -18,8 +18,10 @@ use super::group::{Count, Group};
 use super::plan::{Plan, Way};
 use super::record::{self, Record};
 use super::station::Station;
+use super::tail::{Decided, Fate, Tail};
 use super::thread::Message;
 use super::{Received, Refused};
+use crate::audit::{Audit, Event};
 use crate::dedup::{Closed, Dedup, FirstEnd, Verdict};
 use crate::deliver::{Finished, Outcome};
 use crate::destination::{Notification, NotificationKind};
@@ -34,8 +36,8 @@ use crate::outbox::{Kind, Lane, Waiting};
 use crate::record::after;
 use crate::schedule::Muted;
 use crate::seen::{self, Seen};
-use crate::silence::Silences;
-use crate::store::{Batch, Store, Table};
+use crate::silence::{Silences, State};
+use crate::store::{Batch, Store, StoreError, Table};
 
 /// After a commit that failed requests are refused for so long without another try: each failure costs a look at
 /// everything that is stored.
@@ -43,6 +45,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How often gauges are brought up to date that cost something.
 const SHOW_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often the log says that requests are refused.
+const TELL_PERIOD: Duration = Duration::from_mins(1);
 
 /// The state that decisions depend on, and what they are about.
 pub(super) struct Decider {
@@ -63,6 +68,8 @@ pub(super) struct Decider {
     /// What the destinations' own time windows mute, and those of routes; see [`Way::schedule`].
     pub(super) muted: Vec<Mute>,
     pub(super) alive: Alive,
+    pub(super) tail: Tail,
+    pub(super) audit: Audit,
     /// Of the next alert or delivery.
     pub(super) next_number: u64,
     /// Bytes that may be owed.
@@ -75,6 +82,8 @@ pub(super) struct Decider {
     pub(super) is_astray: bool,
     /// When the gauges that cost something were last brought up to date.
     pub(super) shown: Option<Instant>,
+    /// When the log last said that there is no room.
+    pub(super) told: Option<Instant>,
 }
 
 /// A group: from its messages to its commit.
@@ -86,8 +95,7 @@ impl Decider {
         now: Timestamp,
     ) {
         let mut group = Group::default();
-        self.paused_until = self.paused_until.filter(|until| *until > now && *until <= after(now, PAUSE));
-        if self.paused_until.is_some() || !self.is_sound(now) {
+        if !self.can_decide(now) {
             self.owed.extend(finished);
             return refuse_all(messages);
         }
@@ -95,12 +103,24 @@ impl Decider {
             self.end(&mut group, outcome, now);
         }
         for message in messages {
-            let Message::Alerts(alerts, answer) = message else { continue };
-            let result = self.take(&mut group, &alerts, now);
-            group.answers.push((answer, result));
+            match message {
+                Message::Alerts(alerts, answer) => {
+                    let result = self.take(&mut group, &alerts, now);
+                    group.answers.push((answer, result));
+                }
+                Message::Ask(ask) => self.answer(&mut group, ask, now),
+                // A reload stands between two groups.
+                Message::Reload(..) | Message::Close => {}
+            }
         }
         self.fall_due(&mut group, now);
         self.commit(group, now);
+    }
+
+    /// False: the store takes nothing at the moment, or what it holds cannot be read.
+    pub(super) fn can_decide(&mut self, now: Timestamp) -> bool {
+        self.paused_until = self.paused_until.filter(|until| *until > now && *until <= after(now, PAUSE));
+        self.paused_until.is_none() && self.is_sound(now)
     }
 
     /// False: what the store holds cannot be read, so nothing can be decided.
@@ -139,10 +159,7 @@ impl Decider {
         }
         for index in 0..self.muted.len() {
             if let Some(held) = self.muted[index].muted.due(now) {
-                let Mute { route, station, .. } = &self.muted[index];
-                let (station, own) = (*station, &self.stations[*station].name);
-                let route = Arc::clone(route.as_ref().unwrap_or(own));
-                self.tell_held(group, station, &route, held, now);
+                self.tell_muted(group, index, held, now);
             }
         }
         // After the summaries: one that came later would open its incident again.
@@ -154,13 +171,17 @@ impl Decider {
         self.seen.expire(now);
     }
 
-    pub(super) fn commit(&mut self, mut group: Group, now: Timestamp) {
+    /// False: nothing of the group holds.
+    pub(super) fn commit(&mut self, mut group: Group, now: Timestamp) -> bool {
         self.record(&mut group);
         let durability = group.durability();
         let batch = std::mem::replace(&mut group.batch, Batch::new());
         let result = if batch.is_empty() { Ok(()) } else { self.store.commit(batch, durability) };
         match result {
-            Ok(()) => self.take_effect(group),
+            Ok(()) => {
+                self.take_effect(group, now);
+                true
+            }
             Err(error) => {
                 error!(%error, requests = group.answers.len(), "the store takes nothing, requests are refused");
                 self.metrics.commits_failed.inc();
@@ -170,6 +191,8 @@ impl Decider {
                 for (answer, _) in group.answers {
                     drop(answer.send(Err(Refused::Store)));
                 }
+                group.promises.into_iter().for_each(|promise| promise(Err(Refused::Store)));
+                false
             }
         }
     }
@@ -195,7 +218,9 @@ impl Decider {
         self.seen.record(&mut group.rows(Table::Seen));
     }
 
-    fn take_effect(&mut self, group: Group) {
+    fn take_effect(&mut self, group: Group, now: Timestamp) {
+        // First, or an attempt would be told before what is tried.
+        group.audit.into_iter().for_each(|line| self.audit.write(line));
         for (station, waiting) in group.waiting {
             self.stations[station].outbox.push(waiting);
         }
@@ -205,7 +230,9 @@ impl Decider {
             // Who hung up has no use for the answer.
             drop(answer.send(result));
         }
-        self.show();
+        group.promises.into_iter().for_each(|promise| promise(Ok(())));
+        group.decided.into_iter().for_each(|decided| self.tail.tell(decided));
+        self.show(now);
     }
 
     fn count(&self, count: &Count) {
@@ -214,6 +241,7 @@ impl Decider {
             Count::Accepted(ref alert) => self.metrics.count_received(alert),
             Count::Unrouted => self.metrics.unrouted.inc(),
             Count::Received(station) => metrics(station).received.inc(),
+            Count::Replayed(station) => metrics(station).replayed.inc(),
             Count::Suppressed(station, reason) => metrics(station).count_suppressed(reason),
             Count::Dropped(station) => metrics(station).count_dropped(Dropped::Store),
             Count::NoKey(station) => metrics(station).no_key.inc(),
@@ -223,7 +251,7 @@ impl Decider {
     }
 
     /// Brings the gauges up to date.
-    fn show(&mut self) {
+    fn show(&mut self, now: Timestamp) {
         for (station, dedup) in self.stations.iter().zip(&mut self.dedups) {
             station.metrics.windows.set(i64::try_from(dedup.len()).unwrap_or(i64::MAX));
             let tally = dedup.take_tally();
@@ -248,7 +276,11 @@ impl Decider {
             self.metrics.inhibit_evictions.inc_by(tally.evicted);
             self.metrics.records_skipped.inc_by(tally.senseless);
         }
+        for state in [State::Pending, State::Active] {
+            self.metrics.show_silences(state.name(), self.silences.count(state, now));
+        }
         self.metrics.seen_entries.set(i64::try_from(self.seen.len()).unwrap_or(i64::MAX));
+        self.metrics.dead_letters.set(i64::try_from(self.store.records(Table::Dead)).unwrap_or(i64::MAX));
         self.metrics.show_store(&self.store.statistics(), self.store.disk_bytes());
         let tally = self.seen.take_tally();
         self.metrics.seen_evictions.inc_by(tally.evicted);
@@ -271,7 +303,7 @@ impl Decider {
     }
 
     /// Room in the store and in the outboxes for all of a request, or for none of it: what is accepted is never shed.
-    fn admit(&self, alerts: &[Received]) -> Result<(), Refused> {
+    fn admit(&mut self, alerts: &[Received]) -> Result<(), Refused> {
         let Some(priority) = alerts.iter().map(|received| received.alert.priority).min() else { return Ok(()) };
         let bytes: u64 = alerts.iter().map(|received| received.weight as u64).sum();
         let share = share(priority);
@@ -280,10 +312,22 @@ impl Decider {
         if is_full || self.store.fullness() * 100.0 > f64::from(share) {
             return Err(Refused::Full { destination: None });
         }
+        if let Err(error) = self.store.check_room(bytes) {
+            self.tell_refusal(&error);
+            return Err(Refused::Store);
+        }
         let full = self.stations.iter().position(|station| !station.outbox.has_room_for(alerts.len(), priority));
         full.map_or(Ok(()), |station| {
             Err(Refused::Full { destination: Some(Arc::clone(&self.stations[station].name)) })
         })
+    }
+
+    /// Not for every request: senders come again and again.
+    fn tell_refusal(&mut self, error: &StoreError) {
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_PERIOD) {
+            self.told = Some(Instant::now());
+            error!(%error, "the disk has no room for alerts, requests are refused");
+        }
     }
 
     /// The stages, in their order; see also [`Decider::suppress`].
@@ -298,29 +342,42 @@ impl Decider {
         let plan = Arc::clone(&self.plan);
         let (alert, number) = (&received.alert, self.number());
         let mut stored = None;
+        let id = alert.uuid.unwrap_or_else(Uuid::now_v7);
+        self.note(group, id, now, || Event::Accepted { rule: alert.rule.clone(), priority: alert.priority });
+        let mut fates = self.tail.is_read().then(Vec::new);
         group.counts.push(Count::Accepted(Arc::clone(alert)));
-        for way in plan.ways(alert, &self.stations) {
+        for way in plan.ways(alert) {
             let station = way.station;
             group.counts.push(Count::Received(station));
             if way.is_unrouted {
                 group.counts.push(Count::Unrouted);
             }
-            match self.suppress(group, &way, received, now) {
+            let verdict = self.suppress(group, &way, received, now);
+            if let Some(fates) = &mut fates {
+                let suppressed = verdict.as_ref().err().copied();
+                fates.push(Fate::new(&self.stations[station].name, &way.route.name, suppressed));
+            }
+            match verdict {
                 Err(reason) => {
                     if let Some(open) = &mut self.incidents[station] {
                         open.held_back(alert, way.key, now);
                     }
                     group.counts.push(Count::Suppressed(station, reason));
+                    let (destination, route) = (&self.stations[station].name, &way.route.name);
+                    self.note(group, id, now, || Event::suppressed(destination, route, reason));
                 }
                 Ok(opening) => {
                     let bytes = *stored.get_or_insert_with(|| store_alert(group, number, alert));
                     let delivery = self.number();
                     let repeats = self.open(&way, received, opening, now, delivery);
-                    let id = alert.uuid.unwrap_or_else(Uuid::now_v7);
                     let part = Part { station, alert, number, bytes, key: way.key, id, kind: NotificationKind::Alert };
                     self.deliver(group, part, &way.route.name, delivery, repeats, now);
                 }
             }
+        }
+        if let Some(deliveries) = fates {
+            let (alert, weight) = (Arc::clone(alert), received.weight);
+            group.decided.push(Decided { at: now, alert, deliveries, weight });
         }
     }
 
@@ -333,7 +390,7 @@ impl Decider {
         now: Timestamp,
     ) -> Result<Opening, Suppressed> {
         let station = way.station;
-        if !self.stations[station].is_thinned() {
+        if !self.plan.is_thinned(station) {
             return Ok(Opening::None);
         }
         let alert = &received.alert;
@@ -343,7 +400,7 @@ impl Decider {
         if self.silences.decide(alert, &self.stations[station].name, now).is_some() {
             return Err(Suppressed::Silence);
         }
-        for mute in way.schedule.into_iter().chain(self.plan.schedules[station]) {
+        for mute in way.schedule.into_iter().chain(self.plan.place(station).and_then(|place| place.schedule)) {
             if self.muted[mute].muted.decide(alert, now).is_some() {
                 return Err(Suppressed::Mute);
             }
@@ -393,7 +450,7 @@ impl Decider {
         }
     }
 
-    fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         number
@@ -431,20 +488,20 @@ enum Opening {
 }
 
 /// One delivery to be made.
-struct Part<'a> {
-    station: usize,
-    alert: &'a Arc<Alert>,
+pub(super) struct Part<'a> {
+    pub(super) station: usize,
+    pub(super) alert: &'a Arc<Alert>,
     /// Of the alert, which weighs so much.
-    number: u64,
-    bytes: u32,
-    key: Option<Fingerprint>,
-    id: Uuid,
-    kind: NotificationKind,
+    pub(super) number: u64,
+    pub(super) bytes: u32,
+    pub(super) key: Option<Fingerprint>,
+    pub(super) id: Uuid,
+    pub(super) kind: NotificationKind,
 }
 
 /// What goes out, and how it ends.
 impl Decider {
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         group: &mut Group,
         part: Part<'_>,
@@ -455,6 +512,8 @@ impl Decider {
     ) {
         let Part { station, alert, number, bytes, key, id, kind } = part;
         let lane = Lane::of(alert.priority);
+        let destination = &self.stations[station].name;
+        self.note(group, id, now, || Event::Queued { destination: Arc::clone(destination), route: Arc::clone(route) });
         let record = Record {
             destination: Arc::clone(&self.stations[station].name),
             route: Arc::clone(route),
@@ -487,15 +546,23 @@ impl Decider {
     }
 
     /// A summary of repeats.
-    fn tell_summary(&mut self, group: &mut Group, station: usize, closed: Closed, now: Timestamp) {
+    pub(super) fn tell_summary(&mut self, group: &mut Group, station: usize, closed: Closed, now: Timestamp) {
         let Closed { id, key, route, alert, summary } = closed;
         self.tell(group, station, &alert, &route, Some(key), id, NotificationKind::Summary(summary), now);
     }
 
     /// What a limit held back.
-    fn tell_digest(&mut self, group: &mut Group, limit: usize, held: Held, now: Timestamp) {
+    pub(super) fn tell_digest(&mut self, group: &mut Group, limit: usize, held: Held, now: Timestamp) {
         let RouteLimit { route, station, .. } = &self.limits[limit];
         let (route, station) = (Arc::clone(route), *station);
+        self.tell_held(group, station, &route, held, now);
+    }
+
+    /// What a time window muted.
+    pub(super) fn tell_muted(&mut self, group: &mut Group, mute: usize, held: Held, now: Timestamp) {
+        let Mute { route, station, .. } = &self.muted[mute];
+        let (station, own) = (*station, &self.stations[*station].name);
+        let route = Arc::clone(route.as_ref().unwrap_or(own));
         self.tell_held(group, station, &route, held, now);
     }
 
@@ -537,15 +604,20 @@ impl Decider {
             return;
         }
         let Some(live) = self.alive.end(finished.id) else { return };
-        let end = match finished.outcome {
-            Outcome::Dead { .. } => FirstEnd::Dead,
-            _ => FirstEnd::Delivered { repeats_told: finished.repeats_told },
+        let fallback = self.plan.place(live.station).and_then(|place| place.fallback);
+        self.note_end(group, &live, &finished, fallback, now);
+        let end = match (&finished.outcome, fallback) {
+            (Outcome::Fallback { .. }, Some(fallback)) => {
+                self.move_on(group, &live, finished.id, fallback, now);
+                FirstEnd::Delivered { repeats_told: finished.repeats_told }
+            }
+            // A reload has taken the fallback away in the meantime.
+            (Outcome::Dead { reason, detail } | Outcome::Fallback { reason, detail }, _) => {
+                self.bury(group, &live, &finished, (reason, detail), now);
+                FirstEnd::Dead
+            }
+            (Outcome::Delivered | Outcome::Abandoned, _) => FirstEnd::Delivered { repeats_told: finished.repeats_told },
         };
-        match &finished.outcome {
-            Outcome::Fallback { .. } => self.move_on(group, &live, finished.id, now),
-            Outcome::Dead { .. } => self.bury(group, &live, &finished, now),
-            Outcome::Delivered | Outcome::Abandoned => {}
-        }
         if let Some(key) = live.key.filter(|_| finished.kind == Kind::Alert) {
             let store = Arc::clone(&self.store);
             let first = || read_alert(&store, live.alert);
@@ -561,12 +633,9 @@ impl Decider {
     }
 
     /// To the destination that takes what this one cannot deliver.
-    fn move_on(&mut self, group: &mut Group, live: &Live, delivery: u64, now: Timestamp) {
+    fn move_on(&mut self, group: &mut Group, live: &Live, delivery: u64, station: usize, now: Timestamp) {
         // Its age counts anew: what one destination did not take in time is worth as much to the other.
-        let from = Arc::clone(&self.stations[live.station]);
-        let stored = read_delivery(&self.store, delivery);
-        let Some(station) = from.fallback() else { return };
-        let Some((record, alert)) = stored else {
+        let Some((record, alert)) = read_delivery(&self.store, delivery) else {
             error!(number = delivery, "what goes on to the fallback is not in the store");
             group.counts.extend([Count::Received(station), Count::Dropped(station)]);
             return;
@@ -582,7 +651,7 @@ impl Decider {
 }
 
 /// Percent of the store that alerts of this priority may fill. The rest is kept for the more urgent.
-const fn share(priority: Priority) -> u32 {
+pub(super) const fn share(priority: Priority) -> u32 {
     match priority {
         Priority::Debug | Priority::Informational => 80,
         Priority::Notice | Priority::Warning | Priority::Error => 90,
@@ -592,14 +661,16 @@ const fn share(priority: Priority) -> u32 {
 
 fn refuse_all(messages: impl Iterator<Item = Message>) {
     for message in messages {
-        if let Message::Alerts(_, answer) = message {
-            drop(answer.send(Err(Refused::Store)));
+        match message {
+            Message::Alerts(_, answer) => drop(answer.send(Err(Refused::Store))),
+            Message::Ask(ask) => ask.refuse(),
+            Message::Reload(..) | Message::Close => {}
         }
     }
 }
 
 /// What it weighs.
-fn store_alert(group: &mut Group, number: u64, alert: &Alert) -> u32 {
+pub(super) fn store_alert(group: &mut Group, number: u64, alert: &Alert) -> u32 {
     let json = crate::record::to_json(alert);
     let bytes = u32::try_from(json.len()).unwrap_or(u32::MAX);
     group.batch.put(Table::Alerts, &record::key(number), json);

@@ -1,17 +1,20 @@
 //! What the stages would say to an alert, without deciding anything: no store, no thread, no counting.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tercel_alert::Alert;
 
+use super::decider::Decider;
 use super::plan::{Plan, Way};
-use super::station::Station;
 use crate::condition::why;
+use crate::destination::DestinationConfig;
 use crate::explain::{
     DedupStep, DeliveryStep, Explanation, InhibitionStep, KeyPart, LimitStep, MutingStep, OFF, RouteStep, RouteVerdict,
+    StateStep, WindowStep,
 };
 use crate::fingerprint::KeyField;
 use crate::inhibit::Inhibition;
@@ -23,7 +26,6 @@ use crate::schedule::Schedule;
 /// A configuration to be asked about alerts.
 pub(crate) struct Explainer {
     plan: Plan,
-    stations: Vec<Arc<Station>>,
     routing: Routing,
     metrics: Metrics,
 }
@@ -31,13 +33,12 @@ pub(crate) struct Explainer {
 impl Explainer {
     pub(crate) fn new(mut routing: Routing) -> Self {
         let metrics = Metrics::new();
-        let stations = super::stations(&routing, &metrics);
-        Self { plan: super::plan(&mut routing, &metrics), stations, routing, metrics }
+        Self { plan: super::next::plan_alone(&mut routing, &metrics), routing, metrics }
     }
 
     /// What became of `alert` if it came `at` that time.
     pub(crate) fn explain(&self, alert: &Alert, at: Timestamp) -> Explanation {
-        let ways = self.plan.ways(alert, &self.stations);
+        let ways = self.plan.ways(alert);
         Explanation {
             alert: serde_json::to_value(alert).unwrap_or_default(),
             at,
@@ -48,9 +49,23 @@ impl Explainer {
 
     /// The name of the route by which `alert` comes to a destination, and its key there.
     pub(crate) fn way(&self, alert: &Alert, destination: usize) -> Option<(Arc<str>, Option<Arc<str>>)> {
-        let ways = self.plan.ways(alert, &self.stations);
+        let ways = self.plan.ways(alert);
         let way = ways.into_iter().find(|way| way.station == destination)?;
         Some((Arc::clone(&way.route.name), way.key.map(|key| key.hex())))
+    }
+
+    /// The file of the archive of this name, or of the built-in one. `state`: the router's folder.
+    ///
+    /// # Errors
+    /// There is no archive of this name.
+    pub(crate) fn archive(&self, name: Option<&str>, state: &Path) -> Result<PathBuf, String> {
+        let Routing { destinations, archive, .. } = &self.routing;
+        let is_wanted = |index: usize| name.map_or(index == *archive, |name| destinations[index].name == name);
+        let wanted = (0..destinations.len()).find(|index| is_wanted(*index));
+        match wanted.map(|index| &destinations[index].config) {
+            Some(DestinationConfig::Archive(config)) => Ok(config.file(state)),
+            _ => Err(format!("there is no archive `{}`", name.unwrap_or_default())),
+        }
     }
 
     fn routes(&self, alert: &Alert) -> Vec<RouteStep> {
@@ -100,7 +115,7 @@ impl Explainer {
 
     fn delivery(&self, alert: &Alert, way: &Way<'_>, at: Timestamp) -> DeliveryStep {
         let destination = &self.routing.destinations[way.station];
-        let receives_all = !self.stations[way.station].is_thinned();
+        let receives_all = !self.plan.is_thinned(way.station);
         let limit = way.limit.filter(|_| !receives_all).map(|limit| limit_step(&self.routing.limits[limit], alert));
         let muting = if receives_all { Vec::new() } else { self.muting(alert, way, at) };
         let inhibitions = self.routing.inhibitions.iter().filter(|_| !receives_all);
@@ -114,6 +129,7 @@ impl Explainer {
             muting,
             dedup: (!receives_all).then(|| dedup_step(way, alert)),
             limit,
+            state: None,
             fallback: destination.fallback.map(|fallback| self.routing.destinations[fallback].name.clone()),
             max_age: span(destination.delivery.max_age),
         }
@@ -139,6 +155,24 @@ impl Explainer {
             equal: key_parts(&inhibition.equal, alert),
             r#for: span(inhibition.lasts),
         })
+    }
+}
+
+impl Decider {
+    /// What is held against this alert, by destination. Nothing is counted.
+    pub(super) fn states(&self, alert: &Alert, now: Timestamp) -> Vec<(Arc<str>, StateStep)> {
+        let ways = self.plan.ways(alert).into_iter().filter(|way| self.plan.is_thinned(way.station));
+        ways.map(|way| (Arc::clone(&self.stations[way.station].name), self.state(alert, &way, now))).collect()
+    }
+
+    fn state(&self, alert: &Alert, way: &Way<'_>, now: Timestamp) -> StateStep {
+        let key = way.key.filter(|_| !way.route.window.is_zero());
+        let window = key.and_then(|key| self.dedups[way.station].window(&key, now));
+        StateStep {
+            inhibited_by: self.inhibitors[way.station].muted_by(alert, now).map(|name| name.to_string()),
+            silenced_by: self.silences.silenced_by(alert, &self.stations[way.station].name, now),
+            window: window.map(|(repeats, closes)| WindowStep { repeats, closes }),
+        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! What one commit holds: decisions that take effect together or not at all.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tercel_alert::Alert;
 use tokio::sync::oneshot;
 
 use super::Refused;
+use super::ask::Promise;
+use super::tail::Decided;
+use crate::audit::Line;
 use crate::deliver::Finished;
 use crate::metrics::Suppressed;
 use crate::outbox::Waiting;
@@ -26,6 +30,14 @@ pub(super) struct Group {
     /// What is counted once it is true.
     pub(super) counts: Vec<Count>,
     pub(super) answers: Vec<(Answer, Result<(), Refused>)>,
+    /// For the audit trail.
+    pub(super) audit: Vec<Line>,
+    /// For those who read along.
+    pub(super) decided: Vec<Decided>,
+    /// Dead letters that this group takes away, by number: nobody else may.
+    pub(super) letters: HashSet<u64>,
+    /// What operators are told.
+    pub(super) promises: Vec<Promise>,
     /// Outcomes in this group; they are owed again where the commit fails, for what happened has happened.
     pub(super) finished: Vec<Finished>,
 }
@@ -38,6 +50,8 @@ pub(super) enum Count {
     Unrouted,
     /// It is to go to this station.
     Received(usize),
+    /// A dead letter goes there again.
+    Replayed(usize),
     Suppressed(usize, Suppressed),
     /// The store did not give its body.
     Dropped(usize),

@@ -1,13 +1,16 @@
 //! What the configuration in force says about alerts: which ways they take. A reload puts another one in its place.
 
+use std::sync::Arc;
+
 use tercel_alert::Alert;
 
 use super::Received;
 use super::station::Station;
 use crate::dedup::Candidate;
+use crate::destination::Receive;
 use crate::fingerprint::{self, Fingerprint};
+use crate::outbox::Order;
 use crate::route::{Route, Routes};
-use std::sync::Arc;
 
 pub(super) struct Plan {
     pub(super) routes: Routes,
@@ -15,8 +18,19 @@ pub(super) struct Plan {
     pub(super) unrouted: Route,
     /// The station of each destination, by its position in the configuration.
     pub(super) stations: Vec<usize>,
-    /// What mutes each station by its own time windows.
-    pub(super) schedules: Vec<Option<usize>>,
+    /// By station; see [`Plan::place`].
+    pub(super) places: Vec<Option<Place>>,
+}
+
+/// What is said about one station.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) receive: Receive,
+    pub(super) order: Order,
+    /// What mutes it by its own time windows.
+    pub(super) schedule: Option<usize>,
+    /// The station that takes what this one cannot deliver.
+    pub(super) fallback: Option<usize>,
 }
 
 /// One alert on its way to one destination.
@@ -33,8 +47,24 @@ pub(super) struct Way<'a> {
 }
 
 impl Plan {
+    /// `None`: the configuration has this destination no more.
+    pub(super) fn place(&self, station: usize) -> Option<&Place> {
+        self.places.get(station)?.as_ref()
+    }
+
+    /// The station of this name, where the configuration has it.
+    pub(super) fn find(&self, stations: &[Arc<Station>], name: &str) -> Option<usize> {
+        let station = stations.iter().position(|station| *station.name == *name)?;
+        self.place(station).is_some().then_some(station)
+    }
+
+    /// Whether suppression applies; history stays whole.
+    pub(super) fn is_thinned(&self, station: usize) -> bool {
+        self.place(station).is_some_and(|place| place.receive == Receive::Notifications)
+    }
+
     /// Each destination once, under the first route that leads to it.
-    pub(super) fn ways(&self, alert: &Alert, stations: &[Arc<Station>]) -> Vec<Way<'_>> {
+    pub(super) fn ways(&self, alert: &Alert) -> Vec<Way<'_>> {
         let mut routes = self.routes.of(alert);
         let is_unrouted = routes.is_empty();
         if is_unrouted {
@@ -48,11 +78,8 @@ impl Plan {
                 if ways.iter().any(|way| way.station == station) {
                     continue;
                 }
-                let key = if stations[station].is_thinned() {
-                    *key.get_or_insert_with(|| key_of(route, alert))
-                } else {
-                    None
-                };
+                let key =
+                    if self.is_thinned(station) { *key.get_or_insert_with(|| key_of(route, alert)) } else { None };
                 ways.push(Way { route, station, limit: target.limit, schedule: target.schedule, key, is_unrouted });
             }
         }

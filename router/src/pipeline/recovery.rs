@@ -15,7 +15,6 @@ use crate::dedup::Dedup;
 use crate::outbox::{Kind, Lane, Waiting};
 use crate::record::{Record as Row, owner_names};
 use crate::seen::Seen;
-use crate::silence::Silences;
 use crate::store::{Store, StoreError, Table};
 
 /// What is owed according to the store.
@@ -141,7 +140,7 @@ impl Decider {
         }
         self.seen = Seen::load(self.rows(Table::Seen)?);
         let silences = self.rows(Table::Silences)?;
-        self.silences = Silences::load(silences.into_iter(), self.metrics.filter_mismatches.clone());
+        self.silences.reload(silences.into_iter());
         Ok(())
     }
 

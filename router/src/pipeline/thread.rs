@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use super::Received;
+use super::ask::Ask;
 use super::decider::Decider;
 use super::group::Answer;
+use super::next::Next;
+use super::{Received, Refused};
 use crate::deliver::Finished;
 
 /// Requests that one commit may hold: more would make the first of them wait for the last.
@@ -26,6 +28,9 @@ const SLEEP_MIN: Duration = Duration::from_millis(1);
 /// What is asked of the decider.
 pub(super) enum Message {
     Alerts(Vec<Received>, Answer),
+    Ask(Ask),
+    /// Another configuration, and who waits to hear whether it is in force.
+    Reload(Box<Next>, oneshot::Sender<Result<(), Refused>>),
     /// Nothing is taken after this.
     Close,
 }
@@ -60,7 +65,19 @@ pub(super) async fn run(mut decider: Decider, mut inbox: Inbox) {
         {
             finished.push(one);
         }
-        decider.decide(messages.drain(..), finished.drain(..), Timestamp::now());
+        decide(&mut decider, &mut messages, &mut finished);
+    }
+}
+
+/// In the order of their coming; a reload stands between two groups.
+fn decide(decider: &mut Decider, messages: &mut Vec<Message>, finished: &mut Vec<Finished>) {
+    let mut messages = messages.drain(..).peekable();
+    loop {
+        let group = std::iter::from_fn(|| messages.next_if(|message| !matches!(message, Message::Reload(..))));
+        decider.decide(group, finished.drain(..), Timestamp::now());
+        let Some(Message::Reload(next, answer)) = messages.next() else { return };
+        // Who hung up has no use for the answer.
+        drop(answer.send(decider.reload(*next, Timestamp::now())));
     }
 }
 

@@ -14,13 +14,13 @@ use toml::Spanned;
 
 use super::{
     ARCHIVE, DedupTable, DestinationConfig, FileTable, LimitSettings, LimitTable, NamedDestination, Place, Problem,
-    RouteTable, Routing, Source, fallback,
+    RouteTable, Routing, Source, Written, fallback,
 };
 use crate::condition::AlertCatalog;
 use crate::fingerprint::KeyField;
 use crate::route::{Route, RouteParts, Target};
 use crate::schedule::Schedule;
-use suppress::Window;
+use suppress::{Configs, Window};
 
 /// The window where neither the route nor `[defaults]` says one.
 const WINDOW_DEFAULT: Duration = Duration::from_mins(5);
@@ -41,6 +41,9 @@ const RATE_NONE: &str = "none";
 const DIGEST_INTERVAL_DEFAULT: Duration = Duration::from_mins(1);
 const DIGEST_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const DIGEST_INTERVAL_MAX: Duration = Duration::from_hours(24);
+
+/// Destinations in one file.
+const DESTINATIONS_MAX: usize = 256;
 
 /// Routes in one file.
 const ROUTES_MAX: usize = 1_000;
@@ -114,8 +117,12 @@ pub(super) fn compile(source: Source<'_>, file: FileTable) -> Result<Routing, Ve
 }
 
 impl Compiler<'_> {
-    fn destinations(&mut self, tables: std::collections::BTreeMap<Spanned<String>, DestinationConfig>) {
-        for (name, config) in tables {
+    fn destinations(&mut self, tables: Configs) {
+        if tables.len() > DESTINATIONS_MAX {
+            let message = format!("more than {DESTINATIONS_MAX} destinations");
+            self.problems.push(self.source.problem(&(0..0), message));
+        }
+        for (name, (config, written)) in tables {
             let span = name.span();
             let name = name.into_inner();
             if name == ARCHIVE && config.type_name() != "archive" {
@@ -125,7 +132,7 @@ impl Compiler<'_> {
                 );
                 self.problems.push(self.source.problem(&span, message));
             }
-            self.destinations.push(NamedDestination::new(name, config, self.source.place(span.start)));
+            self.destinations.push(NamedDestination::new(name, config, written, self.source.place(span.start)));
         }
     }
 
@@ -136,7 +143,7 @@ impl Compiler<'_> {
         }
         let config = DestinationConfig::builtin_archive();
         let place = Place { line: 1, column: 1 };
-        self.destinations.push(NamedDestination::new(ARCHIVE.to_owned(), config, place));
+        self.destinations.push(NamedDestination::new(ARCHIVE.to_owned(), config, Written::default(), place));
         self.destinations.len() - 1
     }
 

@@ -1,11 +1,11 @@
 //! `fallback = "NAME"` of destinations: names become indices, and no delivery goes round in circles.
 
-use super::{DestinationConfig, NamedDestination, Place};
+use super::{DestinationConfig, NamedDestination, Place, Written};
 
 impl NamedDestination {
-    pub(super) fn new(name: String, config: DestinationConfig, place: Place) -> Self {
+    pub(super) fn new(name: String, config: DestinationConfig, written: Written, place: Place) -> Self {
         let (receive, delivery) = (config.receive(), config.delivery());
-        Self { name, config, receive, delivery, fallback: None, place }
+        Self { name, config, written, receive, delivery, fallback: None, place }
     }
 }
 

@@ -14,8 +14,7 @@ struct Conversation {
 /// A house with one connection, behind which nothing is served.
 fn converse(buffer: usize) -> Conversation {
     let metrics = Arc::new(Metrics::new());
-    let house =
-        House { metrics: Arc::clone(&metrics), connections: TaskTracker::new(), stop: CancellationToken::new() };
+    let house = House::new(&metrics);
     let service = Service { ingest: None, admin: None, access: Arc::new(Access::new(None, None)) };
     let (ours, theirs) = duplex(buffer);
     let ended = tokio::spawn(async move { house.converse(&service, Box::new(ours), CALLER).await });

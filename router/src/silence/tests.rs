@@ -42,7 +42,8 @@ impl Bench {
         NewSilence {
             matcher: matcher.to_owned(),
             starts_at: None,
-            ends_at: self.now + SignedDuration::from_hours(hours),
+            ends_at: Some(self.now + SignedDuration::from_hours(hours)),
+            duration: None,
             author: "ada".to_owned(),
             reason: "drill".to_owned(),
             destinations: Vec::new(),
@@ -93,6 +94,15 @@ fn a_silence_for_some_destinations_leaves_the_others_alone() {
     bench.try_add(wish).unwrap();
     assert_eq!(bench.decide("a"), None);
     assert!(bench.silences.decide(&alert("a"), "hook", bench.now).is_some());
+}
+
+#[test]
+fn a_duration_counts_from_the_start_that_was_asked_for() {
+    let mut bench = Bench::new();
+    let wish = json!({"matcher": "rule = a", "starts_at": "2026-01-01T05:00:00Z", "duration": "1h 30m",
+                      "author": "ada", "reason": "drill"});
+    let silence = bench.try_add(serde_json::from_value(wish).unwrap()).unwrap().silence;
+    assert_eq!(silence.ends_at, "2026-01-01T06:30:00Z".parse().unwrap());
 }
 
 #[test]
@@ -169,15 +179,17 @@ fn a_wish_that_makes_no_sense_is_refused_with_what_would_do() {
     bench.refused(|new| new.author = " ".to_owned(), "author is empty");
     bench.refused(|new| new.reason.clear(), "reason is empty");
     bench.refused(|new| new.reason = "x".repeat(1_025), "reason has 1025 bytes, at most 1024");
-    bench.refused(|new| new.matcher = "prioriti = error".to_owned(), "prioriti");
-    bench.refused(|new| new.ends_at = now - hour, "ends_at = 2025-12-31T23:00:00Z is not after now = 2026-01-01");
+    bench.refused(|new| new.matcher = "rule = a or\n  prioriti = error".to_owned(), "matcher:2:3: ");
+    bench.refused(|new| new.ends_at = Some(now - hour), "ends_at = 2025-12-31T23:00:00Z is not after now = 2026-01-01");
     bench.refused(|new| new.starts_at = Some(now + hour), "is not after starts_at = 2026-01-01T01:00:00Z");
-    bench.refused(|new| new.ends_at = now + hour * 24 * 91, "more than 90 days after starts_at");
+    bench.refused(|new| new.ends_at = Some(now + hour * 24 * 91), "more than 90 days after starts_at");
     bench.refused(
-        |new| (new.starts_at, new.ends_at) = (Some(now + hour * 24 * 91), now + hour * 24 * 92),
+        |new| (new.starts_at, new.ends_at) = (Some(now + hour * 24 * 91), Some(now + hour * 24 * 92)),
         "more than 90 days ahead",
     );
-    bench.refused(|new| new.destinations = vec!["slak".to_owned()], "unknown destination `slak`");
+    bench.refused(|new| new.ends_at = None, "either ends_at or duration");
+    bench.refused(|new| new.duration = Some(Duration::from_secs(1)), "either ends_at or duration");
+    bench.refused(|new| new.destinations = vec!["slak".to_owned()], "there is no destination `slak`");
     assert!(bench.silences.list(None, now).is_empty());
 }
 
@@ -194,7 +206,7 @@ fn the_json_of_a_silence_is_what_the_api_promises() {
     });
     assert_eq!(serde_json::to_value(listed).unwrap(), expected);
     let missing = serde_json::from_value::<NewSilence>(json!({"matcher": "rule = a"})).unwrap_err().to_string();
-    assert!(missing.contains("missing field `ends_at`"), "{missing}");
+    assert!(missing.contains("missing field `author`"), "{missing}");
 }
 
 #[test]

@@ -226,7 +226,8 @@ impl Bench {
         let new = NewSilence {
             matcher: format!("rule = r{rule}"),
             starts_at: None,
-            ends_at: self.now + SignedDuration::from_mins(minutes),
+            ends_at: Some(self.now + SignedDuration::from_mins(minutes)),
+            duration: None,
             author: "ada".to_owned(),
             reason: "drill".to_owned(),
             destinations: Vec::new(),

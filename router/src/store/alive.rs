@@ -41,6 +41,10 @@ impl Alive {
         self.set(left, if left == 0 { 0 } else { (bytes - average * growth.removed).max(0) });
     }
 
+    pub(super) fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed).unsigned_abs()
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed).unsigned_abs()
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,14 @@ use super::lock::Lock;
 use super::pages::{Key, Pages};
 use super::quarantine::{Quarantine, hexadecimal};
 use super::statistics::{Counters, Statistics};
-use super::{Batch, Change, Durability, Options, Table, record, salvage};
 
-/// Free bytes of the file system below which nothing is added: the engine needs room to give room back.
+use super::{Batch, Change, Durability, Options, Table, record, salvage};
+use crate::folder;
+
+/// Free bytes of the file system below which no alert is taken: what becomes of those that are there needs room too.
 const SPACE_RESERVE_BYTES: u64 = 32 * 1024 * 1024;
+/// Below which nothing is added at all: the engine needs room to give room back.
+const LAST_SPACE_BYTES: u64 = 8 * 1024 * 1024;
 /// How long after a failure nothing is tried.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes on the disk, beyond twice what is alive, that [`Store::tidy`] leaves as they are: one journal, mostly.
@@ -32,6 +36,8 @@ pub(crate) struct Store {
     engine: RwLock<Option<Engine>>,
     /// One commit at a time; when the last one failed.
     failed: Mutex<Option<Instant>>,
+    /// A sync failed, and what is in the journals has not been written anew since.
+    pub(super) is_doubtful: AtomicBool,
     /// Bytes alive, by table.
     pub(super) alive: [Alive; Table::ALL.len()],
     pub(super) quarantine: Quarantine,
@@ -56,12 +62,14 @@ impl Store {
     pub(crate) fn open(folder: &Path, options: Options) -> Result<Self, StoreError> {
         let folder = std::path::absolute(folder).map_err(|error| io_error(folder, "open the store", error))?;
         let parent = folder.parent().unwrap_or(&folder);
-        std::fs::create_dir_all(parent).map_err(|error| io_error(parent, "make the folder of the store", error))?;
+        folder::create(parent, folder::UMASK_DECIDES)
+            .map_err(|error| io_error(parent, "make the folder of the store", error))?;
         let lock = Lock::take(&salvage::beside(&folder, ".lock"))?;
         let store = Self {
             options,
             engine: RwLock::new(None),
             failed: Mutex::new(None),
+            is_doubtful: AtomicBool::new(false),
             alive: [const { Alive::new() }; Table::ALL.len()],
             quarantine: Quarantine::new(salvage::beside(&folder, ".quarantine.ndjson")),
             counters: Counters::default(),
@@ -95,6 +103,14 @@ impl Store {
         result
     }
 
+    /// Whether the file system has room for so many bytes of new alerts, and for what is decided about them.
+    ///
+    /// # Errors
+    /// It has not, or cannot be asked.
+    pub(crate) fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
+        self.check_free(SPACE_RESERVE_BYTES + 4 * bytes)
+    }
+
     /// The value of a record. A damaged one is none: it is counted.
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let fail = |error: fjall::Error| self.error("read", error.to_string());
@@ -103,7 +119,18 @@ impl Store {
     }
 
     pub(crate) fn scan(&self, table: Table) -> Scan<'_> {
-        Scan { store: self, table, page: Vec::new().into_iter(), from: Some(Bound::Unbounded) }
+        self.scan_after(table, None)
+    }
+
+    /// The records behind this key.
+    pub(crate) fn scan_after(&self, table: Table, key: Option<&[u8]>) -> Scan<'_> {
+        let from = key.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_vec()));
+        Scan { store: self, table, page: Vec::new().into_iter(), from: Some(from) }
+    }
+
+    /// How many records a table has.
+    pub(crate) fn records(&self, table: Table) -> u64 {
+        self.alive[table.index()].records()
     }
 
     /// Bytes of all records that are alive. In tables that are written once, a removed record counts as the average one.
@@ -150,7 +177,7 @@ impl Store {
         self.alive.iter().zip(growths).for_each(|(alive, growth)| alive.grow(&growth));
         if durability == Durability::Synced && self.options.fsync {
             let started = Instant::now();
-            engine.sync().map_err(fail)?;
+            engine.sync().inspect_err(|_| self.is_doubtful.store(true, Ordering::Relaxed)).map_err(fail)?;
             self.counters.synced(started.elapsed());
         }
         Ok(())
@@ -161,10 +188,13 @@ impl Store {
         if batch.changes.iter().all(|change| change.value.is_none()) {
             return Ok(());
         }
+        self.check_free(LAST_SPACE_BYTES + 4 * batch.bytes() as u64)
+    }
+
+    fn check_free(&self, needed: u64) -> Result<(), StoreError> {
         let file_system = rustix::fs::statvfs(&self.folder)
             .map_err(|error| io_error(&self.folder, "ask for the free space", error.into()))?;
         let available = file_system.f_bavail * file_system.f_frsize;
-        let needed = SPACE_RESERVE_BYTES + 4 * batch.bytes() as u64;
         if available < needed {
             self.counters.refusals.fetch_add(1, Ordering::Relaxed);
             return Err(StoreError::NoSpace { path: self.folder.clone(), available, needed });

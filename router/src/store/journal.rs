@@ -63,11 +63,11 @@ pub(super) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Cuts what is damaged out of all journals of a folder, durably.
-pub(super) fn mend(folder: &Path) -> io::Result<Vec<Cut>> {
+/// Cuts what is damaged out of all journals of a folder, durably. Those without damage are left alone, unless `anew`.
+pub(super) fn mend(folder: &Path, anew: bool) -> io::Result<Vec<Cut>> {
     let mut cuts = Vec::new();
     for path in files(folder)? {
-        if !is_whole(&path)? {
+        if anew || !is_whole(&path)? {
             cuts.extend(mend_file(&path)?);
         }
     }

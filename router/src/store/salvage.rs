@@ -16,6 +16,7 @@ use tracing::warn;
 use super::engine::{Closed, Engine, Write};
 use super::pages::{Key, Pages, Record, Source};
 use super::{Table, journal};
+use crate::folder::{sync_below, sync_parent};
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -36,6 +37,7 @@ pub(super) fn salvage(folder: &Path) -> Result<Salvaged, Closed> {
     copy(folder, &engine, &mut salvaged).map_err(super::engine::closed)?;
     engine.sync().map_err(super::engine::closed)?;
     drop(engine);
+    sync_below(&fresh).map_err(Closed::Io)?;
     replace(folder, &fresh, &salvaged.quarantine).map_err(Closed::Io)?;
     Ok(salvaged)
 }
@@ -48,7 +50,10 @@ pub(super) fn make(folder: &Path) -> Result<(), Closed> {
     let fresh = beside(folder, ".new");
     remove_folder(&fresh).map_err(Closed::Io)?;
     drop(Engine::open(&fresh)?);
-    std::fs::rename(&fresh, folder).and_then(|()| sync_parent(folder)).map_err(Closed::Io)
+    sync_below(&fresh)
+        .and_then(|()| std::fs::rename(&fresh, folder))
+        .and_then(|()| sync_parent(folder))
+        .map_err(Closed::Io)
 }
 
 /// Ends a salvage that was killed after the new store was complete.
@@ -65,10 +70,6 @@ pub(super) fn beside(folder: &Path, suffix: &str) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     folder.with_file_name(name)
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |parent| std::fs::File::open(parent)?.sync_all())
 }
 
 fn replace(folder: &Path, fresh: &Path, quarantine: &Path) -> io::Result<()> {

@@ -54,12 +54,13 @@ impl Store {
         }
     }
 
-    /// Cuts damaged stretches out of the journals.
+    /// Cuts damaged stretches out of the journals. After a sync that failed the kernel shows what the disk does not have, and
+    /// no later sync writes it: then all journals are written anew.
     fn mend(&self) -> io::Result<()> {
         if !self.folder.try_exists()? {
             return Ok(());
         }
-        for cut in journal::mend(&self.folder)? {
+        for cut in journal::mend(&self.folder, self.is_doubtful.load(Ordering::Relaxed))? {
             let counter = if cut.is_tail { &self.counters.torn_tails } else { &self.counters.corrupt };
             counter.fetch_add(1, Ordering::Relaxed);
             let place = format!("{}:{}", cut.file.display(), cut.offset);
@@ -67,6 +68,7 @@ impl Store {
             warn!(place, bytes = cut.bytes.len(), problem, "cut out of a journal of the store");
             self.keep("journal", &place, problem, &cut.bytes);
         }
+        self.is_doubtful.store(false, Ordering::Relaxed);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::pipeline::Received;
 ///
 /// # Errors
 /// The first one that the router would not take, or there is none.
-pub(super) fn read(json: &[u8], enrich: &Enrich) -> Result<Vec<Received>, String> {
+pub(crate) fn read(json: &[u8], enrich: &Enrich) -> Result<Vec<Received>, String> {
     let mut alerts = Vec::new();
     for item in items(json)? {
         let number = alerts.len() + 1;

@@ -4,7 +4,9 @@
 //! directory by directory, leaf first, so that a container which makes cgroups of its own (systemd inside) is found too.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use tercel_sensor_abi::process::CGROUP_LEVELS_MAX;
 
@@ -56,6 +58,8 @@ pub struct Container {
 #[derive(Debug)]
 pub struct Containers {
     by_cgroup: Cache<u64, Option<Arc<Container>>>,
+    /// Given up because there were too many.
+    evicted: Arc<AtomicU64>,
     /// cgroup v1 hierarchies are mounted: the containers may be in those alone.
     has_v1: bool,
     /// There is no /proc to ask: what is known was recorded.
@@ -67,12 +71,25 @@ impl Containers {
     pub fn new() -> Self {
         let own = procfs::read_cgroups(std::process::id()).unwrap_or_default();
         let has_v1 = own.lines().any(|line| !line.starts_with("0::"));
-        Self { by_cgroup: Cache::new(CACHED_CGROUPS_MAX), has_v1, is_recorded: false }
+        Self { has_v1, is_recorded: false, ..Self::recorded() }
     }
 
     /// Knows what it is told by [`Self::learn`] and what records say, and asks nobody.
     pub(crate) fn recorded() -> Self {
-        Self { by_cgroup: Cache::new(CACHED_CGROUPS_MAX), has_v1: false, is_recorded: true }
+        let evicted = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&evicted);
+        let by_cgroup = Cache::builder().max_capacity(CACHED_CGROUPS_MAX).eviction_listener(move |_, _, cause| {
+            // Not those that were replaced.
+            if cause == RemovalCause::Size {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { by_cgroup: by_cgroup.build(), evicted, has_v1: false, is_recorded: true }
+    }
+
+    /// Cgroups whose containers were forgotten because there were too many.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
     }
 
     /// From now on a process in this cgroup v2 directory is in this container.
@@ -259,6 +276,21 @@ mod tests {
     fn a_named_container_of_containerd_is_found() {
         let container = of_cgroup_file("0::/default/web").unwrap();
         assert_eq!((container.id.as_str(), container.runtime), ("web", "containerd"));
+    }
+
+    #[test]
+    fn a_cgroup_beyond_the_bound_pushes_out_another_and_is_counted() {
+        let containers = Containers::recorded();
+        // Replaced below, which pushes nobody out.
+        containers.learn(0, None);
+        for cgroup_id in 0..CACHED_CGROUPS_MAX + 3 {
+            containers.learn(cgroup_id, None);
+        }
+        containers.by_cgroup.run_pending_tasks();
+        let remembered = (0..CACHED_CGROUPS_MAX + 3)
+            .filter(|id| matches!(containers.of_cgroup(*id), Lookup::Known(_)))
+            .count() as u64;
+        assert_eq!((remembered, containers.evicted()), (CACHED_CGROUPS_MAX, 3));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is known of hosts and of the users of containers.
+//! What is known of hosts, of containers and of their users.
 
 use prometheus::{IntCounter, IntGaugeVec};
 
@@ -9,6 +9,11 @@ pub(super) const HOSTS: Description = (
     "tercel_sensor_hosts",
     &["state"],
     "Hosts that rules name: resolved, unresolved, or refused because there are too many or the name is too long.",
+);
+pub(super) const CONTAINER_EVICTIONS: Description = (
+    "tercel_sensor_container_evictions_total",
+    &[],
+    "Cgroups whose containers were forgotten because there were too many; they are looked up again.",
 );
 pub(super) const EVICTIONS: Description = (
     "tercel_sensor_container_users_evictions_total",
@@ -25,6 +30,7 @@ pub(super) const FAILURES: Description = (
 #[derive(Debug)]
 pub(super) struct Names {
     hosts: IntGaugeVec,
+    container_evictions: IntCounter,
     evictions: IntCounter,
     failures: IntCounter,
 }
@@ -33,6 +39,7 @@ impl Names {
     pub(super) fn new(register: &Register<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
             hosts: register.add(IntGaugeVec::new(options(HOSTS), HOSTS.1)?)?,
+            container_evictions: register.counter(CONTAINER_EVICTIONS)?,
             evictions: register.counter(EVICTIONS)?,
             failures: register.counter(FAILURES)?,
         })
@@ -44,6 +51,7 @@ impl Names {
         for (name, count) in states {
             self.hosts.with_label_values(&[name]).set(count.try_into().unwrap_or(i64::MAX));
         }
+        raise(&self.container_evictions, state.containers_evicted());
         let users = state.users.container_counts();
         raise(&self.evictions, users.evicted);
         raise(&self.failures, users.failed);

@@ -72,7 +72,7 @@ pub(crate) fn run(kernel: &Kernel, boot: Boot, initramfs: &Initramfs, log: &Path
 }
 
 /// Without the codes by which firmware clears the screen, and other bytes that would act on a terminal.
-fn plain(console: &str) -> String {
+pub(crate) fn plain(console: &str) -> String {
     console.chars().filter(|letter| *letter == '\n' || !letter.is_control()).collect()
 }
 

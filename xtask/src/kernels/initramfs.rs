@@ -52,17 +52,15 @@ impl Initramfs {
     /// If something to put into it is missing.
     pub(crate) fn build(folder: &Path) -> Result<Self> {
         let root = folder.join("root");
-        if root.exists() {
-            fs::remove_dir_all(&root).with_context(|| format!("cannot empty {}", root.display()))?;
-        }
-        for name in FOLDERS {
-            fs::create_dir_all(root.join(name)).with_context(|| format!("cannot create {name} for the guest"))?;
-        }
+        empty(&root, &FOLDERS)?;
         for (name, text) in FILES {
             let file = root.join(name);
             fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         }
-        programs(&root)?;
+        init(&root, INIT)?;
+        for name in PROGRAMS {
+            program(&root, name)?;
+        }
         rules(&root)?;
         Ok(Self { root, archive: folder.join("initramfs.cpio") })
     }
@@ -70,29 +68,47 @@ impl Initramfs {
     /// An archive of it, with this kernel's module.
     pub(crate) fn with_module(&self, module: &Path) -> Result<&Path> {
         copy(module, &self.root.join("overlay.ko"))?;
-        let mut pack = Command::new("sh");
-        pack.args(["-c", "find . | cpio --create --format=newc --quiet >\"$0\""]).arg(&self.archive);
-        step::run(pack.current_dir(&self.root))?;
+        pack(&self.root, &self.archive)?;
         Ok(&self.archive)
     }
 }
 
-/// init and what it runs. Libraries rather than static programs: the build that all lanes share will do.
-fn programs(root: &Path) -> Result<()> {
-    let init = root.join("init");
-    fs::write(&init, INIT).context("cannot write the guest's init")?;
-    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).context("cannot make init a program")?;
-    copy(&step::find("busybox").context("no busybox on the PATH")?, &root.join("bin/busybox"))?;
-    for name in PROGRAMS {
-        let program = step::target().join("debug").join(name);
-        step::run(Command::new("strip").arg("-o").arg(root.join("bin").join(name)).arg(&program))?;
-        for library in libraries(&step::read(Command::new("ldd").arg(&program))?) {
-            let place = root.join(library.strip_prefix("/").unwrap_or(library));
-            fs::create_dir_all(place.parent().context("a library lies in a folder")?)?;
-            copy(library, &place)?;
-        }
+/// A folder with these folders in it and nothing else.
+pub(crate) fn empty(root: &Path, folders: &[&str]) -> Result<()> {
+    if root.exists() {
+        fs::remove_dir_all(root).with_context(|| format!("cannot empty {}", root.display()))?;
+    }
+    for name in folders {
+        fs::create_dir_all(root.join(name)).with_context(|| format!("cannot create {name} for the guest"))?;
     }
     Ok(())
+}
+
+/// The first process, a script, and busybox that runs it.
+pub(crate) fn init(root: &Path, script: &str) -> Result<()> {
+    let init = root.join("init");
+    fs::write(&init, script).context("cannot write the guest's init")?;
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).context("cannot make init a program")?;
+    copy(&step::find("busybox").context("no busybox on the PATH")?, &root.join("bin/busybox"))
+}
+
+/// A program of the debug build. Libraries rather than static programs: the build that all lanes share will do.
+pub(crate) fn program(root: &Path, name: &str) -> Result<()> {
+    let program = step::target().join("debug").join(name);
+    step::run(Command::new("strip").arg("-o").arg(root.join("bin").join(name)).arg(&program))?;
+    for library in libraries(&step::read(Command::new("ldd").arg(&program))?) {
+        let place = root.join(library.strip_prefix("/").unwrap_or(library));
+        fs::create_dir_all(place.parent().context("a library lies in a folder")?)?;
+        copy(library, &place)?;
+    }
+    Ok(())
+}
+
+/// An archive of the folder.
+pub(crate) fn pack(root: &Path, archive: &Path) -> Result<()> {
+    let mut pack = Command::new("sh");
+    pack.args(["-c", "find . | cpio --create --format=newc --quiet >\"$0\""]).arg(archive);
+    step::run(pack.current_dir(root))
 }
 
 /// The files that `ldd` names, each as `NAME => /FILE (ADDRESS)` or, the linker itself, `/FILE (ADDRESS)`.
@@ -120,7 +136,7 @@ fn rules(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn copy(file: &Path, place: &Path) -> Result<()> {
+pub(crate) fn copy(file: &Path, place: &Path) -> Result<()> {
     fs::copy(file, place).map(drop).with_context(|| format!("cannot copy {} for the guest", file.display()))
 }
 

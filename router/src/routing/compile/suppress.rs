@@ -13,7 +13,7 @@ use crate::condition::Condition;
 use crate::destination::DestinationConfig;
 use crate::fingerprint::KeyField;
 use crate::inhibit::Inhibition;
-use crate::routing::{DestinationTable, InhibitTable, Problem, RouteTable, TimeWindowTable, TimesTable};
+use crate::routing::{DestinationTable, InhibitTable, Problem, RouteTable, TimeWindowTable, TimesTable, Written};
 use crate::schedule::{Schedule, TimeWindow, parse_minute, parse_names};
 
 /// Time windows in one file.
@@ -45,12 +45,13 @@ pub(super) struct ScheduleNames {
     break_through: Option<Spanned<String>>,
 }
 
+/// The settings of destinations, by name.
+pub(super) type Configs = BTreeMap<Spanned<String>, (DestinationConfig, Written)>;
+
 /// The settings of destinations, and their schedules.
-pub(super) fn split(
-    tables: BTreeMap<Spanned<String>, DestinationTable>,
-) -> (BTreeMap<Spanned<String>, DestinationConfig>, Vec<ScheduleNames>) {
+pub(super) fn split(tables: BTreeMap<Spanned<String>, DestinationTable>) -> (Configs, Vec<ScheduleNames>) {
     let parts = tables.into_iter().map(|(name, table)| {
-        let DestinationTable { config, mute, active, break_through } = table;
+        let DestinationTable { config, written, mute, active, break_through } = table;
         let spanned = |text: String| Spanned::new(name.span(), text);
         let list = |names: Option<Vec<String>>| names.into_iter().flatten().map(spanned).collect();
         let schedule = ScheduleNames {
@@ -59,7 +60,7 @@ pub(super) fn split(
             active: list(active),
             break_through: break_through.map(spanned),
         };
-        ((name, config), schedule)
+        ((name, (config, written)), schedule)
     });
     parts.unzip()
 }

@@ -35,20 +35,21 @@ impl Drop for Tmpfs {
     }
 }
 
-/// Commits alerts until one is refused; how many were not.
+/// Commits alerts until there is no room; how many.
 fn fill(store: &Store, from: u64) -> (u64, StoreError) {
     let body = vec![b'x'; 10_000];
     let mut id = from;
     loop {
-        match store.commit(group(id..id + 10, &body), Durability::Synced) {
-            Ok(()) => id += 10,
-            Err(error) => return (id, error),
+        if let Err(error) = store.check_room(10 * body.len() as u64) {
+            return (id, error);
         }
+        store.commit(group(id..id + 10, &body), Durability::Synced).unwrap();
+        id += 10;
     }
 }
 
 #[test]
-fn a_full_disk_refuses_before_the_engine_breaks_and_removals_go_on() {
+fn a_full_disk_refuses_alerts_before_the_engine_breaks_and_outcomes_are_still_written() {
     let Some(disk) = Tmpfs::mount("full disk", "100m") else { return };
     let store = open(disk.path());
     let (count, error) = fill(&store, 0);
@@ -56,8 +57,12 @@ fn a_full_disk_refuses_before_the_engine_breaks_and_removals_go_on() {
     assert!(error.to_string().contains("bytes are free"), "{error}");
     assert!(count >= 1_000, "{count}");
     store.commit(removal(0..10), Durability::Written).unwrap();
+    let mut outcome = Batch::new();
+    outcome.put(Table::Dead, b"dead letter", b"x".repeat(10_000));
+    store.commit(outcome, Durability::Written).unwrap();
     assert_eq!(ids(&store, Table::Alerts), (10..count).collect::<Vec<_>>());
     disk.remount("size=200m");
+    store.check_room(100).unwrap();
     store.commit(group(count..count + 10, b"on"), Durability::Synced).unwrap();
     assert_eq!((store.statistics().failures, store.statistics().refusals), (0, 1));
 }
