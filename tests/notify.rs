@@ -261,8 +261,8 @@ async fn an_incident_is_resolved_once_it_was_quiet_and_repeats_that_are_held_bac
     let router = TestRouter::start(&routing).await;
     router.send(&alert("Shell", "Critical", "sh")).await;
     pager.wait_for(1, SOON).await;
-    router.send(&alert("Shell", "Critical", "sh")).await;
     let last = jiff::Timestamp::now();
+    router.send(&alert("Shell", "Critical", "sh")).await;
     // The alert and its summary; the timer goes on over a restart.
     pager.wait_for(2, SOON).await;
     let router = router.restart().await;

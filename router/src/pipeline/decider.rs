@@ -259,12 +259,6 @@ impl Decider {
             self.metrics.records_skipped.inc_by(tally.senseless);
             self.metrics.repeats_untold.inc_by(tally.untold);
         }
-        if self.shown.is_some_and(|shown| shown.elapsed() < SHOW_PERIOD) {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let sources: usize = self.inhibitors.iter().map(Inhibitor::len).sum();
-        self.metrics.inhibit_sources.set(i64::try_from(sources).unwrap_or(i64::MAX));
         for (station, open) in self.stations.iter().zip(&mut self.incidents) {
             let Some(open) = open else { continue };
             station.metrics.incidents.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
@@ -272,6 +266,12 @@ impl Decider {
             station.metrics.incident_evictions.inc_by(tally.evicted);
             self.metrics.records_skipped.inc_by(tally.senseless);
         }
+        if self.shown.is_some_and(|shown| shown.elapsed() < SHOW_PERIOD) {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let sources: usize = self.inhibitors.iter().map(Inhibitor::len).sum();
+        self.metrics.inhibit_sources.set(i64::try_from(sources).unwrap_or(i64::MAX));
         for tally in self.inhibitors.iter_mut().map(Inhibitor::take_tally) {
             self.metrics.inhibit_evictions.inc_by(tally.evicted);
             self.metrics.records_skipped.inc_by(tally.senseless);
