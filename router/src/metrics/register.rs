@@ -40,13 +40,14 @@ impl Register {
         for Described { name, kind, labels, help } in described {
             let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
             // Writing to a string does not fail.
-            drop(writeln!(
+            writeln!(
                 rows,
                 "| `{name}` | {kind} | {} | {} | {} |",
                 unit(&name),
                 labels.join(", "),
                 help.replace('|', "\\|")
-            ));
+            )
+            .ok();
         }
         rows
     }
