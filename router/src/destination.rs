@@ -250,7 +250,7 @@ impl DestinationConfig {
     /// How it is delivered to: as configured, else as its type is used to.
     pub fn delivery(&self) -> DeliverySettings {
         let (habit, concurrency, max_age, fallback, pace) = match self {
-            Self::Archive(config) => (Habit::OneByOne, None, config.max_age, &config.fallback, None),
+            Self::Archive(config) => (Habit::File, None, config.max_age, &config.fallback, None),
             Self::Console(config) => (Habit::OneByOne, None, config.max_age, &config.fallback, None),
             Self::Elasticsearch(config) => {
                 (Habit::Bulk(config.batch), config.concurrency, config.max_age, &config.fallback, None)
@@ -312,7 +312,7 @@ impl Destination {
     /// The delivery did not happen, or nobody said that it did; see [`SendError::retry`].
     pub async fn send(&self, notification: &Notification) -> Result<(), SendError> {
         match &self.service {
-            Service::Archive(archive) => archive.send(notification).await,
+            Service::Archive(archive) => archive.send(std::slice::from_ref(notification)).await,
             Service::Console(console) => console.send(notification).await,
             Service::Elasticsearch(elasticsearch) => elasticsearch.send_one(notification).await,
             Service::Http(service) => service.send(notification).await,
@@ -328,6 +328,7 @@ impl Destination {
     /// caller keeps to the [`Batch`] of the destination's settings.
     pub async fn send_all(&self, notifications: &[Notification]) -> Vec<Result<(), SendError>> {
         match &self.service {
+            Service::Archive(archive) => return vec![archive.send(notifications).await; notifications.len()],
             Service::Elasticsearch(elasticsearch) => return elasticsearch.send(notifications).await,
             #[cfg(test)]
             Service::ScriptedBulk(script) => return script(notifications.to_vec()).await,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::write::Writes;
 use super::{MaxAge, Notification, Problem, Reason, Receive, Retry, SendError};
+use crate::record::derived_id;
 use crate::render::alert_body;
 use crate::rotate::{KEEP_MAX, RotatingFile};
 
@@ -91,15 +92,19 @@ impl ArchiveConfig {
 }
 
 impl Archive {
-    pub(super) async fn send(&self, notification: &Notification) -> Result<(), SendError> {
-        let line = format!("{}\n", alert_body(notification));
+    /// All of them or none, by one write and one sync: that is what a disk can do only some hundred times a second.
+    pub(super) async fn send(&self, notifications: &[Notification]) -> Result<(), SendError> {
+        let lines: String =
+            notifications.iter().flat_map(|one| [alert_body(one).to_string(), "\n".to_owned()]).collect();
+        let ids: Vec<_> = notifications.iter().map(|one| one.id.into_bytes()).collect();
+        let id = derived_id(&ids.iter().map(<[u8; 16]>::as_slice).collect::<Vec<_>>());
         let writer = Arc::clone(&self.writer);
         let append = move || {
             // A panic while the lock was held left at most a file to be opened again.
-            writer.lock().unwrap_or_else(PoisonError::into_inner).append_durably(line.as_bytes())
+            writer.lock().unwrap_or_else(PoisonError::into_inner).append_durably(lines.as_bytes())
         };
         self.writes
-            .write(notification.id, append)
+            .write(id, append)
             .await
             .map_err(|error| SendError::new(Reason::Io, Retry::Backoff, format!("cannot write the archive: {error}")))
     }
@@ -122,16 +127,17 @@ mod tests {
         let kind = crate::destination::NotificationKind::Alert;
         let notification =
             Notification { id: uuid::Uuid::now_v7(), alert, route: "r".into(), dedup_key: None, kind, repeats: 0 };
+        let notifications = [notification.clone(), Notification { id: uuid::Uuid::now_v7(), ..notification }];
         let writer = Arc::clone(&archive.writer);
         let disk_hangs = writer.lock().unwrap();
         for _ in 0..3 {
             let moment = std::time::Duration::from_millis(20);
-            assert!(tokio::time::timeout(moment, archive.send(&notification)).await.is_err());
+            assert!(tokio::time::timeout(moment, archive.send(&notifications)).await.is_err());
         }
         drop(disk_hangs);
-        archive.send(&notification).await.unwrap();
+        archive.send(&notifications).await.unwrap();
         let text = std::fs::read_to_string(folder.path().join(DEFAULT_PATH)).unwrap();
-        assert_eq!(text.lines().count(), 1, "{text}");
+        assert_eq!(text.lines().count(), 2, "{text}");
     }
 
     #[test]

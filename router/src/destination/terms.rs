@@ -57,7 +57,7 @@ pub struct DeliverySettings {
     pub max_age: Duration,
     /// Name of the destination that takes over what this one does not take.
     pub fallback: Option<String>,
-    /// Whether a request carries many alerts, in no order.
+    /// Whether a request, or a write, carries many alerts, in no order.
     pub is_bulk: bool,
     /// How many of them; one where it does not.
     pub batch: Batch,
@@ -93,6 +93,8 @@ pub(super) enum Habit {
     OneByOne,
     /// Programs read it: one alert a request, several requests at once.
     Several,
+    /// As many at once as there are, one write after the other.
+    File,
     /// Programs read it, and each alert has an id of its own: many a request.
     Bulk(Option<Batch>),
 }
@@ -100,6 +102,9 @@ pub(super) enum Habit {
 impl Batch {
     /// For who takes one alert a request.
     pub(crate) const ONE: Self = Self { count: 1, bytes: u64::MAX, wait: Duration::ZERO };
+
+    /// What one write of a file takes: no more than the smallest file before it rotates.
+    const OF_FILE: Self = Self { count: 1_000, bytes: 1024 * 1024, wait: Duration::ZERO };
 
     /// What was configured, else the usual.
     pub(super) fn of_bulk(configured: Option<Self>) -> Self {
@@ -120,13 +125,14 @@ impl DeliverySettings {
         let (usual, batch) = match habit {
             Habit::OneByOne => (1, Batch::ONE),
             Habit::Several => (8, Batch::ONE),
+            Habit::File => (1, Batch::OF_FILE),
             Habit::Bulk(batch) => (2, Batch::of_bulk(batch)),
         };
         Self {
             concurrency: concurrency.map_or(usual, |Concurrency(count)| count),
             max_age: max_age.map_or(MAX_AGE_DEFAULT, |MaxAge(age)| age),
             fallback: fallback.cloned(),
-            is_bulk: matches!(habit, Habit::Bulk(_)),
+            is_bulk: matches!(habit, Habit::File | Habit::Bulk(_)),
             batch,
             interval: None,
         }
@@ -250,7 +256,8 @@ mod tests {
             batch: Batch::ONE,
             interval: None,
         };
-        assert_eq!(settings("type = \"archive\""), Ok(expected(1)));
+        let file = DeliverySettings { is_bulk: true, batch: Batch::OF_FILE, ..expected(1) };
+        assert_eq!(settings("type = \"archive\""), Ok(file));
         assert_eq!(settings("type = \"console\""), Ok(expected(1)));
         let slack = DeliverySettings { interval: Some(Duration::from_secs(1)), ..expected(1) };
         assert_eq!(settings("type = \"slack\"\nwebhook_url = { env = \"A\" }"), Ok(slack));
