@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tercel_alert::Alert;
 use uuid::Uuid;
@@ -93,7 +94,7 @@ pub struct Digest {
 }
 
 /// `[destination.NAME]` in routing.toml.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum DestinationConfig {
     Archive(ArchiveConfig),
@@ -105,7 +106,7 @@ pub enum DestinationConfig {
 }
 
 /// What a destination is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Receive {
     /// Every alert of its routes, also what others suppress: history stays whole.

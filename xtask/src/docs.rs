@@ -1,4 +1,4 @@
-//! docs/*.md that the programs print about themselves.
+//! Files of docs/ that the programs print about themselves.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 use crate::step;
 
 /// File under docs/, program and arguments that print it.
-const GENERATED: [(&str, &str, &[&str]); 1] = [("fields.md", "tercel-sensor", &["fields"])];
+const GENERATED: [(&str, &str, &[&str]); 2] =
+    [("fields.md", "tercel-sensor", &["fields"]), ("routing.schema.json", "tercel-router", &["schema"])];
 
 /// Builds the programs and writes every generated document.
 pub(crate) fn write() -> Result<()> {

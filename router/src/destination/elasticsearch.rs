@@ -13,6 +13,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Client, RequestBuilder, Url};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -36,7 +37,7 @@ const ERROR_TYPE_CHARS_MAX: usize = 80;
 /// Only what the answer is judged by; else it repeats the document's fields.
 const FILTER_PATH: (&str, &str) = ("filter_path", "errors,items.*.status,items.*.error.type");
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ElasticsearchConfig {
     pub receive: Option<Receive>,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Url};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -26,7 +27,7 @@ const DETAIL_CHARS: [usize; 3] = [16_384, 2_048, 256];
 /// `payload` keys that PagerDuty refuses or shows as empty when they are empty.
 const OPTIONAL_KEYS: [&str; 4] = ["component", "group", "class", "timestamp"];
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PagerDutyConfig {
     pub receive: Option<Receive>,
@@ -48,7 +49,7 @@ pub struct PagerDutyConfig {
     pub template: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Region {
     #[default]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Url};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::http::{HttpDestination, HttpService, parse_url};
@@ -22,7 +23,7 @@ const OK: &[u8] = b"ok";
 /// Slack's refusals are one word such as `invalid_blocks`.
 const REFUSAL_BYTES_MAX: usize = 80;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlackConfig {
     pub receive: Option<Receive>,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// How long a delivery is tried where the destination does not say.
@@ -16,12 +17,12 @@ const MAX_AGE_MOST: Duration = Duration::from_hours(30 * 24);
 const CONCURRENCY_MAX: usize = 64;
 
 /// `max_age`: how long a delivery is tried, from the acceptance of its alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 pub struct MaxAge(Duration);
 
 /// `concurrency`: how many deliveries are on their way at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "i64")]
 pub struct Concurrency(usize);
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use reqwest::{Client, RequestBuilder, Url};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::http::{HttpDestination, HttpService, parse_url, sensitive_header};
@@ -18,7 +19,7 @@ const RESERVED_HEADERS: [&str; 5] = ["content-length", "content-type", "host", "
 /// The same at every attempt for one notification, so that the receiver can drop a repetition.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookConfig {
     pub receive: Option<Receive>,
@@ -39,7 +40,7 @@ pub struct WebhookConfig {
     pub template: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     #[default]
