@@ -47,6 +47,8 @@ enum Command {
     Test(test::Arguments),
     /// Print what a destination would be sent for an alert, without its secrets
     Render(render::Arguments),
+    /// Print the JSON Schema of routing files, for editors
+    Schema,
     /// Send one alert that says that it is a test to a destination
     SendTest(send_test::Arguments),
     /// See, send again or purge what a running router gave up
@@ -87,6 +89,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Route(arguments) => report(route::run(&arguments)),
         Command::Test(arguments) => report(test::run(&arguments)),
         Command::Render(arguments) => report(render::run(&arguments)),
+        Command::Schema => {
+            say(&format!("{:#}", tercel_router::schema()));
+            ExitCode::SUCCESS
+        }
         Command::SendTest(arguments) => report(send_test::run(&arguments)),
         Command::DeadLetter(arguments) => report(dead_letter::run(&arguments)),
         Command::Silence(arguments) => report(silence::run(&arguments)),

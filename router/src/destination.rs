@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tercel_alert::Alert;
 use uuid::Uuid;
@@ -120,7 +121,7 @@ pub struct Resolve {
 }
 
 /// `[destination.NAME]` in routing.toml.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum DestinationConfig {
     Archive(ArchiveConfig),
@@ -133,7 +134,7 @@ pub enum DestinationConfig {
 }
 
 /// What a destination is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Receive {
     /// Every alert of its routes, also what others suppress: history stays whole.

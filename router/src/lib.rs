@@ -81,7 +81,7 @@ use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, Running};
 use crate::reload::{Draft, Reloader};
-use crate::routing::Routing;
+use crate::routing::{Routing, cases, read_text};
 use crate::serve::{Door, House, Listener, Service, Tls};
 use crate::store::{Options, Store};
 
@@ -178,21 +178,29 @@ pub fn metrics_reference() -> String {
 pub struct Checked {
     pub routes: usize,
     pub destinations: usize,
+    pub tests: usize,
     pub warnings: Vec<Problem>,
 }
 
-/// Reads and compiles a routing file with all that it refers to, as a start would.
+/// Reads and compiles a routing file with all that it refers to, as a start would, and its tests.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn check(routing: &Path, state: &Path) -> Result<Checked, RoutingError> {
+pub fn check(path: &Path, state: &Path) -> Result<Checked, RoutingError> {
     install_crypto();
-    let routing = Routing::read(routing)?;
+    let text = read_text(path)?;
+    let routing = Routing::parse(path, &text).map_err(RoutingError::Problems)?;
     let destinations = routing.build_destinations(state)?;
+    let tests = cases::of_routing(path, &text, &routing).map_err(RoutingError::Problems)?.len();
     let mut warnings = routing.unknown_fields(&destinations);
     let (routes, destinations) = (routing.routes_count, destinations.len());
     warnings.splice(0..0, routing.warnings);
-    Ok(Checked { routes, destinations, warnings })
+    Ok(Checked { routes, destinations, tests, warnings })
+}
+
+/// The JSON Schema of routing.toml, for editors.
+pub fn schema() -> serde_json::Value {
+    routing::schema()
 }
 
 impl Router {

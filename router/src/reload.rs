@@ -26,7 +26,8 @@ pub(crate) use draft::Draft;
 use draft::InForce;
 use files::Seen;
 
-/// Destinations of different names in the life of one process; each keeps its counters and its place. Some 100 KiB each.
+/// Destinations of different names in the life of one process: each keeps its counters, its worker and its place. A
+/// configuration with one more is refused.
 const STATIONS_MAX: usize = 1_024;
 
 /// How often the files are looked at. Their content is compared: a ConfigMap changes by renaming a folder above them,

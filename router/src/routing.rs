@@ -5,6 +5,8 @@ pub(crate) mod cases;
 mod compile;
 mod enrich;
 mod fallback;
+mod schema;
+mod spanned;
 mod written;
 
 use std::collections::BTreeMap;
@@ -15,11 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use tercel_alert::Priority;
 use tercel_filter::{caret, position};
-use toml::Spanned;
 
 use crate::condition::AlertCatalog;
 use crate::destination::{BuildError, DeliverySettings, Destination, DestinationConfig, Receive, TemplatePlace};
@@ -28,6 +30,8 @@ use crate::inhibit::Inhibition;
 use crate::normalise::Enrich;
 use crate::route::Route;
 use crate::schedule::Schedule;
+pub(crate) use schema::schema;
+use spanned::Spanned;
 pub(crate) use written::Written;
 
 /// Name of the built-in destination: what matches no route goes there.
@@ -85,7 +89,7 @@ pub(crate) struct LimitSettings {
 }
 
 /// What happens to alerts above a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Over {
     /// Counted, and said once an interval.
@@ -130,7 +134,7 @@ pub enum RoutingError {
 /// Prints problems line by line.
 struct ProblemList<'a>(&'a [Problem]);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct FileTable {
     #[serde(default)]
@@ -145,7 +149,8 @@ struct FileTable {
     time_window: BTreeMap<Spanned<String>, TimeWindowTable>,
     #[serde(default)]
     inhibit: Vec<Spanned<InhibitTable>>,
-    /// A router that runs asks for no more than their shape; see [`cases`].
+    /// What this configuration is expected to do; `tercel-router test` runs them.
+    // A router that runs asks for no more than their shape: see `cases`.
     #[serde(default, rename = "test")]
     _test: Vec<Spanned<cases::TestTable>>,
 }
@@ -159,7 +164,7 @@ struct DestinationTable {
     break_through: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TimeWindowTable {
     #[serde(default)]
@@ -173,14 +178,14 @@ struct TimeWindowTable {
     time_zone: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TimesTable {
     from: Spanned<String>,
     to: Spanned<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct InhibitTable {
     name: Spanned<String>,
@@ -192,7 +197,7 @@ struct InhibitTable {
     lasts: Option<Spanned<String>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DefaultsTable {
     #[serde(default)]
@@ -200,7 +205,7 @@ struct DefaultsTable {
     limit: Option<LimitTable>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RouteTable {
     name: Option<Spanned<String>>,
@@ -218,14 +223,14 @@ struct RouteTable {
     route: Vec<Spanned<RouteTable>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DedupTable {
     window: Option<Spanned<String>>,
     by: Option<Vec<Spanned<String>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LimitTable {
     rate: Spanned<String>,

@@ -3,11 +3,13 @@
 //! `{ env = "NAME" }` reads an environment variable, `{ file = "/run/secrets/x" }` a file. A literal string is refused:
 //! whoever may read routing.toml, or the error that quotes its line, would otherwise read the secret.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -224,6 +226,38 @@ impl<'de> Deserialize<'de> for SecretRef {
 impl<'de> Deserialize<'de> for PlainOrSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(PlainOrSecretVisitor)
+    }
+}
+
+impl JsonSchema for SecretRef {
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        let form = |key: &str, what: &str| {
+            json_schema!({
+                "type": "object",
+                "properties": {key: {"type": "string", "description": what}},
+                "required": [key],
+                "additionalProperties": false,
+            })
+        };
+        json_schema!({
+            "description": "Where a secret is kept; it is never written here itself.",
+            "oneOf": [form("env", "An environment variable."), form("file", "A file; a relative path starts at the folder of routing.toml.")],
+        })
+    }
+}
+
+impl JsonSchema for PlainOrSecret {
+    fn schema_name() -> Cow<'static, str> {
+        "PlainOrSecret".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let secret = generator.subschema_for::<SecretRef>();
+        json_schema!({"anyOf": [{"type": "string", "minLength": 1}, secret]})
     }
 }
 

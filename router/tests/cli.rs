@@ -41,7 +41,7 @@ fn check(routing: &str, arguments: &[&str], code: i32, expected: &[&str]) -> Out
 #[test]
 fn a_good_file_is_said_to_be_good() {
     let output = check(GOOD, &["check"], 0, &[]);
-    assert_eq!(said(&output.stdout), "routing.toml: good; routes: 1, destinations: 2\n");
+    assert_eq!(said(&output.stdout), "routing.toml: good; routes: 1, destinations: 2, tests: 0\n");
 }
 
 #[test]
@@ -63,6 +63,19 @@ fn an_unknown_destination_is_bad_configuration() {
     let routing = GOOD.replace("[\"console\"]", "[\"slak\"]");
     let expected = "routing.toml:2:7: route `route-1` sends to `slak`; known destinations: console, archive";
     check(&routing, &["run"], 64, &[expected]);
+}
+
+#[test]
+fn a_test_that_expects_the_impossible_is_bad_configuration_for_check_alone() {
+    let test = "[[test]]\nname = \"t\"\nsend = [{ alert = { rule = \"x\" } }]\nto = [\"slak\"]\n";
+    check(&format!("{GOOD}{test}"), &["check"], 64, &["routing.toml:9:7: ", "slak"]);
+}
+
+#[test]
+fn the_schema_is_json_and_knows_routes() {
+    let output = check("", &["schema"], 0, &[]);
+    let text = said(&output.stdout);
+    assert!(text.starts_with('{') && text.contains("\"route\""), "{text}");
 }
 
 #[test]

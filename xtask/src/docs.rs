@@ -1,4 +1,4 @@
-//! docs/*.md that the programs print about themselves.
+//! Files of docs/ that the programs print about themselves.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,8 +8,9 @@ use anyhow::{Context, Result, ensure};
 use crate::step;
 
 /// File under docs/, and what it is made of.
-const GENERATED: [(&str, &[Part]); 2] = [
+const GENERATED: [(&str, &[Part]); 3] = [
     ("fields.md", &[Part::Printed("tercel-sensor", "fields")]),
+    ("routing.schema.json", &[Part::Printed("tercel-router", "schema")]),
     (
         "metrics.md",
         &[

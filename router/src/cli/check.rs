@@ -40,8 +40,9 @@ pub(super) fn run(args: Arguments) -> ExitCode {
             for warning in &warnings {
                 complain(&format!("{warning} (warning)"));
             }
-            let (file, routes, destinations) = (settings.routing.display(), checked.routes, checked.destinations);
-            say(&format!("{file}: good; routes: {routes}, destinations: {destinations}"));
+            let (file, tests) = (settings.routing.display(), checked.tests);
+            let (routes, destinations) = (checked.routes, checked.destinations);
+            say(&format!("{file}: good; routes: {routes}, destinations: {destinations}, tests: {tests}"));
         }
         Err(error) => complain(error),
     }

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::write::Writes;
@@ -23,7 +24,7 @@ const DEFAULT_KEEP: u32 = 5;
 /// Below this a single alert fills a file.
 const ROTATE_BYTES_MIN: u64 = 1024 * 1024;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ArchiveConfig {
     pub receive: Option<Receive>,

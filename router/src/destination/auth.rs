@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, RequestBuilder, Url};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -27,7 +28,7 @@ const TOKEN_AGE_MAX: Duration = Duration::from_hours(24);
 const TOKEN_FRESH: Duration = Duration::from_mins(1);
 
 /// `auth` in `[destination.NAME]`: one of these.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthSettings {
     Basic(BasicSettings),
@@ -36,14 +37,14 @@ pub enum AuthSettings {
     OAuth2(OAuth2Settings),
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BasicSettings {
     user: String,
     pub(super) password: SecretRef,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OAuth2Settings {
     token_url: PlainOrSecret,

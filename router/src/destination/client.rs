@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Certificate, Client, Identity, Proxy, Url, redirect};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Problem;
@@ -27,7 +28,7 @@ const TIMEOUT_MOST: Duration = Duration::from_mins(1);
 const CERTIFICATES_BYTES_MAX: u64 = 1024 * 1024;
 
 /// `http` in `[destination.NAME]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpSettings {
     /// From the first byte sent to the last byte of the answer; absent: 15 s.
@@ -47,7 +48,7 @@ pub struct HttpSettings {
 }
 
 /// `timeout` and `connect_timeout`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 struct Timeout(Duration);
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tercel_alert::Priority;
 
@@ -14,7 +15,7 @@ const TEXT_CHARS_MAX: usize = 2_000;
 
 const RESET: &str = "\x1b[0m";
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsoleConfig {
     pub receive: Option<Receive>,
@@ -26,7 +27,7 @@ pub struct ConsoleConfig {
     pub format: Format,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// For people: time in UTC, priority, rule, output.

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::client::HttpSettings;
@@ -54,7 +55,7 @@ const BULK_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is read of an answer: ten thousand refused documents have each as much of it as their errors need.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ElasticsearchConfig {
     pub receive: Option<Receive>,

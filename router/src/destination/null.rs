@@ -1,10 +1,11 @@
 //! Null: takes every notification and keeps none, to try routes and to measure the router without a service behind it.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{MaxAge, Receive};
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NullConfig {
     pub receive: Option<Receive>,

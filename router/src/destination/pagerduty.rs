@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Url};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ const LINKS_MAX: usize = 20;
 /// Those of them that lead to the pages of MITRE ATT&CK.
 const TAG_LINKS_MAX: usize = 5;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PagerDutyConfig {
     pub receive: Option<Receive>,
@@ -69,7 +70,7 @@ pub struct PagerDutyConfig {
     pub raw: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Region {
     #[default]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, Url};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -30,7 +31,7 @@ const TEMPLATE: &str = include_str!("../../../templates/slack.json.hbs");
 /// Where the Web API is, unless `url` says otherwise.
 const WEB_API: &str = "https://slack.com/api/";
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlackConfig {
     pub receive: Option<Receive>,

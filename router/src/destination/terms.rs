@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// How long a delivery is tried where the destination does not say.
@@ -29,22 +30,22 @@ const BATCH_BYTES_MOST: u64 = 32 * 1024 * 1024;
 const BATCH_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// `max_age`: how long a delivery is tried, from the acceptance of its alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 pub struct MaxAge(Duration);
 
 /// `concurrency`: how many deliveries are on their way at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "i64")]
 pub struct Concurrency(usize);
 
 /// `resolve_after`: how long an incident must be quiet before it is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 pub struct Quiet(pub(super) Duration);
 
 /// `pace`: the most deliveries within a time, evenly spread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 pub struct Pace(Duration);
 
@@ -66,7 +67,7 @@ pub struct DeliverySettings {
 }
 
 /// `batch`: what goes into one request. It goes out when it is full, or when its first alert has waited long enough.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "BatchTable")]
 pub struct Batch {
     /// Alerts; at least one.
@@ -78,7 +79,7 @@ pub struct Batch {
 }
 
 /// As it is written; what is left out is as in [`Batch::BULK`].
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct BatchTable {
     count: Option<i64>,

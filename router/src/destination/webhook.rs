@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::address::Address;
@@ -27,7 +28,7 @@ pub use form::Form;
 /// The same at every attempt for one notification, so that the receiver can drop a repetition.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookConfig {
     pub receive: Option<Receive>,
@@ -63,8 +64,9 @@ pub struct WebhookConfig {
 }
 
 /// `method`: the name of any but CONNECT, which opens a tunnel.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String")]
 pub struct Method(reqwest::Method);
 
 struct Webhook {

@@ -55,14 +55,6 @@ impl Next {
     pub(crate) fn places(&self) -> &[usize] {
         &self.plan.stations
     }
-
-    pub(super) fn has_limit(&self, of: &RouteLimit) -> bool {
-        self.limits.iter().any(|limit| (&limit.route, limit.station) == (&of.route, of.station))
-    }
-
-    pub(super) fn has_mute(&self, of: &Mute) -> bool {
-        self.muted.iter().any(|mute| (&mute.route, mute.station) == (&of.route, of.station))
-    }
 }
 
 /// What an explanation asks: a plan on its own.

@@ -1,6 +1,6 @@
 //! Another configuration takes the place of the one in force, between two groups.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -32,15 +32,19 @@ impl Decider {
     /// later: the digests of limits and time windows, and the summaries of a whole destination's windows.
     fn tell_what_ends(&mut self, next: &Next, now: Timestamp) -> bool {
         let mut group = Group::default();
+        let limits: HashSet<_> = next.limits.iter().map(|limit| (&limit.route, limit.station)).collect();
         for index in 0..self.limits.len() {
-            if !next.has_limit(&self.limits[index])
+            let RouteLimit { route, station, .. } = &self.limits[index];
+            if !limits.contains(&(route, *station))
                 && let Some(held) = self.limits[index].limit.close()
             {
                 self.tell_digest(&mut group, index, held, now);
             }
         }
+        let muted: HashSet<_> = next.muted.iter().map(|mute| (&mute.route, mute.station)).collect();
         for index in 0..self.muted.len() {
-            if !next.has_mute(&self.muted[index])
+            let Mute { route, station, .. } = &self.muted[index];
+            if !muted.contains(&(route, *station))
                 && let Some(held) = self.muted[index].muted.close()
             {
                 self.tell_muted(&mut group, index, held, now);

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
-use toml::Spanned;
 
-use super::{Problem, Routing, Source};
+use super::{Problem, Routing, Source, Spanned};
 use crate::metrics::SUPPRESSED_NAMES;
 
 /// Monday noon: when the first alert comes where the test does not say.
@@ -22,7 +22,7 @@ const ALERTS_MAX: u64 = 1_000_000;
 const TIME_MAX: Duration = Duration::from_hours(24 * 366);
 
 /// One `[[test]]`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TestTable {
     name: String,
@@ -35,9 +35,10 @@ pub(crate) struct TestTable {
     expect: Vec<Spanned<ExpectTable>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SendTable {
+    #[schemars(with = "Option<serde_json::Map<String, Json>>")]
     alert: Option<toml::Table>,
     file: Option<Spanned<PathBuf>>,
     times: Option<Spanned<u64>>,
@@ -45,7 +46,7 @@ pub(crate) struct SendTable {
     after: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExpectTable {
     to: Spanned<String>,

@@ -10,11 +10,10 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tercel_alert::Priority;
 use tercel_filter::{Filter, Scope};
-use toml::Spanned;
 
 use super::{
     ARCHIVE, DedupTable, DestinationConfig, FileTable, LimitSettings, LimitTable, NamedDestination, Place, Problem,
-    RouteTable, Routing, Source, Written, fallback,
+    RouteTable, Routing, Source, Spanned, Written, fallback,
 };
 use crate::condition::AlertCatalog;
 use crate::fingerprint::KeyField;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use toml::Spanned;
 
-use super::{Problem, Source};
+use super::{Problem, Source, Spanned};
 use crate::normalise::Enrich;
 
 /// What is added to every alert, under Falcosidekick's names.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EnrichTable {
     #[serde(default)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::Value;
 
 /// Keys whose value is a file that is read when a destination is built: `template = "x.hbs"`, `{ file = "/run/secrets/x" }`.
-const FILE_KEYS: [&str; 2] = ["file", "template"];
+const FILE_KEYS: [&str; 4] = ["ca", "certificate", "file", "template"];
 
 /// What `[destination.NAME]` says; nothing for a destination that no file mentions.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The addresses of one cluster: asked in turn, and one that does not answer is left alone for a while.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::{RequestBuilder, StatusCode, Url};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -162,6 +164,17 @@ impl Urls {
     /// Puts `text` in the place of what is kept as a secret.
     pub(crate) fn withhold(&mut self, text: &'static str) {
         self.0.iter_mut().for_each(|url| url.withhold(text));
+    }
+}
+
+impl JsonSchema for Urls {
+    fn schema_name() -> Cow<'static, str> {
+        "Urls".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<PlainOrSecret>();
+        json_schema!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": NODES_MAX}]})
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use moka::sync::Cache;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -20,7 +21,7 @@ const MESSAGE_AGE_MAX: Duration = Duration::from_hours(7 * 24 + 1);
 const STORM_END: Duration = Duration::from_hours(1);
 
 /// `follow_ups`: what becomes of what is told about a message that is there already.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FollowUps {
     /// It goes into the message's thread.

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use toml::Spanned;
 
 use super::Compiler;
 use crate::condition::Condition;
 use crate::destination::DestinationConfig;
 use crate::fingerprint::KeyField;
 use crate::inhibit::Inhibition;
-use crate::routing::{DestinationTable, InhibitTable, Problem, RouteTable, TimeWindowTable, TimesTable, Written};
+use crate::routing::{
+    DestinationTable, InhibitTable, Problem, RouteTable, Spanned, TimeWindowTable, TimesTable, Written,
+};
 use crate::schedule::{Schedule, TimeWindow, parse_minute, parse_names};
 
 /// Time windows in one file.
