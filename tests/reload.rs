@@ -348,22 +348,16 @@ async fn fifty_reloads_under_load_lose_nothing() {
 
 fn random_routing(hooks: &BTreeMap<&str, Webhook>) -> String {
     let others: Vec<_> = hooks.keys().filter(|name| **name != "kept" && fastrand::bool()).collect();
-    let to: Vec<_> = others.iter().map(|name| format!("{name:?}")).collect();
-    let mut routing = String::from("[defaults]\ndedup = { window = \"0s\" }\n");
-    if !to.is_empty() {
-        routing += &format!(
-            "[[route]]\nto = [{}]\nwhen = \"proc.name = p{}\"\ncontinue = true\n",
-            to.join(", "),
-            fastrand::u8(0..3)
-        );
-        routing += &format!("[[route]]\nto = [{}]\ncontinue = true\n", to[0]);
+    let mut parts = vec!["[defaults]\ndedup = { window = \"0s\" }\n".to_owned()];
+    if let Some(first) = others.first() {
+        let process = fastrand::u8(0..3);
+        parts.push(format!("[[route]]\nto = {others:?}\nwhen = \"proc.name = p{process}\"\ncontinue = true\n"));
+        parts.push(format!("[[route]]\nto = [{first:?}]\ncontinue = true\n"));
     }
-    routing += "[[route]]\nto = [\"kept\"]\n";
-    routing += &webhook("kept", &hooks["kept"]);
-    for name in others {
-        routing += &webhook(name, &hooks[name]);
-    }
-    routing
+    parts.push("[[route]]\nto = [\"kept\"]\n".to_owned());
+    parts.push(webhook("kept", &hooks["kept"]));
+    parts.extend(others.iter().map(|name| webhook(name, &hooks[**name])));
+    parts.concat()
 }
 
 fn random_answer() -> Answer {
