@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::write::Writes;
 use super::{MaxAge, Notification, Problem, Reason, Receive, Retry, SendError};
-use crate::render::alert_body;
+use crate::render::alert_text;
 
 /// Where the archive lies within the router's state folder.
 const DEFAULT_PATH: &str = "archive/alerts.ndjson";
@@ -100,7 +100,7 @@ impl ArchiveConfig {
 
 impl Archive {
     pub(super) async fn send(&self, notification: &Notification) -> Result<(), SendError> {
-        let line = format!("{}\n", alert_body(notification));
+        let line = format!("{}\n", alert_text(notification));
         let writer = Arc::clone(&self.writer);
         let append = move || {
             // A panic while the lock was held left at most a file to be opened again.

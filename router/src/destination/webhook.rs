@@ -83,13 +83,13 @@ impl WebhookConfig {
 
 impl HttpDestination for Webhook {
     fn request(&self, client: &Client, notification: &Notification) -> Result<RequestBuilder, SendError> {
-        let body = self.body.render(notification)?;
+        let body = self.body.render_text(notification)?;
         Ok(client
             .request(self.method.clone(), self.url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(IDEMPOTENCY_KEY, notification.id.to_string())
             .headers(self.headers.clone())
-            .body(body.to_string()))
+            .body(body))
     }
 
     fn render_fallbacks(&self) -> u64 {
