@@ -157,6 +157,14 @@ impl Renderer {
         Ok(renderer)
     }
 
+    /// The body for `notification` as text.
+    pub(crate) fn render_text(&self, notification: &Notification) -> Result<String, SendError> {
+        if self.templates.get_templates().is_empty() {
+            return Ok(alert_text(notification));
+        }
+        self.render(notification).map(|body| body.to_string())
+    }
+
     /// The body for `notification`, from the first template that succeeds.
     pub(crate) fn render(&self, notification: &Notification) -> Result<Value, SendError> {
         let context = context(notification);
@@ -260,6 +268,17 @@ pub(crate) fn notification_value(notification: &Notification) -> Map<String, Val
         NotificationKind::Summary(summary) => summary_value(summary),
         NotificationKind::Digest(digest) => digest_value(digest),
         NotificationKind::Resolve(resolve) => resolve_value(resolve),
+    }
+}
+
+/// [`alert_body`] as text; most alerts are told as they are, and need no tree of values in between.
+pub(crate) fn alert_text(notification: &Notification) -> String {
+    let Notification { alert, kind: NotificationKind::Alert, repeats: 0, .. } = notification else {
+        return alert_body(notification).to_string();
+    };
+    match alert.uuid.map(|_| serde_json::to_string(&**alert)) {
+        Some(Ok(text)) => text,
+        _ => alert_body(notification).to_string(),
     }
 }
 

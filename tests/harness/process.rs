@@ -32,7 +32,9 @@ pub(crate) fn binary(name: &str) -> PathBuf {
 
 /// An address of this machine that nobody listens on.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).unwrap()
+    // Below the ports that connections get of themselves, which come and go while a test runs.
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr()).ok();
+    std::iter::repeat_with(|| fastrand::u16(10_000..32_000)).find_map(bind).unwrap()
 }
 
 /// Runs a program to its end, which must come soon.

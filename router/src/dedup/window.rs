@@ -242,7 +242,13 @@ impl Window {
         self.is_listed = false;
         let key = |part: u8| owner.key(&[&self.key.0, &self.id.to_be_bytes(), &[part]]);
         if self.counts.state == State::Gone {
-            return [OPENING, COUNTS, SAMPLES].into_iter().for_each(|part| records.remove(&key(part)));
+            // What was never written need not be looked for.
+            let parts: &[u8] = match (self.is_new, self.samples.is_empty()) {
+                (true, _) => &[],
+                (false, true) => &[OPENING, COUNTS],
+                (false, false) => &[OPENING, COUNTS, SAMPLES],
+            };
+            return parts.iter().for_each(|part| records.remove(&key(*part)));
         }
         if let Some(alert) = self.alert.as_ref().filter(|_| self.is_new) {
             let (route, opened) = (Arc::clone(&self.route), self.opened);

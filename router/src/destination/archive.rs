@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::write::Writes;
 use super::{MaxAge, Notification, Problem, Reason, Receive, Retry, SendError};
 use crate::record::derived_id;
-use crate::render::alert_body;
+use crate::render::alert_text;
 use crate::rotate::{KEEP_MAX, RotatingFile};
 
 /// Where the archive lies within the router's state folder.
@@ -95,8 +95,7 @@ impl ArchiveConfig {
 impl Archive {
     /// All of them or none, by one write and one sync: that is what a disk can do only some hundred times a second.
     pub(super) async fn send(&self, notifications: &[Notification]) -> Result<(), SendError> {
-        let lines: String =
-            notifications.iter().flat_map(|one| [alert_body(one).to_string(), "\n".to_owned()]).collect();
+        let lines: String = notifications.iter().flat_map(|one| [alert_text(one), "\n".to_owned()]).collect();
         let ids: Vec<_> = notifications.iter().map(|one| one.id.into_bytes()).collect();
         let id = derived_id(&ids.iter().map(<[u8; 16]>::as_slice).collect::<Vec<_>>());
         let writer = Arc::clone(&self.writer);

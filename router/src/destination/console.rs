@@ -8,7 +8,7 @@ use tercel_alert::Priority;
 
 use super::write::Writes;
 use super::{MaxAge, Notification, Reason, Receive, Retry, SendError};
-use crate::render::{alert_body, headline, truncate, visible};
+use crate::render::{alert_text, headline, truncate, visible};
 
 /// The longest text that a line shows; the archive keeps all of it.
 const TEXT_CHARS_MAX: usize = 2_000;
@@ -55,7 +55,7 @@ impl Console {
     pub(super) fn line(&self, notification: &Notification, is_coloured: bool) -> String {
         match self.format {
             Format::Text => line(notification, is_coloured),
-            Format::Json => format!("{}\n", alert_body(notification)),
+            Format::Json => format!("{}\n", alert_text(notification)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a destination would be sent, for who writes a template or a test: nothing is opened, no secret is read.
 
 use super::{Destination, DestinationConfig, HttpSettings, Notification, SendError, Service};
-use crate::render::alert_body;
+use crate::render::alert_text;
 use crate::secret::SecretRef;
 
 /// In the place of a key or password.
@@ -52,7 +52,7 @@ impl Destination {
     /// Not even the built-in template makes one.
     pub(crate) fn preview(&self, notification: &Notification) -> Result<String, SendError> {
         match &self.service {
-            Service::Archive(_) | Service::Null => Ok(alert_body(notification).to_string()),
+            Service::Archive(_) | Service::Null => Ok(alert_text(notification)),
             Service::Console(console) => Ok(console.line(notification, false).trim_end().to_owned()),
             Service::Elasticsearch(elasticsearch) => Ok(elasticsearch.preview(notification).trim_end().to_owned()),
             Service::Http(service) => service.body(notification),

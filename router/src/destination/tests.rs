@@ -518,6 +518,15 @@ fn the_count_of_repeats_is_not_what_gets_cut() {
 }
 
 #[test]
+fn the_short_way_to_a_body_writes_the_same() {
+    let told_later = Notification { repeats: 3, ..notification(nasty_alert(), NotificationKind::Alert) };
+    for notification in all_kinds().into_iter().chain([told_later]) {
+        let body = crate::render::alert_body(&notification).to_string();
+        assert_eq!(crate::render::alert_text(&notification), body);
+    }
+}
+
+#[test]
 fn a_digest_names_the_time_window_that_muted_what_it_tells_of() {
     let NotificationKind::Digest(digest) = digest() else { unreachable!("made as one") };
     let kind = NotificationKind::Digest(Digest { time_window: Some("night".into()), ..digest });

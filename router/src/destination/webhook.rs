@@ -97,7 +97,10 @@ impl WebhookConfig {
 
 impl HttpDestination for Webhook {
     fn request(&self, client: &Client, notification: &Notification) -> Result<RequestBuilder, SendError> {
-        let body = self.form.body(&self.body.render(notification)?, notification);
+        let body = match self.form {
+            Form::Json => self.body.render_text(notification)?,
+            _ => self.form.body(&self.body.render(notification)?, notification),
+        };
         let mut request = client
             .request(self.method.clone(), self.address.of(notification)?)
             .header(CONTENT_TYPE, self.form.content_type())
