@@ -148,7 +148,7 @@ impl Stage {
     async fn told(&self, offset: &str) {
         eventually(&format!("all is told although the clock was set to {offset}"), TOLD, async || {
             let told =
-                [self.each.accepted().len() as u64, told(&self.thinned.received()), told(&self.limited.received())];
+                [distinct(&self.each.accepted()), told(&self.thinned.received()), told(&self.limited.received())];
             if told == [self.sent as u64; 3] { Ok(()) } else { Err(format!("{told:?} of {}", self.sent)) }
         })
         .await;
