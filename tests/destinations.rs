@@ -10,7 +10,7 @@ use tercel_alert::Alert;
 use tercel_router::destination::{Destination, Digest, Notification, NotificationKind, Reason, Retry, Summary};
 use uuid::Uuid;
 
-use crate::harness::{alert, nasty_alert};
+use crate::harness::{alert, free_address, nasty_alert};
 
 /// As long as PagerDuty wants one, and plain to find where it should not be.
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -129,7 +129,8 @@ async fn elasticsearch_keeps_one_document_per_alert_however_often_it_is_sent() {
     let documents = service.with_service(|elasticsearch| elasticsearch.documents().to_vec());
     assert_eq!(documents.len(), 1);
     assert_eq!(documents[0].id, notification.id.to_string());
-    assert_eq!(documents[0].source["output_fields"]["proc_name"], "cat");
+    assert_eq!(documents[0].source["falco"]["output_fields"]["proc.name"], "cat");
+    assert_eq!(documents[0].source["process"]["name"], "cat");
 }
 
 #[tokio::test]
@@ -143,6 +144,56 @@ async fn elasticsearch_maps_fields_whose_names_begin_alike() {
         destination.send(&notification).await.unwrap();
     }
     assert_eq!(service.accepted().len(), 7);
+}
+
+fn several(count: usize) -> Vec<Notification> {
+    (0..count).map(|_| simple()).collect()
+}
+
+#[tokio::test]
+async fn elasticsearch_takes_many_alerts_in_one_request_and_halves_one_that_is_too_large() {
+    let service = Elasticsearch::start().await;
+    let destination = elasticsearch(&service);
+    assert_eq!(destination.send_all(&several(10)).await, vec![Ok(()); 10]);
+    assert_eq!((service.accepted().len(), service.received()[0].header("content-encoding")), (1, "gzip"));
+    service.answer_next([Answer::Status(413), Answer::Status(413)]);
+    assert_eq!(destination.send_all(&several(9)).await, vec![Ok(()); 9]);
+    assert_eq!(service.received().len(), 1 + 5, "nine, four, two and two, five");
+    assert_eq!(service.with_service(|service| service.documents().len()), 19);
+    service.answer_always(Answer::Status(413));
+    let errors = destination.send_all(&several(2)).await;
+    assert!(errors.iter().all(|error| error.as_ref().is_err_and(|error| error.retry == Retry::Never)), "{errors:?}");
+}
+
+#[tokio::test]
+async fn elasticsearch_nodes_stand_in_for_one_another() {
+    let (service, gone) = (Elasticsearch::start().await, free_address());
+    let table = format!("type = \"elasticsearch\"\nurl = [\"http://{gone}/\", \"{}\"]", service.url());
+    let nodes = destination(&table, "");
+    for _ in 0..4 {
+        assert_eq!(nodes.send_all(&several(3)).await, vec![Ok(()); 3]);
+    }
+    service.answer_always(Answer::Status(503));
+    let error = nodes.send(&simple()).await.unwrap_err();
+    assert!(error.retry == Retry::Backoff && error.to_string().contains("none of 2 nodes"), "{error}");
+    assert!(!error.to_string().contains("127.0.0.1"), "{error}");
+    service.answer_always(Answer::Status(401));
+    let error = nodes.send(&simple()).await.unwrap_err();
+    assert_eq!((error.reason, error.retry), (Reason::AuthError, Retry::Never), "one node's refusal is the cluster's");
+}
+
+#[tokio::test]
+async fn elasticsearch_logs_in_with_a_key_a_token_or_a_password() {
+    for (login, expected) in [
+        ("api_key = { file = \"secret\" }", "ApiKey hunter2"),
+        ("bearer_token = { file = \"secret\" }", "Bearer hunter2"),
+        ("user = \"u\"\npassword = { file = \"secret\" }", "Basic dTpodW50ZXIy"),
+    ] {
+        let service = Elasticsearch::start().await;
+        let table = format!("type = \"elasticsearch\"\nurl = \"{}\"\n{login}", service.url());
+        destination(&table, "hunter2").send(&simple()).await.unwrap();
+        assert_eq!(service.received()[0].header("authorization"), expected);
+    }
 }
 
 #[tokio::test]

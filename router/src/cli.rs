@@ -1,6 +1,7 @@
 //! The command line of the router: a module for each command.
 
 mod check;
+mod elasticsearch;
 mod render;
 mod route;
 mod run;
@@ -42,6 +43,8 @@ enum Command {
     Render(render::Arguments),
     /// Send one alert that says that it is a test to a destination
     SendTest(send_test::Arguments),
+    /// Prepare an Elasticsearch or OpenSearch server for a destination
+    Elasticsearch(elasticsearch::Arguments),
 }
 
 /// Which routing file a command is about.
@@ -69,6 +72,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Test(arguments) => report(test::run(&arguments)),
         Command::Render(arguments) => report(render::run(&arguments)),
         Command::SendTest(arguments) => report(send_test::run(&arguments)),
+        Command::Elasticsearch(arguments) => report(elasticsearch::run(&arguments)),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod breaker;
+mod gather;
 mod retry;
 
 use std::error::Error;
@@ -18,12 +19,13 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::destination::{DeliverySettings, Destination, Notification};
+use crate::destination::{Batch, DeliverySettings, Destination, Notification};
 use crate::metrics::{BREAKER, DestinationMetrics, MAX_AGE, REMOVED};
 use crate::outbox::{Attempts, Choice, Entry, Kind, Outbox, Phase};
 
-use attempt::{Failure, Landed, attempts, sign};
+use attempt::{Failed, Failure, Item, Landed, attempts};
 use breaker::{Breaker, Permit, Sign};
+use gather::Gathering;
 
 /// With a fallback, nothing waits for a destination that has been out for longer.
 const OUTAGE_MAX: Duration = Duration::from_mins(5);
@@ -60,8 +62,10 @@ pub(crate) struct Current {
 /// How much a destination gets and for how long it is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terms {
-    /// Attempts at once; at least one.
+    /// Requests at once; at least one.
     pub(crate) concurrency: usize,
+    /// What goes into one of them.
+    pub(crate) batch: Batch,
     /// Since acceptance: a delivery that is older has failed.
     pub(crate) max_age: Duration,
     /// Whether what fails goes on to another destination.
@@ -105,15 +109,15 @@ pub(crate) enum Outcome {
 
 impl From<&DeliverySettings> for Terms {
     fn from(settings: &DeliverySettings) -> Self {
-        let DeliverySettings { concurrency, max_age, .. } = *settings;
-        Self { concurrency, max_age, has_fallback: settings.fallback.is_some() }
+        let DeliverySettings { concurrency, max_age, batch, .. } = *settings;
+        Self { concurrency, batch, max_age, has_fallback: settings.fallback.is_some() }
     }
 }
 
 impl Worker {
     /// Ends when the outbox is closed or removed and empty, or when what is left is abandoned.
     pub(crate) async fn run(mut self) {
-        let (mut breaker, mut flights) = (Breaker::new(), FuturesUnordered::new());
+        let (mut breaker, mut gathering, mut flights) = (Breaker::new(), Gathering::default(), FuturesUnordered::new());
         let mut current = self.current.borrow_and_update().clone();
         let mut reloads = self.current.clone();
         let this = &self;
@@ -123,20 +127,22 @@ impl Worker {
             sweep = this.end_old(&current.terms, sweep, now).await;
             let more = this.end_stranded(&breaker, &current.terms, now).await;
             while flights.len() < current.terms.concurrency.max(1) {
-                let Some(entry) = this.depart(&mut breaker, Instant::now()) else { break };
-                if is_old(&entry, &current.terms) {
-                    breaker.note(entry.id, Sign::Silent, now, 0.0);
-                    this.end(entry, given_up(&current.terms, MAX_AGE, too_old(&current.terms)), 0).await;
+                let batch = this.depart(&mut breaker, &mut gathering, &current.terms, Instant::now());
+                let Some(first) = batch.first().map(|entry| entry.id) else { break };
+                let batch = this.without_old(batch, &current.terms).await;
+                if batch.is_empty() {
+                    breaker.note(first, Sign::Silent, now, 0.0);
                     continue;
                 }
-                flights.push(this.attempt(Arc::clone(&current.destination), entry));
+                flights.push(this.attempt(Arc::clone(&current.destination), first, batch));
             }
             this.metrics.breaker.set(breaker.gauge());
             if this.is_done() {
                 return;
             }
             let has_room = flights.len() < current.terms.concurrency.max(1);
-            let wake = if more { now } else { this.wake(&breaker, &current.terms, has_room, now).min(sweep) };
+            let gathered = gathering.until(&current.terms.batch);
+            let wake = if more { now } else { this.wake(&breaker, &current.terms, has_room, gathered, now).min(sweep) };
             tokio::select! {
                 biased;
                 () = this.abandon.cancelled() => break,
@@ -161,28 +167,42 @@ impl Worker {
         self.outbox.phase() != Phase::Open && self.outbox.len() == 0
     }
 
-    /// Takes out what may go out now.
-    fn depart(&self, breaker: &mut Breaker, now: Instant) -> Option<Entry> {
-        if self.outbox.phase() == Phase::Removed {
-            return None;
-        }
+    /// Takes out what goes out now, with one request.
+    fn depart(&self, breaker: &mut Breaker, gathering: &mut Gathering, terms: &Terms, now: Instant) -> Vec<Entry> {
+        let phase = self.outbox.phase();
         match breaker.permit(now) {
-            Permit::Nothing(_) => None,
-            Permit::All => self.outbox.take(now, Choice::Oldest),
+            _ if phase == Phase::Removed => Vec::new(),
+            Permit::Nothing(_) => Vec::new(),
+            Permit::All => {
+                // A router that stops waits for no company.
+                let batch =
+                    if phase == Phase::Open { terms.batch } else { Batch { wait: Duration::ZERO, ..terms.batch } };
+                let is_over = gathering.is_over(self.outbox.stock(now), &batch, now);
+                if is_over { self.outbox.next_batch(now, batch.count, batch.bytes) } else { Vec::new() }
+            }
             Permit::Probe => {
-                let entry = self.outbox.take(now, Choice::Untried)?;
+                let Some(entry) = self.outbox.take(now, Choice::Untried) else { return Vec::new() };
                 breaker.probe(entry.id);
-                Some(entry)
+                vec![entry]
             }
         }
     }
 
-    /// When there may be something to do, if nothing else happens.
-    fn wake(&self, breaker: &Breaker, terms: &Terms, has_room: bool, now: Instant) -> Instant {
+    /// When there may be something to do, if nothing else happens. `gathered`: when what is there goes out.
+    fn wake(
+        &self,
+        breaker: &Breaker,
+        terms: &Terms,
+        has_room: bool,
+        gathered: Option<Instant>,
+        now: Instant,
+    ) -> Instant {
         let next = match breaker.permit(now) {
             Permit::Nothing(until) => until,
-            Permit::All | Permit::Probe if has_room => self.outbox.next_due(),
-            Permit::All | Permit::Probe => None,
+            _ if !has_room => None,
+            Permit::All => self.outbox.next_due().into_iter().chain(gathered).min(),
+            // It is made at once, or there is nothing to make it with.
+            Permit::Probe => self.outbox.next_due(),
         };
         let stranded = breaker.open_since().filter(|_| terms.has_fallback).map(|since| since + OUTAGE_MAX);
         let later = stranded.filter(|time| *time > now);
@@ -203,6 +223,15 @@ impl Worker {
             }
         }
         now + (terms.max_age / SWEEP_PARTS).clamp(SWEEP_WAIT_MIN, SWEEP_WAIT_MAX)
+    }
+
+    /// Ends those of a batch that are too old, and gives the others.
+    async fn without_old(&self, batch: Vec<Entry>, terms: &Terms) -> Vec<Entry> {
+        let (old, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|entry| is_old(entry, terms));
+        for entry in old {
+            self.end(entry, given_up(terms, MAX_AGE, too_old(terms)), 0).await;
+        }
+        batch
     }
 
     /// Ends what waits for a destination that was removed, or has a fallback and has been out for too long. True: there
@@ -240,34 +269,45 @@ impl Worker {
 /// How it goes on.
 impl Worker {
     async fn land(&self, landed: Landed, breaker: &mut Breaker, terms: &Terms) {
-        let Landed { entry, notification, result } = landed;
         let now = Instant::now();
-        breaker.note(entry.id, sign(&result), now, fastrand::f64());
-        let Err(failure) = result else {
-            if let Some(notification) = notification {
-                self.count_delivered(&notification);
-                self.end(entry, Outcome::Delivered, notification.repeats).await;
+        breaker.note(landed.first, landed.sign(), now, fastrand::f64());
+        let mut untold = landed.items.iter().filter(|item| item.is_retried()).count();
+        for Item { entry, result } in landed.items {
+            match result {
+                Ok(notification) => {
+                    self.count_delivered(&notification);
+                    self.end(entry, Outcome::Delivered, notification.repeats).await;
+                }
+                Err(Failed { failure, notification }) => {
+                    self.metrics.count_failure(failure.reason());
+                    if let Some(asked) = failure.pause(&entry) {
+                        breaker.pause(now, asked);
+                    }
+                    self.retry_or_end(entry, notification.as_ref(), &failure, terms, &mut untold).await;
+                }
             }
-            return;
-        };
-        self.metrics.count_failure(failure.reason());
-        if let Some(asked) = failure.pause(&entry) {
-            breaker.pause(now, asked);
         }
-        match failure.wait(&entry, fastrand::f64()) {
-            Some(_) if is_old(&entry, terms) => {
-                self.log_dead(&entry, notification.as_ref(), MAX_AGE, &failure);
-                self.end(entry, given_up(terms, MAX_AGE, failure.detail()), 0).await;
-            }
+    }
+
+    /// `untold`: retries of this request that the log does not know of.
+    async fn retry_or_end(
+        &self,
+        entry: Entry,
+        notification: Option<&Notification>,
+        failure: &Failure,
+        terms: &Terms,
+        untold: &mut usize,
+    ) {
+        let reason = match failure.wait(&entry, fastrand::f64()) {
+            Some(_) if is_old(&entry, terms) => MAX_AGE,
             Some(wait) => {
-                self.log_retry(&entry, wait, &failure);
-                self.outbox.retry(entry, now + wait);
+                self.log_retry(&entry, std::mem::take(untold), wait, failure);
+                return self.outbox.retry(entry, Instant::now() + wait);
             }
-            None => {
-                self.log_dead(&entry, notification.as_ref(), failure.reason(), &failure);
-                self.end(entry, given_up(terms, failure.reason(), failure.detail()), 0).await;
-            }
-        }
+            None => failure.reason(),
+        };
+        self.log_dead(&entry, notification, reason, failure);
+        self.end(entry, given_up(terms, reason, failure.detail()), 0).await;
     }
 
     /// Counts the outcome and tells it.
@@ -304,20 +344,18 @@ impl Worker {
         error!(destination = self.name(), reason, rule = ?alert, id = ?id, delivery = entry.id, failure = failure.detail(), "delivery failed for good");
     }
 
-    /// The first failure of a notification is worth a warning; its retries would only repeat it.
-    fn log_retry(&self, entry: &Entry, wait: Duration, failure: &Failure) {
+    /// The first failure of a notification is worth a warning; its retries would only repeat it. One line for all
+    /// `deliveries` of a request; none where there are none left to tell.
+    fn log_retry(&self, entry: &Entry, deliveries: usize, wait: Duration, failure: &Failure) {
+        if deliveries == 0 {
+            return;
+        }
         let (destination, wait, retry) = (self.name(), wait.as_secs_f64(), attempts(entry).saturating_sub(1));
+        let (delivery, failure) = (entry.id, failure.detail());
         if retry == 0 {
-            warn!(destination, wait, delivery = entry.id, failure = failure.detail(), "delivery failed, will retry");
+            warn!(destination, deliveries, wait, delivery, failure, "delivery failed, will retry");
         } else {
-            debug!(
-                destination,
-                retry,
-                wait,
-                delivery = entry.id,
-                failure = failure.detail(),
-                "delivery failed again, will retry"
-            );
+            debug!(destination, deliveries, retry, wait, delivery, failure, "delivery failed again, will retry");
         }
     }
 

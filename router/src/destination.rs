@@ -31,10 +31,10 @@ use terms::Habit;
 
 pub use archive::ArchiveConfig;
 pub use console::{ConsoleConfig, Format};
-pub use elasticsearch::ElasticsearchConfig;
+pub use elasticsearch::{ElasticsearchConfig, SetupError, SetupOptions, SetupReport};
 pub use pagerduty::{PagerDutyConfig, Region};
 pub use slack::SlackConfig;
-pub use terms::{Concurrency, DeliverySettings, MaxAge};
+pub use terms::{Batch, Concurrency, DeliverySettings, MaxAge};
 pub use webhook::{Method, WebhookConfig};
 
 pub(crate) use crate::render::example;
@@ -123,14 +123,22 @@ pub struct Destination {
 enum Service {
     Archive(archive::Archive),
     Console(console::Console),
+    Elasticsearch(elasticsearch::Elasticsearch),
     Http(http::HttpService),
     #[cfg(test)]
     Scripted(Script),
+    #[cfg(test)]
+    ScriptedBulk(BulkScript),
 }
 
 /// What a destination of a test does with a notification.
 #[cfg(test)]
 type Script = Box<dyn Fn(Notification) -> futures::future::BoxFuture<'static, Result<(), SendError>> + Send + Sync>;
+
+/// The same of one that takes many at once.
+#[cfg(test)]
+type BulkScript =
+    Box<dyn Fn(Vec<Notification>) -> futures::future::BoxFuture<'static, Vec<Result<(), SendError>>> + Send + Sync>;
 
 /// A destination that cannot be built from its settings. Says what is wrong and what would do.
 #[derive(Debug, thiserror::Error)]
@@ -213,7 +221,9 @@ impl DestinationConfig {
         let (habit, concurrency, max_age, fallback) = match self {
             Self::Archive(config) => (Habit::OneByOne, None, config.max_age, &config.fallback),
             Self::Console(config) => (Habit::OneByOne, None, config.max_age, &config.fallback),
-            Self::Elasticsearch(config) => (Habit::Bulk, config.concurrency, config.max_age, &config.fallback),
+            Self::Elasticsearch(config) => {
+                (Habit::Bulk(config.batch), config.concurrency, config.max_age, &config.fallback)
+            }
             Self::PagerDuty(config) => (Habit::OneByOne, config.concurrency, config.max_age, &config.fallback),
             Self::Slack(config) => (Habit::OneByOne, config.concurrency, config.max_age, &config.fallback),
             Self::Webhook(config) => (Habit::Several, config.concurrency, config.max_age, &config.fallback),
@@ -239,7 +249,7 @@ impl Destination {
         let service = match config {
             DestinationConfig::Archive(config) => config.build(state).map(Service::Archive),
             DestinationConfig::Console(config) => Ok(Service::Console(config.build())),
-            DestinationConfig::Elasticsearch(config) => config.build(base).map(Service::Http),
+            DestinationConfig::Elasticsearch(config) => config.build(base).map(Service::Elasticsearch),
             DestinationConfig::PagerDuty(config) => config.build(base).map(Service::Http),
             DestinationConfig::Slack(config) => config.build(base).map(Service::Http),
             DestinationConfig::Webhook(config) => config.build(base).map(Service::Http),
@@ -256,9 +266,36 @@ impl Destination {
         match &self.service {
             Service::Archive(archive) => archive.send(notification).await,
             Service::Console(console) => console.send(notification).await,
+            Service::Elasticsearch(elasticsearch) => elasticsearch.send_one(notification).await,
             Service::Http(service) => service.send(notification).await,
             #[cfg(test)]
             Service::Scripted(script) => script(notification.clone()).await,
+            #[cfg(test)]
+            Service::ScriptedBulk(script) => script(vec![notification.clone()]).await.remove(0),
+        }
+    }
+
+    /// Makes one attempt for all of them, with one request where the destination takes many; one result for each. The
+    /// caller keeps to the [`Batch`] of the destination's settings.
+    pub async fn send_all(&self, notifications: &[Notification]) -> Vec<Result<(), SendError>> {
+        match &self.service {
+            Service::Elasticsearch(elasticsearch) => return elasticsearch.send(notifications).await,
+            #[cfg(test)]
+            Service::ScriptedBulk(script) => return script(notifications.to_vec()).await,
+            _ => {}
+        }
+        let mut results = Vec::with_capacity(notifications.len());
+        for notification in notifications {
+            results.push(self.send(notification).await);
+        }
+        results
+    }
+
+    /// Prepares the server of an Elasticsearch destination for its documents; `None`: it is no such destination.
+    pub async fn setup(&self, options: &SetupOptions) -> Option<Result<SetupReport, SetupError>> {
+        match &self.service {
+            Service::Elasticsearch(elasticsearch) => Some(elasticsearch.setup(options).await),
+            _ => None,
         }
     }
 
@@ -270,10 +307,10 @@ impl Destination {
     /// How often the configured template failed and the built-in body was sent in its place, since the start.
     pub fn render_fallbacks(&self) -> u64 {
         match &self.service {
-            Service::Archive(_) | Service::Console(_) => 0,
+            Service::Archive(_) | Service::Console(_) | Service::Elasticsearch(_) => 0,
             Service::Http(service) => service.render_fallbacks(),
             #[cfg(test)]
-            Service::Scripted(_) => 0,
+            Service::Scripted(_) | Service::ScriptedBulk(_) => 0,
         }
     }
 
@@ -286,6 +323,17 @@ impl Destination {
         use futures::FutureExt as _;
         let script = Box::new(move |notification| script(notification).boxed());
         Self { name: "scripted".into(), service: Service::Scripted(script) }
+    }
+
+    /// The same for one that takes many at once.
+    #[cfg(test)]
+    pub(crate) fn scripted_bulk<F>(script: impl Fn(Vec<Notification>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Vec<Result<(), SendError>>> + Send + 'static,
+    {
+        use futures::FutureExt as _;
+        let script = Box::new(move |notifications| script(notifications).boxed());
+        Self { name: "scripted".into(), service: Service::ScriptedBulk(script) }
     }
 }
 

@@ -210,11 +210,7 @@ impl Router {
         let mut current_of = Vec::new();
         for (number, (destination, station)) in destinations.into_iter().zip(pipeline.stations()).enumerate() {
             let settings = &routing.destinations[number];
-            let terms = Terms {
-                concurrency: settings.delivery.concurrency,
-                max_age: settings.delivery.max_age,
-                has_fallback: settings.fallback.is_some(),
-            };
+            let terms = Terms::from(&settings.delivery);
             let (sender, current) = watch::channel(Current { destination, terms });
             current_of.push(sender);
             let worker = Worker {

@@ -85,6 +85,17 @@ pub(crate) enum Choice {
     Untried,
 }
 
+/// What an outbox holds that is not in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stock {
+    /// Whether any of it may go out now, as far as can be said without looking at its keys.
+    pub(crate) is_ready: bool,
+    /// Entries, with those that wait for a retry.
+    pub(crate) count: usize,
+    /// Their size in the store.
+    pub(crate) bytes: u64,
+}
+
 /// One destination's outbox.
 pub(crate) struct Outbox {
     state: Mutex<State>,
@@ -218,9 +229,13 @@ impl Outbox {
 
     /// As [`Outbox::take`], as many as fit into one request of a destination that takes many at once: at most `count`
     /// with at most `bytes` together, one at least where there is one.
-    #[allow(dead_code, reason = "destinations that take many alerts in a request will ask for it")]
     pub(crate) fn next_batch(&self, now: Instant, count: usize, bytes: u64) -> Vec<Entry> {
         self.state().index.take_batch(now, count, bytes)
+    }
+
+    /// What there is to take.
+    pub(crate) fn stock(&self, now: Instant) -> Stock {
+        self.state().index.stock(now)
     }
 
     /// When the next entry's wait is over, if it is not over yet.

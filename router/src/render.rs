@@ -192,26 +192,32 @@ pub(crate) fn alert_body(notification: &Notification) -> Value {
         return Value::Null; // an alert holds nothing that JSON cannot say
     };
     body.insert("uuid".into(), json!(notification.id));
-    let mut about = match &notification.kind {
-        NotificationKind::Alert => {
-            body.insert("uuid".into(), json!(notification.alert.uuid.unwrap_or(notification.id)));
-            if notification.repeats > 0 {
-                body.insert("repeats".into(), notification.repeats.into());
-            }
-            return Value::Object(body);
-        }
-        NotificationKind::Summary(summary) => summary_value(summary),
-        NotificationKind::Digest(digest) => digest_value(digest),
-    };
-    body.insert("output".into(), text(notification).into());
+    let mut about = notification_value(notification);
+    if matches!(notification.kind, NotificationKind::Alert) {
+        body.insert("uuid".into(), json!(notification.alert.uuid.unwrap_or(notification.id)));
+        body.append(&mut about);
+        return Value::Object(body);
+    }
+    body.insert("output".into(), notification_text(notification).into());
     about.insert("kind".into(), notification.kind.name().into());
     about.insert("route".into(), (*notification.route).into());
     body.insert("notification".into(), about.into());
     Value::Object(body)
 }
 
+/// What a notification says beside its alert: the repeats of an alert where there are any, or what a summary or digest
+/// holds.
+pub(crate) fn notification_value(notification: &Notification) -> Map<String, Value> {
+    match &notification.kind {
+        NotificationKind::Alert if notification.repeats == 0 => Map::new(),
+        NotificationKind::Alert => Map::from_iter([("repeats".to_owned(), notification.repeats.into())]),
+        NotificationKind::Summary(summary) => summary_value(summary),
+        NotificationKind::Digest(digest) => digest_value(digest),
+    }
+}
+
 /// What the notification says in one line, before any escaping or cutting.
-fn text(notification: &Notification) -> String {
+pub(crate) fn notification_text(notification: &Notification) -> String {
     let alert = &notification.alert;
     match &notification.kind {
         NotificationKind::Alert if alert.output.is_empty() => alert.rule.clone(),
@@ -226,7 +232,7 @@ fn text(notification: &Notification) -> String {
 
 /// The rule, its repeats, and what the alert says, or the sentence of a summary or digest; before any escaping or cutting.
 pub(crate) fn headline(notification: &Notification) -> String {
-    let (rule, text) = (&notification.alert.rule, text(notification));
+    let (rule, text) = (&notification.alert.rule, notification_text(notification));
     let more = more(notification);
     match (&notification.kind, text.strip_prefix(rule.as_str())) {
         (NotificationKind::Alert, Some(rest)) => format!("{rule}{more}{rest}"),
@@ -298,7 +304,7 @@ fn context(notification: &Notification) -> Value {
         "route": &*notification.route,
         "dedup_key": notification.dedup_key.as_deref(),
         "title": title(notification),
-        "text": text(notification),
+        "text": notification_text(notification),
         "headline": headline(notification),
         "time": format!("{:.3}", alert.time),
         "count": count,

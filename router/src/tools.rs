@@ -14,7 +14,7 @@ use tercel_alert::{Alert, Priority};
 use uuid::Uuid;
 
 use crate::RoutingError;
-use crate::destination::{Notification, NotificationKind, Retry, example};
+use crate::destination::{Notification, NotificationKind, Retry, SetupOptions, SetupReport, example};
 use crate::explain::Explanation;
 use crate::pipeline::Explainer;
 use crate::routing::Routing;
@@ -121,6 +121,26 @@ pub async fn send_test(routing: &Path, state: &Path, destination: &str, priority
         reason: error.as_ref().map(|error| error.reason.name()),
         detail: error.map(|error| error.to_string()),
     })
+}
+
+/// Prepares the server of an Elasticsearch destination: index template and lifecycle policy.
+///
+/// # Errors
+/// The routing file or the destination's settings cannot be used, or there is no such destination, or the server refuses.
+pub async fn elasticsearch_setup(
+    routing: &Path,
+    state: &Path,
+    destination: &str,
+    options: &SetupOptions,
+) -> Result<SetupReport, ToolError> {
+    crate::install_crypto();
+    let routing = Routing::read(routing)?;
+    let index = routing.destination(destination)?;
+    let built = routing.build(index, state)?;
+    let Some(result) = built.setup(options).await else {
+        return Err(ToolError::Input(format!("destination `{destination}` is not of type elasticsearch")));
+    };
+    result.map_err(|error| ToolError::Failed(format!("{destination}: {error}")))
 }
 
 /// What marks a test: its route and its tag.

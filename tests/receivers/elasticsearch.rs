@@ -1,8 +1,10 @@
-//! `_bulk` of Elasticsearch, as far as single documents need it: `create` under an id, a mapping that grows by the
-//! first document's types and refuses what does not fit, and a status per item.
+//! `_bulk` of Elasticsearch: `create` under an id, a mapping that grows by the first document's types and refuses what does
+//! not fit (but for the one field that the template flattens), a status per item, and gzip.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 
+use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
 use super::{Received, Reply, Service};
@@ -30,6 +32,12 @@ enum Kind {
     Number,
     Boolean,
 }
+
+/// As the index template has it: one field, whatever is in it.
+const FLATTENED: &str = "/falco/output_fields";
+
+/// The most that is unpacked of a body.
+const BODY_BYTES_MAX: u64 = 100 * 1024 * 1024;
 
 /// An item's status and, where it failed, the error's type.
 type ItemError = (u16, &'static str);
@@ -71,6 +79,9 @@ impl ElasticsearchService {
             Value::Number(_) => Kind::Number,
             Value::Bool(_) => Kind::Boolean,
         };
+        if path == FLATTENED && kind == Kind::Object {
+            return Ok(());
+        }
         self.claim(index, path, kind, value)?;
         for (name, value) in value.as_object().into_iter().flatten() {
             let mut below = path.to_owned();
@@ -112,7 +123,7 @@ impl Service for ElasticsearchService {
         if !matches!(request.header("content-type"), "application/x-ndjson" | "application/json") {
             return Reply::json(406, &error(406, "media_type_header_exception"));
         }
-        let body = String::from_utf8_lossy(&request.body);
+        let Some(body) = unpacked(request) else { return Reply::json(400, &error(400, "not_x_content_exception")) };
         let lines: Vec<_> = body.lines().collect();
         if !body.ends_with('\n') || lines.len() % 2 != 0 || lines.is_empty() {
             return Reply::json(400, &error(400, "illegal_argument_exception"));
@@ -121,6 +132,15 @@ impl Service for ElasticsearchService {
         let has_errors = items.iter().any(|item| item["create"].get("error").is_some());
         Reply::json(200, &json!({ "took": 1, "errors": has_errors, "items": items }))
     }
+}
+
+fn unpacked(request: &Received) -> Option<String> {
+    let mut body = String::new();
+    match request.header("content-encoding") {
+        "gzip" => GzDecoder::new(&*request.body).take(BODY_BYTES_MAX).read_to_string(&mut body).ok()?,
+        _ => (&*request.body).read_to_string(&mut body).ok()?,
+    };
+    Some(body)
 }
 
 fn error(status: u16, kind: &str) -> Value {

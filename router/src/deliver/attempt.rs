@@ -1,5 +1,6 @@
 //! One attempt: body, repeats, request, and what a failure means.
 
+use std::error::Error;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,12 +23,24 @@ const ATTEMPT_MAX: Duration = Duration::from_mins(2);
 /// The longest pause that a destination gets by asking for it: one wrong header must not silence it for a day.
 const PAUSE_MAX: Duration = Duration::from_hours(1);
 
-/// An attempt that ended.
+/// A request that ended.
 pub(super) struct Landed {
+    /// Id of the first that was taken out for it: the breaker knows it by that.
+    pub(super) first: u64,
+    pub(super) items: Vec<Item>,
+}
+
+/// How one delivery of a request fared.
+pub(super) struct Item {
     pub(super) entry: Entry,
+    /// What was delivered.
+    pub(super) result: Result<Notification, Failed>,
+}
+
+pub(super) struct Failed {
+    pub(super) failure: Failure,
     /// What was to be sent, if it could be read.
     pub(super) notification: Option<Notification>,
-    pub(super) result: Result<(), Failure>,
 }
 
 /// Why an attempt failed.
@@ -38,34 +51,49 @@ pub(super) enum Failure {
     Store { is_gone: bool, detail: String },
 }
 
-/// Counts an attempt as under way until it ends, also by being given up.
-struct InFlight<'a>(&'a IntGauge);
+/// Counts attempts as under way until they end, also by being given up.
+struct InFlight<'a>(&'a IntGauge, i64);
 
 impl<'a> InFlight<'a> {
-    fn new(gauge: &'a IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge)
+    fn new(gauge: &'a IntGauge, count: usize) -> Self {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        gauge.add(count);
+        Self(gauge, count)
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.dec();
+        self.0.sub(self.1);
     }
 }
 
 impl Worker {
-    pub(super) async fn attempt(&self, destination: Arc<Destination>, mut entry: Entry) -> Landed {
-        self.begin(&mut entry);
-        let _in_flight = InFlight::new(&self.metrics.in_flight);
-        let (notification, result) = match self.notification(&entry).await {
-            Ok(notification) => {
-                let result = self.send(&destination, &notification).await.map_err(Failure::Send);
-                (Some(notification), result)
+    /// One request with these; at least one.
+    pub(super) async fn attempt(&self, destination: Arc<Destination>, first: u64, mut batch: Vec<Entry>) -> Landed {
+        for entry in &mut batch {
+            self.begin(entry);
+        }
+        let _in_flight = InFlight::new(&self.metrics.in_flight, batch.len());
+        let (mut items, mut entries, mut notifications) = (Vec::new(), Vec::new(), Vec::new());
+        for (entry, body) in self.with_bodies(batch).await {
+            match body {
+                Ok(notification) => {
+                    notifications.push(told_repeats(notification, &entry));
+                    entries.push(entry);
+                }
+                Err(failure) => items.push(Item { entry, result: Err(Failed { failure, notification: None }) }),
             }
-            Err(failure) => (None, Err(failure)),
-        };
-        Landed { entry, notification, result }
+        }
+        let results = self.send(&destination, &notifications).await;
+        for ((entry, notification), result) in entries.into_iter().zip(notifications).zip(results) {
+            let result = match result {
+                Ok(()) => Ok(notification),
+                Err(error) => Err(Failed { failure: Failure::Send(error), notification: Some(notification) }),
+            };
+            items.push(Item { entry, result });
+        }
+        Landed { first, items }
     }
 
     fn begin(&self, entry: &mut Entry) {
@@ -76,47 +104,131 @@ impl Worker {
         self.metrics.retries.inc_by(u64::from(attempts.count > 1));
     }
 
-    /// The body, with the repeats that were counted up to now.
-    async fn notification(&self, entry: &Entry) -> Result<Notification, Failure> {
-        let mut notification = match &entry.notification {
-            Some(notification) => Notification::clone(notification),
-            None => self.load(entry.id).await?,
+    /// The bodies, those that are not at hand from the store.
+    async fn with_bodies(&self, batch: Vec<Entry>) -> Vec<(Entry, Result<Notification, Failure>)> {
+        let missing = batch.iter().filter(|entry| entry.notification.is_none()).map(|entry| entry.id).collect();
+        let mut loaded = self.load(missing).await.into_iter();
+        let body = |entry: Entry| {
+            let body = match &entry.notification {
+                Some(notification) => Ok(Notification::clone(notification)),
+                None => loaded.next().unwrap_or_else(|| Err(unread("the store gave too few bodies".to_owned()))),
+            };
+            (entry, body)
         };
-        notification.repeats = match (entry.kind, &entry.repeats) {
-            (Kind::Alert, Some(repeats)) => repeats.load(Ordering::Relaxed),
-            _ => 0,
-        };
-        Ok(notification)
+        batch.into_iter().map(body).collect()
     }
 
-    async fn load(&self, id: u64) -> Result<Notification, Failure> {
-        let load = Arc::clone(&self.load);
-        let loaded = tokio::task::spawn_blocking(move || load(id)).await;
-        match loaded {
-            Ok(Ok(Some(notification))) => Ok(notification),
-            Ok(Ok(None)) => {
+    /// In the order of the ids.
+    async fn load(&self, ids: Vec<u64>) -> Vec<Result<Notification, Failure>> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let (load, count) = (Arc::clone(&self.load), ids.len());
+        let loaded = tokio::task::spawn_blocking(move || ids.into_iter().map(|id| load(id)).collect::<Vec<_>>()).await;
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => return (0..count).map(|_| Err(unread(error.to_string()))).collect(),
+        };
+        let body = |result: Result<Option<_>, Box<dyn Error + Send + Sync>>| match result {
+            Ok(Some(notification)) => Ok(notification),
+            Ok(None) => {
                 let detail = "the store has no body for it that can be read".to_owned();
                 Err(Failure::Store { is_gone: true, detail })
             }
-            Ok(Err(error)) => Err(Failure::Store { is_gone: false, detail: error.to_string() }),
-            Err(error) => Err(Failure::Store { is_gone: false, detail: error.to_string() }),
+            Err(error) => Err(unread(error.to_string())),
+        };
+        loaded.into_iter().map(body).collect()
+    }
+
+    /// One result for each. A panic of one destination on one alert ends that delivery and nothing else: the others are sent
+    /// one by one.
+    async fn send(&self, destination: &Destination, notifications: &[Notification]) -> Vec<Result<(), SendError>> {
+        match self.try_send(destination, notifications).await {
+            Ok(results) => results,
+            Err(Panicked) if notifications.len() == 1 => {
+                vec![Err(SendError::new(Reason::Other, Retry::Never, "sending it made the router panic"))]
+            }
+            Err(Panicked) => {
+                let mut results = Vec::new();
+                for notification in notifications {
+                    let alone = std::slice::from_ref(notification);
+                    results.extend(Box::pin(self.send(destination, alone)).await);
+                }
+                results
+            }
         }
     }
 
-    /// A panic of one destination on one alert ends that delivery and nothing else.
-    async fn send(&self, destination: &Destination, notification: &Notification) -> Result<(), SendError> {
+    async fn try_send(
+        &self,
+        destination: &Destination,
+        notifications: &[Notification],
+    ) -> Result<Vec<Result<(), SendError>>, Panicked> {
+        if notifications.is_empty() {
+            return Ok(Vec::new());
+        }
         let start = Instant::now();
-        let sending = AssertUnwindSafe(destination.send(notification)).catch_unwind();
-        let result = timeout(ATTEMPT_MAX, sending).await;
+        let sending = AssertUnwindSafe(destination.send_all(notifications)).catch_unwind();
+        let sent = timeout(ATTEMPT_MAX, sending).await;
         self.metrics.delivery_seconds.observe(start.elapsed().as_secs_f64());
         self.metrics.fallbacks.set(i64::try_from(destination.render_fallbacks()).unwrap_or(i64::MAX));
-        match result {
-            Ok(Ok(result)) => result,
-            Ok(Err(_panic)) => Err(SendError::new(Reason::Other, Retry::Never, "sending it made the router panic")),
+        match sent {
+            Ok(Ok(mut results)) => {
+                // Nothing may be forgotten, also where a destination miscounts.
+                let missing = SendError::new(Reason::Other, Retry::Backoff, "the destination gave no result for it");
+                results.resize(notifications.len(), Err(missing));
+                Ok(results)
+            }
+            Ok(Err(_panic)) => Err(Panicked),
             Err(_elapsed) => {
-                Err(SendError::new(Reason::Timeout, Retry::Backoff, "the destination did not answer in time"))
+                let error = SendError::new(Reason::Timeout, Retry::Backoff, "the destination did not answer in time");
+                Ok(vec![Err(error); notifications.len()])
             }
         }
+    }
+}
+
+/// The destination's code failed, not the destination.
+struct Panicked;
+
+/// A body that the store may give another time.
+fn unread(detail: String) -> Failure {
+    Failure::Store { is_gone: false, detail }
+}
+
+/// With the repeats that were counted up to now.
+fn told_repeats(notification: Notification, entry: &Entry) -> Notification {
+    let repeats = match (entry.kind, &entry.repeats) {
+        (Kind::Alert, Some(repeats)) => repeats.load(Ordering::Relaxed),
+        _ => 0,
+    };
+    Notification { repeats, ..notification }
+}
+
+impl Landed {
+    /// What it says about the destination: one delivery that was answered says more than others that were not.
+    pub(super) fn sign(&self) -> Sign {
+        let signs = || self.items.iter().map(Item::sign);
+        [Sign::Up, Sign::Down].into_iter().find(|sought| signs().any(|sign| sign == *sought)).unwrap_or(Sign::Silent)
+    }
+}
+
+impl Item {
+    /// What it says about the destination.
+    fn sign(&self) -> Sign {
+        match self.result.as_ref().map_err(|failed| &failed.failure) {
+            Err(Failure::Send(error)) if error.is_outage() => Sign::Down,
+            // The template failed or the request could not be built: nobody was asked.
+            Err(Failure::Send(SendError { reason: Reason::Render | Reason::Other, .. }) | Failure::Store { .. }) => {
+                Sign::Silent
+            }
+            Ok(_) | Err(Failure::Send(_)) => Sign::Up,
+        }
+    }
+
+    /// Whether there is a point in another attempt.
+    pub(super) fn is_retried(&self) -> bool {
+        self.result.as_ref().is_err_and(|failed| failed.failure.decision() != Retry::Never)
     }
 }
 
@@ -162,18 +274,6 @@ impl Failure {
             }
             Self::Send(_) | Self::Store { .. } => None,
         }
-    }
-}
-
-/// What the end of an attempt says about the destination.
-pub(super) fn sign(result: &Result<(), Failure>) -> Sign {
-    match result {
-        Err(Failure::Send(error)) if error.is_outage() => Sign::Down,
-        // The template failed or the request could not be built: nobody was asked.
-        Err(Failure::Send(SendError { reason: Reason::Render | Reason::Other, .. }) | Failure::Store { .. }) => {
-            Sign::Silent
-        }
-        Ok(()) | Err(Failure::Send(_)) => Sign::Up,
     }
 }
 

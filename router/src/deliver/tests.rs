@@ -1,3 +1,4 @@
+mod batch;
 mod http;
 
 use std::collections::HashMap;
@@ -25,7 +26,8 @@ struct Bench {
     running: JoinHandle<()>,
 }
 
-const TERMS: Terms = Terms { concurrency: 1, max_age: Duration::from_hours(24), has_fallback: false };
+const TERMS: Terms =
+    Terms { concurrency: 1, batch: Batch::ONE, max_age: Duration::from_hours(24), has_fallback: false };
 
 /// The number of an alert, out of its id.
 fn number(notification: &Notification) -> u64 {

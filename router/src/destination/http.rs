@@ -56,7 +56,7 @@ pub(super) struct HttpService {
 
 impl HttpService {
     pub(super) fn new(url: &Url, destination: impl HttpDestination + 'static) -> Result<Self, Problem> {
-        Ok(Self { client: client(url)?, destination: Box::new(destination) })
+        Ok(Self { client: client(std::slice::from_ref(url))?, destination: Box::new(destination) })
     }
 
     pub(super) fn render_fallbacks(&self) -> u64 {
@@ -80,19 +80,25 @@ impl HttpService {
         let request = self.destination.request(&self.client, notification)?;
         let response = request.send().await.map_err(transport_error)?;
         let verdict = judge(response.status(), response.headers(), Timestamp::now());
-        let answer = read_answer(response).await;
+        let answer = read_answer(response, ANSWER_BYTES_MAX).await;
         match verdict {
             Ok(()) => self.destination.check(answer),
             Err(error) => Err(self.with_explanation(error, &answer.unwrap_or_default())),
         }
     }
 
-    fn with_explanation(&self, mut error: SendError, answer: &[u8]) -> SendError {
-        if let Some(explanation) = self.destination.explain(answer) {
-            error.detail = format!("{}: {}", error.detail, truncate(&visible(&explanation), EXPLANATION_CHARS_MAX));
+    fn with_explanation(&self, error: SendError, answer: &[u8]) -> SendError {
+        match self.destination.explain(answer) {
+            Some(explanation) => explained(error, &explanation),
+            None => error,
         }
-        error
     }
+}
+
+/// With the service's own words, cut and made harmless.
+pub(super) fn explained(mut error: SendError, explanation: &str) -> SendError {
+    error.detail = format!("{}: {}", error.detail, truncate(&visible(explanation), EXPLANATION_CHARS_MAX));
+    error
 }
 
 /// A URL that requests can be made of. A literal one must hold no password.
@@ -163,8 +169,8 @@ fn until_date(text: &str, now: Timestamp) -> Option<Duration> {
     Duration::try_from(date.duration_since(now).max(SignedDuration::ZERO)).ok()
 }
 
-/// A client for one destination; the pool is its own, so that no destination waits for another.
-fn client(url: &Url) -> Result<Client, Problem> {
+/// A client for one destination, which has these addresses; the pool is its own, so that no destination waits for another.
+pub(super) fn client(urls: &[Url]) -> Result<Client, Problem> {
     // Fails only where a provider is installed already, which is as good.
     rustls::crypto::ring::default_provider().install_default().ok();
     let mut builder = Client::builder()
@@ -172,11 +178,11 @@ fn client(url: &Url) -> Result<Client, Problem> {
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TOTAL_TIMEOUT)
         .redirect(redirect::Policy::none());
-    if url.scheme() == "http" {
+    if urls.iter().all(|url| url.scheme() == "http") {
         // Reading the system's certificates fails where there are none, and plain HTTP needs none.
         builder = builder.tls_certs_only([]);
     }
-    if is_loopback(url) {
+    if urls.iter().all(is_loopback) {
         // What stays on this machine is no business of a proxy's.
         builder = builder.no_proxy();
     }
@@ -191,10 +197,11 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-async fn read_answer(mut response: Response) -> Result<Vec<u8>, SendError> {
+/// At most `bytes_max` of it; the rest is not read.
+pub(super) async fn read_answer(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, SendError> {
     let mut answer = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
-        let room = ANSWER_BYTES_MAX - answer.len();
+        let room = bytes_max - answer.len();
         answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if chunk.len() >= room {
             break;
@@ -204,7 +211,7 @@ async fn read_answer(mut response: Response) -> Result<Vec<u8>, SendError> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn transport_error(error: reqwest::Error) -> SendError {
+pub(super) fn transport_error(error: reqwest::Error) -> SendError {
     let (reason, retry, what) = if error.is_builder() {
         (Reason::Other, Retry::Never, "cannot build the request")
     } else if error.is_connect() {
@@ -303,7 +310,7 @@ mod tests {
 
     #[test]
     fn plain_http_needs_no_certificates_of_the_system() {
-        assert!(client(&Url::parse("http://127.0.0.1:1/").unwrap()).is_ok());
+        assert!(client(&[Url::parse("http://127.0.0.1:1/").unwrap()]).is_ok());
     }
 
     /// A webhook whose 200 breaks off in the middle of its body.

@@ -19,7 +19,8 @@ impl DestinationConfig {
             Self::Archive(_) | Self::Console(_) => {}
             Self::Elasticsearch(config) => {
                 config.url.withhold(URL);
-                config.api_key.iter_mut().chain(&mut config.password).for_each(|key| *key = SecretRef::Withheld(KEY));
+                let keys = [&mut config.api_key, &mut config.password, &mut config.bearer_token];
+                keys.into_iter().flatten().for_each(|key| *key = SecretRef::Withheld(KEY));
             }
             Self::PagerDuty(config) => {
                 config.url.iter_mut().for_each(|url| url.withhold(URL));
@@ -44,9 +45,10 @@ impl Destination {
         match &self.service {
             Service::Archive(_) => Ok(alert_body(notification).to_string()),
             Service::Console(console) => Ok(console.line(notification, false).trim_end().to_owned()),
+            Service::Elasticsearch(elasticsearch) => Ok(elasticsearch.preview(notification).trim_end().to_owned()),
             Service::Http(service) => service.body(notification),
             #[cfg(test)]
-            Service::Scripted(_) => Ok(String::new()),
+            Service::Scripted(_) | Service::ScriptedBulk(_) => Ok(String::new()),
         }
     }
 }

@@ -15,6 +15,12 @@ const MAX_AGE_MOST: Duration = Duration::from_hours(30 * 24);
 /// The most deliveries that one destination may have on their way at once.
 const CONCURRENCY_MAX: usize = 64;
 
+/// Bounds on `batch`. The least bytes hold an alert of ordinary size; the most are what two requests at once may cost in memory.
+const BATCH_COUNT_MAX: usize = 10_000;
+const BATCH_BYTES_LEAST: u64 = 64 * 1024;
+const BATCH_BYTES_MOST: u64 = 32 * 1024 * 1024;
+const BATCH_WAIT_MAX: Duration = Duration::from_mins(1);
+
 /// `max_age`: how long a delivery is tried, from the acceptance of its alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -36,6 +42,29 @@ pub struct DeliverySettings {
     pub fallback: Option<String>,
     /// Whether a request carries many alerts, in no order.
     pub is_bulk: bool,
+    /// How many of them; one where it does not.
+    pub batch: Batch,
+}
+
+/// `batch`: what goes into one request. It goes out when it is full, or when its first alert has waited long enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BatchTable")]
+pub struct Batch {
+    /// Alerts; at least one.
+    pub count: usize,
+    /// Of all alerts together, before compression; one that is larger goes alone.
+    pub bytes: u64,
+    /// How long the first alert waits for others.
+    pub wait: Duration,
+}
+
+/// As it is written; what is left out is as in [`Batch::BULK`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchTable {
+    count: Option<i64>,
+    bytes: Option<i64>,
+    wait: Option<String>,
 }
 
 /// The `concurrency` that a type has where nothing is said, and whether it is a bulk one.
@@ -45,8 +74,21 @@ pub(super) enum Habit {
     OneByOne,
     /// Programs read it: one alert a request, several requests at once.
     Several,
-    /// Programs read it, and each alert has an id of its own.
-    Bulk,
+    /// Programs read it, and each alert has an id of its own: many a request.
+    Bulk(Option<Batch>),
+}
+
+impl Batch {
+    /// For who takes one alert a request.
+    pub(crate) const ONE: Self = Self { count: 1, bytes: u64::MAX, wait: Duration::ZERO };
+
+    /// What was configured, else the usual.
+    pub(super) fn of_bulk(configured: Option<Self>) -> Self {
+        configured.unwrap_or(Self::BULK)
+    }
+
+    /// For who takes many, unless told otherwise.
+    const BULK: Self = Self { count: 1_000, bytes: 4 * 1024 * 1024, wait: Duration::from_secs(1) };
 }
 
 impl DeliverySettings {
@@ -56,15 +98,17 @@ impl DeliverySettings {
         max_age: Option<MaxAge>,
         fallback: Option<&String>,
     ) -> Self {
-        let usual = match habit {
-            Habit::OneByOne => 1,
-            Habit::Several | Habit::Bulk => 8,
+        let (usual, batch) = match habit {
+            Habit::OneByOne => (1, Batch::ONE),
+            Habit::Several => (8, Batch::ONE),
+            Habit::Bulk(batch) => (2, Batch::of_bulk(batch)),
         };
         Self {
             concurrency: concurrency.map_or(usual, |Concurrency(count)| count),
             max_age: max_age.map_or(MAX_AGE_DEFAULT, |MaxAge(age)| age),
             fallback: fallback.cloned(),
-            is_bulk: matches!(habit, Habit::Bulk),
+            is_bulk: matches!(habit, Habit::Bulk(_)),
+            batch,
         }
     }
 }
@@ -92,6 +136,34 @@ impl TryFrom<i64> for Concurrency {
     }
 }
 
+impl TryFrom<BatchTable> for Batch {
+    type Error = String;
+
+    fn try_from(BatchTable { count, bytes, wait }: BatchTable) -> Result<Self, String> {
+        let usual = Self::BULK;
+        let count = count.map_or(Ok(usual.count), |count| {
+            usize::try_from(count)
+                .ok()
+                .filter(|count| (1..=BATCH_COUNT_MAX).contains(count))
+                .ok_or_else(|| format!("batch.count = {count} is out of bounds: 1 at least, {BATCH_COUNT_MAX} at most"))
+        })?;
+        let bytes = bytes.map_or(Ok(usual.bytes), |bytes| {
+            let bounds = BATCH_BYTES_LEAST..=BATCH_BYTES_MOST;
+            u64::try_from(bytes).ok().filter(|bytes| bounds.contains(bytes)).ok_or_else(|| {
+                format!(
+                    "batch.bytes = {bytes} is out of bounds: {BATCH_BYTES_LEAST} at least, {BATCH_BYTES_MOST} at most"
+                )
+            })
+        })?;
+        let wait =
+            wait.map_or(Ok(usual.wait), |wait| match wait.parse::<SignedDuration>().map(Duration::try_from) {
+                Ok(Ok(time)) if time <= BATCH_WAIT_MAX => Ok(time),
+                _ => Err(format!("batch.wait = \"{wait}\" is no duration of 60 s at most; write 0s, 500ms or 5s")),
+            })?;
+        Ok(Self { count, bytes, wait })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::destination::DestinationConfig;
@@ -103,18 +175,26 @@ mod tests {
         Ok(config.delivery())
     }
 
+    const BULK: &str = "type = \"elasticsearch\"\nurl = \"http://h/\"";
     const HOOK: &str = "type = \"webhook\"\nurl = \"http://h/\"\n";
 
     #[test]
     fn a_type_has_its_habits_where_nothing_is_said() {
         let day = MAX_AGE_DEFAULT;
-        let expected = |concurrency| DeliverySettings { concurrency, max_age: day, fallback: None, is_bulk: false };
+        let expected = |concurrency| DeliverySettings {
+            concurrency,
+            max_age: day,
+            fallback: None,
+            is_bulk: false,
+            batch: Batch::ONE,
+        };
         assert_eq!(settings("type = \"archive\""), Ok(expected(1)));
         assert_eq!(settings("type = \"console\""), Ok(expected(1)));
         assert_eq!(settings("type = \"slack\"\nwebhook_url = { env = \"A\" }"), Ok(expected(1)));
         assert_eq!(settings("type = \"pagerduty\"\nrouting_key = { env = \"A\" }"), Ok(expected(1)));
         assert_eq!(settings(HOOK), Ok(expected(8)));
-        assert!(settings("type = \"elasticsearch\"\nurl = \"http://h/\"").unwrap().is_bulk);
+        let bulk = settings(BULK).unwrap();
+        assert_eq!((bulk.is_bulk, bulk.concurrency, bulk.batch), (true, 2, Batch::BULK));
     }
 
     #[test]
@@ -125,8 +205,11 @@ mod tests {
             max_age: Duration::from_mins(90),
             fallback: Some("mail".to_owned()),
             is_bulk: false,
+            batch: Batch::ONE,
         };
         assert_eq!(said, expected);
+        let said = settings(&format!("{BULK}\nbatch = {{ count = 50, wait = \"0s\" }}")).unwrap();
+        assert_eq!(said.batch, Batch { count: 50, wait: Duration::ZERO, ..Batch::BULK });
     }
 
     #[test]
@@ -139,6 +222,15 @@ mod tests {
             ("max_age = \"soon\"", "write 30m"),
         ] {
             let message = settings(&format!("{HOOK}{text}")).unwrap_err();
+            assert!(message.contains(cause), "{text}: {message}");
+        }
+        for (text, cause) in [
+            ("count = 0", "1 at least, 10000 at most"),
+            ("bytes = 1000", "65536 at least"),
+            ("wait = \"2m\"", "60 s at most"),
+            ("size = 1", "expected one of `count`, `bytes`, `wait`"),
+        ] {
+            let message = settings(&format!("{BULK}\nbatch = {{ {text} }}")).unwrap_err();
             assert!(message.contains(cause), "{text}: {message}");
         }
     }

@@ -83,7 +83,7 @@ const SLACK_URL: &str = "http://127.0.0.1:1/services/T0/B0/hunter2";
 fn request(table: &str, secret: &str, notification: &Notification) -> reqwest::Request {
     match build(table, secret).unwrap().service {
         Service::Http(service) => service.request(notification),
-        Service::Archive(_) | Service::Console(_) | Service::Scripted(_) => panic!("sends no request"),
+        _ => panic!("sends no request of its own"),
     }
 }
 
@@ -209,20 +209,74 @@ fn pagerduty_events_keep_to_the_limits() {
     }
 }
 
-#[test]
-fn elasticsearch_gets_one_action_and_one_flat_document() {
-    let text = body(ELASTICSEARCH, "k", &notification(nasty_alert(), NotificationKind::Alert));
+/// The two lines of one document.
+fn bulk_lines(table: &str, notification: &Notification) -> Value {
+    let text = build(table, "k").unwrap().preview(notification).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(text.ends_with('\n') && lines.len() == 2);
-    snapshot("elasticsearch_alert", lines.into());
+    assert_eq!(lines.len(), 2, "{text}");
+    lines.into()
+}
+
+/// An alert with every field that the schema has a place for.
+const RICH: &str = r#"{
+    "uuid": "01890a5d-ac96-774b-bcce-b302099a8057", "time": "2026-11-23T23:59:59.999999999Z",
+    "priority": "Critical", "original_uuid": "5f9f1c0e-9a0b-4a55-8d6e-0a1f5a2b3c4d",
+    "rule": "Shell in a container", "source": "syscall", "hostname": "node-1",
+    "tags": ["T1059", "T1059.004", "T1611", "container", "mitre_execution", "mitre_privilege_escalation"],
+    "output": "23:59:59.999999999: Critical A shell started (user=root)",
+    "output_fields": {
+        "evt.type": "execve", "evt.time": 1700000000000000000, "proc.pid": 4711, "proc.name": "bash",
+        "proc.exepath": "/bin/bash", "proc.cmdline": "bash -i", "proc.cwd": "/tmp/", "proc.pgid": 4711,
+        "proc.sid": 1, "proc.ppid": 1, "proc.pname": "nginx", "proc.pexepath": "/usr/sbin/nginx",
+        "proc.pcmdline": "nginx -g daemon", "proc.aname[2]": "containerd-shim", "thread.tid": 4711, "user.uid": 0,
+        "user.name": "root", "user.loginuid": 1000, "user.loginname": "eve", "group.gid": 0, "group.name": "root",
+        "fd.name": "10.0.0.7:41234->192.0.2.1:4444", "fd.cip": "10.0.0.7", "fd.cport": 41234,
+        "fd.sip": "192.0.2.1", "fd.sport": 4444, "fd.l4proto": "tcp", "fd.sip.name": "evil.example",
+        "fs.path.target": "/etc/shadow", "container.id": "0123456789ab", "container.name": "shop",
+        "container.type": "containerd", "container.image.repository": "registry.example/shop",
+        "container.image.tag": "1.2", "container.image.digest": "sha256:ab", "k8s.ns.name": "payments",
+        "k8s.pod.name": "shop-1", "k8s.pod.uid": "6f1c", "k8s.pod.ip": "10.0.0.7", "k8s.pod.labels": "app=shop",
+        "proc.is_exe_writable": true, "cpu.load": 0.5, "nothing": null, "proc.env": "<NA>"
+    }
+}"#;
+
+fn rich_alert() -> Arc<Alert> {
+    Arc::new(serde_json::from_str(RICH).unwrap())
 }
 
 #[test]
-fn elasticsearch_requests_name_their_type_and_key() {
-    let request = request(ELASTICSEARCH, "abc==", &notification(bare_alert(), NotificationKind::Alert));
-    assert_eq!(request.url().path(), "/prefix/_bulk");
-    assert_eq!(request.headers()["content-type"], "application/x-ndjson");
-    assert_eq!(request.headers()["authorization"], "ApiKey abc==");
+fn elasticsearch_documents_keep_to_the_schema() {
+    snapshot("elasticsearch_bare", bulk_lines(ELASTICSEARCH, &notification(bare_alert(), NotificationKind::Alert)));
+    snapshot("elasticsearch_rich", bulk_lines(ELASTICSEARCH, &notification(rich_alert(), NotificationKind::Alert)));
+    snapshot("elasticsearch_alert", bulk_lines(ELASTICSEARCH, &notification(nasty_alert(), NotificationKind::Alert)));
+    snapshot("elasticsearch_digest", bulk_lines(ELASTICSEARCH, &notification(bare_alert(), digest())));
+}
+
+#[test]
+fn elasticsearch_gets_output_fields_as_a_list_where_that_is_asked_for() {
+    let table = format!("{ELASTICSEARCH}\nkey_values = true\ndata_stream = \"alerts\"");
+    let lines = bulk_lines(&table, &notification(rich_alert(), NotificationKind::Alert));
+    assert_eq!(lines[0]["create"]["_index"], "alerts");
+    let list = lines[1]["falco"]["key_values"].as_array().unwrap();
+    assert!(list.contains(&"proc.name=bash".into()) && list.contains(&"user.uid=0".into()), "{list:?}");
+    assert!(!lines[1].to_string().contains("\"proc.env="), "what Falco has no value for is no pair: {list:?}");
+}
+
+#[test]
+fn no_value_of_an_elasticsearch_document_is_longer_than_the_server_finds_again() {
+    fn check(path: &str, value: &Value) {
+        match value {
+            Value::String(text) if !["/message", "/falco/output"].contains(&path) => {
+                assert!(text.chars().count() <= 4_096, "{path} has {} characters", text.chars().count());
+            }
+            Value::Array(list) => list.iter().for_each(|value| check(path, value)),
+            Value::Object(map) => map.iter().for_each(|(name, value)| check(&format!("{path}/{name}"), value)),
+            _ => {}
+        }
+    }
+    for alert in [nasty_alert(), rich_alert()] {
+        check("", &bulk_lines(ELASTICSEARCH, &notification(alert, NotificationKind::Alert))[1]);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::entry::Entry;
 use super::slab::{List, SLAB_KEPT, Slab};
-use super::{Choice, Kind, Lane, Order};
+use super::{Choice, Kind, Lane, Order, Stock};
 use crate::fingerprint::Fingerprint;
 
 /// Urgent entries that go out before a usual one has its turn: it gets a tenth.
@@ -112,6 +112,12 @@ impl Index {
         self.retrying.first_key_value().map(|((due, _), _)| *due)
     }
 
+    pub(super) fn stock(&mut self, now: Instant) -> Stock {
+        self.resume_due(now);
+        let is_ready = self.lanes.iter().any(|queue| !queue.fresh.is_empty() || !queue.resumed.is_empty());
+        Stock { is_ready, count: self.slab.len(), bytes: self.slab.bytes() }
+    }
+
     pub(super) fn take(&mut self, now: Instant, choice: Choice) -> Option<Entry> {
         self.resume_due(now);
         let lanes = match self.urgent_run {
@@ -131,7 +137,6 @@ impl Index {
         Some(entry)
     }
 
-    #[allow(dead_code, reason = "as `Outbox::next_batch`")]
     pub(super) fn take_batch(&mut self, now: Instant, count: usize, bytes: u64) -> Vec<Entry> {
         let mut batch = Vec::new();
         let mut size = 0;
@@ -341,7 +346,6 @@ impl Index {
     }
 
     /// Undoes a take.
-    #[allow(dead_code, reason = "as `Outbox::next_batch`")]
     fn put_back(&mut self, entry: Entry) {
         self.in_flight.remove(&entry.id);
         let (key, lane, id) = (entry.key, entry.lane, entry.id);

@@ -13,6 +13,8 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Slab {
     slots: Vec<Slot>,
     free: List,
+    len: usize,
+    bytes: u64,
 }
 
 struct Slot {
@@ -44,6 +46,16 @@ impl List {
 }
 
 impl Slab {
+    /// Entries.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Their size in the store.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Every entry, in no order.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.slots.iter().filter_map(|slot| slot.entry.as_ref())
@@ -54,6 +66,8 @@ impl Slab {
     }
 
     pub(super) fn insert(&mut self, entry: Entry) -> u32 {
+        self.len += 1;
+        self.bytes += u64::from(entry.bytes);
         let mut free = self.free;
         if let Some(slot) = self.pop(&mut free) {
             self.free = free;
@@ -65,11 +79,13 @@ impl Slab {
     }
 
     pub(super) fn remove(&mut self, slot: u32) -> Option<Entry> {
-        let entry = self.slots.get_mut(slot as usize)?.entry.take();
+        let entry = self.slots.get_mut(slot as usize)?.entry.take()?;
+        self.len -= 1;
+        self.bytes -= u64::from(entry.bytes);
         let mut free = self.free;
         self.prepend(&mut free, slot);
         self.free = free;
-        entry
+        Some(entry)
     }
 
     pub(super) fn pop(&mut self, list: &mut List) -> Option<u32> {
