@@ -8,6 +8,8 @@ mod bad_input;
 mod bounds;
 /// Both programs as shipped, from a read to the console.
 mod chaos;
+/// The router against real servers.
+mod components;
 mod demo;
 /// Each destination against a stand-in for its service.
 mod destinations;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "a task runner talks to the person at the terminal")]
 
+mod apt;
+mod components;
 mod docs;
 mod ebpf;
 mod fuzz;
@@ -37,11 +39,14 @@ enum Task {
         /// Instead: the sensor on this machine's kernel and on others, from 5.10 on, in QEMU
         #[arg(long)]
         kernels: bool,
-        /// Instead, in release: a full storm of events, the router away for a minute, half an hour of mixed load, fuzzing
+        /// Instead: the router against real servers, fetched where they can be had
         #[arg(long, conflicts_with = "kernels")]
+        components: bool,
+        /// Instead, in release: a full storm of events, the router away for a minute, half an hour of mixed load, fuzzing
+        #[arg(long, conflicts_with_all = ["kernels", "components"])]
         soak: bool,
     },
-    /// What CI runs: rebuild and compare the kernel object, then all of `test`, and other kernels
+    /// What CI runs: rebuild and compare the kernel object, then all of `test`, real servers, and other kernels
     Ci,
     /// Write the generated documents under docs/
     Docs,
@@ -74,6 +79,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
     match task {
         Task::Run(options) => return run::run(options),
         Task::Test { kernels: true, .. } => return Ok(test::kernels()),
+        Task::Test { components: true, .. } => return Ok(test::components()),
         Task::Test { soak: true, .. } => return Ok(soak::soak()),
         Task::Test { .. } => return Ok(test::test()),
         Task::Ci => return Ok(test::ci()),

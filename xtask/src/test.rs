@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::lanes::{Lanes, Outcome};
-use crate::{docs, ebpf, kernels, manifests, step};
+use crate::{components, docs, ebpf, kernels, manifests, step};
 
 /// The kernel programs build for the BPF target only: the ebpf lane compiles them.
 const ALL_BUT_EBPF: [&str; 3] = ["--workspace", "--exclude", "tercel-sensor-ebpf"];
@@ -23,7 +23,16 @@ pub(crate) fn ci() -> ExitCode {
     let mut lanes = Lanes::default();
     lanes.run("ebpf", kernel_object);
     run_all(&mut lanes);
+    components::run_all(&mut lanes);
     lanes.run("kernels", kernels::lane);
+    lanes.finish()
+}
+
+/// Against real servers.
+pub(crate) fn components() -> ExitCode {
+    let mut lanes = Lanes::default();
+    lanes.run("build", || cargo(&with(&["build"], &["--bins"])));
+    components::run_all(&mut lanes);
     lanes.finish()
 }
 

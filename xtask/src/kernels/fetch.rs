@@ -1,14 +1,13 @@
-//! Kernels from Debian's archive: apt checks their signatures, by a source list and a state of its own, so that nothing
-//! enters the system's. What was fetched is kept, and then no network is needed.
+//! Kernels from Debian's archive. What was fetched is kept, and then no network is needed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::apt::Apt;
 use crate::{install, step};
 
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// (archive, suite)
 const SOURCES: [(&str, &str); 5] = [
     ("debian", "bullseye"),
@@ -59,21 +58,20 @@ pub(crate) fn kernel(family: &'static Family, folder: &Path) -> Result<Kernel> {
         return Ok(kept(release));
     }
     ensure!(install::on_debian(), "the kernels come from Debian's archive through apt, and this is not Debian");
-    let release = fetch(family, &Apt::new(folder)?, &place)?;
+    let release = fetch(family, &Apt::new(folder, &SOURCES, "the kernels")?, &place)?;
     // Last: with it the kernel is complete.
     std::fs::write(place.join("release"), &release).context("cannot keep the kernel")?;
     Ok(kept(release))
 }
 
 fn fetch(family: &Family, apt: &Apt, place: &Path) -> Result<String> {
-    let package =
-        newest(family, &apt.names()?).with_context(|| format!("Debian's archive has no {}…{SUFFIX}", family.image))?;
+    let package = newest(family, &step::read(&mut apt.command("apt-cache", &["pkgnames", "linux-"]))?)
+        .with_context(|| format!("Debian's archive has no {}…{SUFFIX}", family.image))?;
     step::say(format!("fetching {package}"));
     let work = emptied(place.join("package"))?;
-    apt.unpack(&package, &work)?;
-    if let Some(modules) = family.modules {
-        apt.unpack(&package.replacen(family.image, modules, 1), &work)?;
-    }
+    let modules = family.modules.map(|modules| package.replacen(family.image, modules, 1));
+    let packages: Vec<&str> = std::iter::once(package.as_str()).chain(modules.as_deref()).collect();
+    apt.unpack(&packages, &work)?;
     let image = find(&work, "vmlinuz")?;
     keep(&image, &place.join("vmlinuz"))?;
     let module = find(&work, MODULE)?;
@@ -101,70 +99,6 @@ fn release_of(module: &Path) -> Option<String> {
     let mut parts = module.iter().map(|part| part.to_string_lossy());
     parts.find(|part| part == "modules")?;
     parts.next().map(std::borrow::Cow::into_owned)
-}
-
-/// apt with a state of its own.
-struct Apt {
-    options: Vec<String>,
-}
-
-impl Apt {
-    /// Fetches the package lists, once: they are as old as the folder.
-    fn new(folder: &Path) -> Result<Self> {
-        let state = folder.join("apt");
-        for needed in ["lists/partial", "cache/archives/partial"] {
-            let needed = state.join(needed);
-            std::fs::create_dir_all(&needed).with_context(|| format!("cannot create {}", needed.display()))?;
-        }
-        let list = state.join("sources.list");
-        let options = [
-            ("Dir::Etc::SourceList", list.display().to_string()),
-            ("Dir::Etc::SourceParts", "/dev/null".to_owned()),
-            ("Dir::State::Lists", state.join("lists").display().to_string()),
-            ("Dir::Cache", state.join("cache").display().to_string()),
-            ("Acquire::Languages", "none".to_owned()),
-            ("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false".to_owned()),
-            // The folder need not be open to apt's own user.
-            ("APT::Sandbox::User", "root".to_owned()),
-        ];
-        let apt = Self { options: options.map(|(name, value)| format!("{name}={value}")).to_vec() };
-        if !list.exists() {
-            step::say("fetching Debian's package lists, for the kernels only");
-            let sources = SOURCES.map(|(archive, suite)| {
-                format!("deb [signed-by={KEYRING}] http://deb.debian.org/{archive} {suite} main\n")
-            });
-            let fresh = state.join("sources.new");
-            std::fs::write(&fresh, sources.concat()).context("cannot write the source list")?;
-            step::run(
-                apt.command("apt-get", &["update", "-qq"])
-                    .arg("-o")
-                    .arg(format!("Dir::Etc::SourceList={}", fresh.display())),
-            )?;
-            std::fs::rename(&fresh, &list).context("cannot keep the source list")?;
-        }
-        Ok(apt)
-    }
-
-    fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        for option in &self.options {
-            command.arg("-o").arg(option);
-        }
-        command.args(arguments);
-        command
-    }
-
-    fn names(&self) -> Result<String> {
-        step::read(&mut self.command("apt-cache", &["pkgnames", "linux-"]))
-    }
-
-    /// Into a folder; nothing is installed.
-    fn unpack(&self, package: &str, folder: &Path) -> Result<()> {
-        step::run(self.command("apt-get", &["download", "-qq", package]).current_dir(folder))?;
-        let archive = find(folder, &format!("{package}_"))?;
-        step::run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(folder))?;
-        std::fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))
-    }
 }
 
 /// The file below `folder` whose name begins so.

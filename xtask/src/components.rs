@@ -1,0 +1,31 @@
+//! The lane `components`: the router against real servers. Each is fetched once into `target/components`, started by the
+//! tests themselves on loopback, and gone with them.
+
+mod opensearch;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+
+use crate::lanes::{Lanes, Outcome};
+use crate::step;
+
+/// Each server has a lane of its own, so that one that cannot be had hides no other.
+pub(crate) fn run_all(lanes: &mut Lanes) {
+    lanes.run("opensearch", || lane(opensearch::prepare, "TERCEL_TEST_OPENSEARCH", "components::opensearch"));
+}
+
+/// `prepare` gives the program that starts the server; the tests find it by `variable`.
+fn lane(prepare: fn(&Path) -> Result<PathBuf>, variable: &str, tests: &str) -> Result<Outcome> {
+    let program = match prepare(&step::target().join("components")) {
+        Ok(program) => program,
+        Err(error) => return Ok(Outcome::Skipped(format!("{error:#}"))),
+    };
+    let command = ["test", "--package", "e2e", tests];
+    let listed = step::read(step::cargo(&command).args(["--", "--list", "--ignored"]))?;
+    ensure!(listed.lines().any(|line| line.ends_with(": test")), "package e2e has no tests called {tests}…");
+    // One after the other: a server takes the machine.
+    let options = ["--", "--ignored", "--nocapture", "--test-threads", "1"];
+    step::run(step::cargo(&command).args(options).env(variable, program))?;
+    Ok(Outcome::Passed)
+}
