@@ -13,6 +13,8 @@ mod components;
 mod demo;
 /// Each destination against a stand-in for its service.
 mod destinations;
+/// What `elasticsearch setup` installs on servers of each kind.
+mod elasticsearch_setup;
 /// A router whose destinations fail, hang, refuse or are too slow, and that is told to stop.
 mod failure;
 /// One router, from the request to the notification: routes, deduplication, limits, hostile texts.

@@ -8,6 +8,7 @@
 //! let requests = slack.wait_for(3, Duration::from_secs(10)).await;
 //! ```
 
+mod cluster;
 mod elasticsearch;
 mod pagerduty;
 mod server;
@@ -21,6 +22,7 @@ use hyper::header::HeaderMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use cluster::Cluster;
 pub use elasticsearch::{Document, ElasticsearchService};
 pub use pagerduty::PagerDutyService;
 pub use server::Receiver;

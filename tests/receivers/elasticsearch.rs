@@ -7,11 +7,12 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
-use super::{Received, Reply, Service};
+use super::{Cluster, Received, Reply, Service};
 
 /// Keeps documents.
 #[derive(Debug, Default)]
 pub struct ElasticsearchService {
+    cluster: Cluster,
     documents: Vec<Document>,
     /// Index and path → kind.
     mapping: BTreeMap<(String, String), Kind>,
@@ -43,6 +44,15 @@ const BODY_BYTES_MAX: u64 = 100 * 1024 * 1024;
 type ItemError = (u16, &'static str);
 
 impl ElasticsearchService {
+    /// What it is, with its templates and policies.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub fn set_cluster(&mut self, cluster: Cluster) {
+        self.cluster = cluster;
+    }
+
     /// In the order of their creation.
     pub fn documents(&self) -> &[Document] {
         &self.documents
@@ -117,6 +127,9 @@ impl Service for ElasticsearchService {
     const PATH: &'static str = "/";
 
     fn reply(&mut self, request: &Received) -> Reply {
+        if let Some(reply) = self.cluster.reply(request) {
+            return reply;
+        }
         if request.method != "POST" || request.path.split('?').next() != Some("/_bulk") {
             return Reply::json(405, &error(405, "method_not_allowed"));
         }

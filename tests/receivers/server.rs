@@ -133,9 +133,9 @@ impl<S: Service> Receiver<S> {
         self.shared.lock().closes = true;
     }
 
-    /// Looks into what the service keeps.
-    pub fn with_service<T>(&self, look: impl FnOnce(&S) -> T) -> T {
-        look(&self.shared.lock().service)
+    /// Looks into what the service keeps, or changes it.
+    pub fn with_service<T>(&self, look: impl FnOnce(&mut S) -> T) -> T {
+        look(&mut self.shared.lock().service)
     }
 }
 
