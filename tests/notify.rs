@@ -96,7 +96,7 @@ async fn four_hundred_repeats_on_many_nodes_are_one_incident() {
         pager.url(),
     );
     let router = TestRouter::start(&routing).await;
-    let lines: String = (0..400)
+    let lines: Vec<_> = (0..400)
         .map(|number| {
             let mut alert = alert("Shell", "Critical", "sh");
             alert["hostname"] = json!(format!("node {}", number % 4));
@@ -104,6 +104,7 @@ async fn four_hundred_repeats_on_many_nodes_are_one_incident() {
             format!("{alert}\n")
         })
         .collect();
+    let lines = lines.concat();
     assert_eq!(router.post("/v1/alerts", lines.into_bytes()).await.status, 202);
     let told = |event: &Value| {
         let details = &event["payload"]["custom_details"];
@@ -120,7 +121,7 @@ async fn four_hundred_repeats_on_many_nodes_are_one_incident() {
     assert_eq!(events.iter().map(told).sum::<u64>(), 400);
     // An alert and a summary for each node, or an alert that tells of its repeats.
     assert!(events.len() <= 12, "{} events", events.len());
-    let links = &events[0]["links"];
+    let sent = &events[0]["links"];
     assert_eq!(links[0], json!({ "href": "https://runbooks.example/shell", "text": "Runbook: T1059" }));
     assert_eq!(links[1]["href"], "https://grafana.example/d/host?var-host=node%200");
     assert_eq!(links[2]["href"], "https://attack.mitre.org/techniques/T1059/");

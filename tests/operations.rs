@@ -229,8 +229,8 @@ async fn a_purge_takes_what_was_meant_and_nobody_means_all_by_saying_nothing() {
         assert!(said(&output.stderr).contains("say which letters"), "{}", said(&output.stderr));
     }
     let list = operated.told(&["dead-letter", "list", "--json"]).await;
-    let last: Value = serde_json::from_str(list.lines().last().unwrap()).unwrap();
-    let number = last["number"].to_string();
+    let youngest: Value = serde_json::from_str(list.lines().last().unwrap()).unwrap();
+    let number = youngest["number"].to_string();
     assert_eq!(operated.told(&["dead-letter", "purge", "--number", &number]).await, "purged: 1\n");
     assert_eq!(processes(&operated.told(&["dead-letter", "list", "--json"]).await), ["a"]);
     assert_eq!(operated.told(&["dead-letter", "purge", "--all"]).await, "purged: 1\n");

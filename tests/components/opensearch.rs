@@ -180,7 +180,7 @@ fn uuid(alert: &Value) -> String {
 }
 
 async fn send(router: &TestRouter, alerts: &[Value]) {
-    let lines: String = alerts.iter().map(|alert| format!("{alert}\n")).collect();
+    let lines = alerts.iter().map(|alert| format!("{alert}\n")).collect::<Vec<_>>().concat();
     let answer = router.post("/v1/alerts", lines).await;
     assert_eq!(answer.status, 202, "{answer:?}");
 }
