@@ -39,12 +39,13 @@ impl Apt {
         let apt = Self { options: options.map(|(name, value)| format!("{name}={value}")).to_vec() };
         if !list.exists() {
             step::say(format!("fetching Debian's package lists, for {purpose} only"));
-            let lines: String = sources
+            let lines: Vec<_> = sources
                 .iter()
                 .map(|(archive, suite)| {
                     format!("deb [signed-by={KEYRING}] http://deb.debian.org/{archive} {suite} main\n")
                 })
                 .collect();
+            let lines = lines.concat();
             let fresh = state.join("sources.new");
             std::fs::write(&fresh, lines).context("cannot write the source list")?;
             step::run(

