@@ -61,10 +61,10 @@ async fn a_storm_is_a_few_messages_whose_counts_sum_to_all_alerts() {
     let per_second = STORM_ALERTS / seconds;
     for second in 0..seconds {
         let count = if second + 1 == seconds { STORM_ALERTS - per_second * second } else { per_second };
-        let lines: String = (0..count)
+        let lines: Vec<_> = (0..count)
             .map(|number| format!("{}\n", alert(&format!("Rule {}", number % STORM_RULES), "Error", "cat")))
             .collect();
-        assert_eq!(router.post("/v1/alerts", lines.into_bytes()).await.status, 202);
+        assert_eq!(router.post("/v1/alerts", lines.concat()).await.status, 202);
         tokio::time::sleep_until((start + Duration::from_secs(second + 1)).into()).await;
     }
     let in_the_first_minute = slack.accepted().len();

@@ -194,7 +194,7 @@ async fn a_router_that_is_killed_under_load_and_away_for_long_costs_no_alert() {
                 }
                 stage.restart_router().await;
                 sleep(Duration::from_secs(1)).await;
-            })
+            });
         });
         stop.store(true, Ordering::Relaxed);
     });

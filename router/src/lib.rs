@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_is_left_open_keeps_no_successor_from_the_socket() {
+    async fn who_is_connected_to_the_socket_keeps_it_until_he_has_gone() {
         let folder = tempfile::tempdir().unwrap();
         let settings = settings(folder.path());
         let old = Router::start(settings.clone()).await.unwrap();
@@ -462,10 +462,11 @@ mod tests {
 
         let stopping = tokio::spawn(old.shutdown());
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let new = Router::start(successor(&settings)).await.unwrap();
+        let refused = Router::start(successor(&settings)).await.err().map(|error| error.to_string());
+        assert!(refused.as_ref().is_some_and(|error| error.contains("address in use")), "{refused:?}");
         assert!(!stopping.is_finished(), "it waits for the body");
         drop(slow);
         stopping.await.unwrap();
-        new.shutdown().await;
+        Router::start(successor(&settings)).await.unwrap().shutdown().await;
     }
 }

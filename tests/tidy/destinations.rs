@@ -86,7 +86,7 @@ fn every_page_about_a_destination_names_all_of_its_settings() {
     let pages: Vec<_> = types().into_iter().filter(|kind| workspace().join(page(kind)).exists()).collect();
     assert!(pages.len() >= 3, "{pages:?}");
     for kind in pages {
-        let text = read(&page(&kind));
+        let text = read(page(&kind));
         for key in keys(&kind).iter().filter(|key| *key != "type") {
             assert!(text.contains(&format!("`{key}`")), "{} does not explain `{key}`", page(&kind));
         }

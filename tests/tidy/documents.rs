@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use e2e::receivers::Webhook;
 use tercel_sensor::detect::Detector;
 use tercel_sensor::fields::{SensorCatalog, markdown};
+use tercel_sensor::kernel::EntryPoint;
 use tercel_sensor::metrics::Metrics as SensorMetrics;
 
 use crate::harness::{Metrics, TestRouter, alert, all_to, files_below, read, workspace};
@@ -59,6 +60,7 @@ async fn every_metric_on_a_dashboard_is_exported() {
     let sensor = SensorMetrics::new().unwrap();
     sensor.count_match("Rule");
     sensor.set_kernel(&tercel_sensor_abi::Counters::default());
+    sensor.set_entry(EntryPoint::Classic);
     sensor.set_processes(0, tercel_sensor::enrich::process::Counts::default());
     let sensor = Metrics::new(String::from_utf8(sensor.render()).unwrap());
     let exported: BTreeSet<_> = router.names().union(&sensor.names()).map(|name| (*name).to_owned()).collect();
@@ -93,7 +95,7 @@ fn every_alerting_rule_has_a_runbook_and_every_runbook_a_rule() {
     let pages: BTreeSet<_> = pages.filter(|page| page != "README.md").collect();
     assert_eq!(named, pages);
     let alerts: BTreeSet<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    let index = read(&format!("{RUNBOOKS}/README.md"));
+    let index = read(format!("{RUNBOOKS}/README.md"));
     let missing: Vec<_> = alerts.iter().filter(|alert| !index.contains(&format!("`{alert}`"))).collect();
     assert!(alerts.len() >= 8 && missing.is_empty(), "{missing:?} are not in {RUNBOOKS}/README.md");
 }

@@ -41,7 +41,7 @@ fn the_commented_destinations_of_the_shipped_file_are_good() {
         .collect();
     let text = format!("[[route]]\nto = [\"hook\", \"team\", \"oncall\", \"search\"]\n{}", uncommented.join("\n"));
     let types: Vec<_> = good(&text).destinations.iter().map(|destination| destination.config.type_name()).collect();
-    assert_eq!(types, ["webhook", "pagerduty", "elasticsearch", "slack", "archive"]);
+    assert_eq!(types, ["webhook", "null", "pagerduty", "elasticsearch", "slack", "archive"]);
 }
 
 #[test]
