@@ -51,6 +51,8 @@ mod outage;
 mod recording;
 /// A configuration that changes while the router runs.
 mod reload;
+/// Real container runtimes: what alerts tell of their containers and pods.
+mod runtimes;
 /// The real sensor on this machine's kernel: every rule, links, containers, load, stopping.
 mod sensor;
 /// A mixed load for long: memory flat, tables within bounds, nothing missing.

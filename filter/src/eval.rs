@@ -3,6 +3,7 @@
 mod compare;
 mod dynamic;
 mod enums;
+mod relaxed;
 mod set;
 mod text;
 mod transform;

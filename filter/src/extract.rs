@@ -75,8 +75,13 @@ impl Extractor {
 
     /// The fields that it reads.
     pub fn fields(&self) -> BTreeSet<FieldId> {
+        self.reads().into_iter().map(|(field, _)| field).collect()
+    }
+
+    /// The fields that it reads, with their arguments.
+    pub fn reads(&self) -> BTreeSet<(FieldId, Option<&str>)> {
         let mut fields = BTreeSet::new();
-        self.source.collect_fields(&mut fields);
+        self.source.each_field(&mut |field| _ = fields.insert((field.id, field.argument.as_deref())));
         fields
     }
 

@@ -71,6 +71,7 @@ pub use eval::{Filter, FilterSet};
 pub use extract::Extractor;
 pub use necessary::{Beginnings, Condition, Known, Question};
 pub use parser::{parse, parse_up_to};
+pub use pattern::glob::Glob;
 pub use scope::Scope;
 pub use scratch::{SCRATCH_BYTES_MAX, Scratch};
 

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 pub use beginnings::Beginnings;
 
 use crate::catalog::{FieldId, Value};
-use crate::eval::{Apply, Check, Filter, FilterSet, Mode, Node, Source, Term, Test};
+use crate::eval::{Apply, Check, FieldRef, Filter, FilterSet, Mode, Node, Source, Term, Test};
 
 /// What is known before a condition is asked. The *subject* is the text of which the beginning is sought.
 pub trait Question {
@@ -143,14 +143,15 @@ impl Node {
         }
     }
 
-    fn collect_fields(&self, fields: &mut BTreeSet<FieldId>) {
+    pub(crate) fn collect_fields(&self, fields: &mut BTreeSet<FieldId>) {
         match self {
             Self::All(nodes) | Self::Any(nodes) => nodes.iter().for_each(|node| node.collect_fields(fields)),
             Self::Not(node) | Self::Once(_, node) => node.collect_fields(fields),
             Self::Check(check) => {
-                check.source.collect_fields(fields);
+                let mut take = |field: &FieldRef| _ = fields.insert(field.id);
+                check.source.each_field(&mut take);
                 if let Test::Compare(comparison) = &check.test {
-                    comparison.right.collect_fields(fields);
+                    comparison.right.each_field(&mut take);
                 }
             }
         }
@@ -170,27 +171,28 @@ impl Check {
 }
 
 impl Source {
-    pub(crate) fn collect_fields(&self, fields: &mut BTreeSet<FieldId>) {
+    /// Shows every field that it is made of.
+    pub(crate) fn each_field<'s>(&'s self, show: &mut dyn FnMut(&'s FieldRef)) {
         match self {
-            Self::Field(field) => _ = fields.insert(field.id),
-            Self::Term(apply) => apply.collect_fields(fields),
+            Self::Field(field) => show(field),
+            Self::Term(apply) => apply.each_field(show),
         }
     }
 }
 
 impl Apply {
-    fn collect_fields(&self, fields: &mut BTreeSet<FieldId>) {
-        self.inputs.iter().for_each(|input| input.collect_fields(fields));
+    fn each_field<'s>(&'s self, show: &mut dyn FnMut(&'s FieldRef)) {
+        self.inputs.iter().for_each(|input| input.each_field(show));
     }
 }
 
 impl Term {
-    fn collect_fields(&self, fields: &mut BTreeSet<FieldId>) {
+    fn each_field<'s>(&'s self, show: &mut dyn FnMut(&'s FieldRef)) {
         match self {
-            Self::Field(field) => _ = fields.insert(field.id),
+            Self::Field(field) => show(field),
             Self::Text(_) => {}
-            Self::List(terms) => terms.iter().for_each(|term| term.collect_fields(fields)),
-            Self::Apply(apply) => apply.collect_fields(fields),
+            Self::List(terms) => terms.iter().for_each(|term| term.each_field(show)),
+            Self::Apply(apply) => apply.each_field(show),
         }
     }
 }

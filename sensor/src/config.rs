@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use ::config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::{Deserialize, Deserializer};
@@ -15,6 +16,7 @@ use tercel_alert::Priority;
 
 use crate::detect::Matching;
 use crate::emit::{Bound, Output, Token};
+use crate::enrich::container::{METADATA_WAIT, Socket};
 use crate::kernel::Entry;
 use crate::output::Append;
 use crate::rules::Selection;
@@ -70,6 +72,14 @@ pub struct Settings {
     /// Names of users and groups: in a pod, the node's files.
     pub passwd_file: PathBuf,
     pub group_file: PathBuf,
+    /// Where the root of the node's files is: in a pod, where they are mounted. Container runtimes have their sockets below it.
+    pub host_root: PathBuf,
+    /// The container runtimes that are asked, each `docker=PATH`, `containerd=PATH` or `cri=PATH`; absent: whoever is at the
+    /// usual paths; empty: nobody.
+    #[serde(default, deserialize_with = "sockets")]
+    pub runtimes: Option<Vec<Socket>>,
+    /// Milliseconds that an event is held whose rules depend on what a container's runtime has not told yet.
+    pub metadata_wait_ms: u16,
     /// Bytes of the ring buffer between kernel and sensor: a power of two.
     pub ring_bytes: u32,
     /// Whether opens that no rule can match are held back in the kernel. Off only to compare.
@@ -154,6 +164,16 @@ impl Settings {
         Token::new(&secret).map(Some).map_err(|source| Error::Token { place, source })
     }
 
+    /// The sockets of container runtimes.
+    pub fn sockets(&self) -> Vec<Socket> {
+        self.runtimes.clone().unwrap_or_else(|| Socket::usual(&self.host_root))
+    }
+
+    /// How long an event waits for what a container's runtime tells.
+    pub fn metadata_wait(&self) -> Duration {
+        Duration::from_millis(self.metadata_wait_ms.into())
+    }
+
     /// The name that alerts carry.
     pub fn hostname(&self) -> String {
         let own = || rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -177,6 +197,8 @@ fn build(
         .set_default("entry", "auto")?
         .set_default("passwd_file", "/etc/passwd")?
         .set_default("group_file", "/etc/group")?
+        .set_default("host_root", "/")?
+        .set_default("metadata_wait_ms", u64::try_from(METADATA_WAIT.as_millis()).unwrap_or(0))?
         .set_default("ring_bytes", tercel_sensor_abi::RING_BYTES)?
         .set_default("filter_opens", true)?
         .set_default("log", "info")?;
@@ -189,7 +211,8 @@ fn build(
         .prefix_separator("_")
         .try_parsing(true)
         .list_separator(":")
-        .with_list_parse_key("rules_files");
+        .with_list_parse_key("rules_files")
+        .with_list_parse_key("runtimes");
     builder = builder
         .add_source(environment)
         .set_override_option("rule_matching", overrides.rule_matching.clone())?
@@ -216,6 +239,12 @@ fn is_setting(variable: &str) -> bool {
 
 fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) -> Result<T, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+fn sockets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Socket>>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let sockets = texts.iter().filter(|text| !text.is_empty()).map(|text| text.parse());
+    sockets.collect::<Result<_, _>>().map(Some).map_err(serde::de::Error::custom)
 }
 
 fn selections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Selection>, D::Error> {
@@ -262,6 +291,25 @@ mod tests {
         assert_eq!(files(load("", &[("TERCEL_SENSOR_RULES_FILES", "/a:/b")], &empty)), several);
         let overrides = Overrides { rules_files: several.to_vec(), ..Overrides::default() };
         assert_eq!(files(load("rules_files = [\"/c\"]", &[], &overrides)), several);
+    }
+
+    #[test]
+    fn runtimes_are_those_at_the_usual_paths_or_those_that_are_named() {
+        let sockets = |file: &str, environment: &[(&str, &str)]| {
+            let settings = load(file, environment, &Overrides::default());
+            settings.map(|settings| settings.sockets().iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let usual = sockets("host_root = \"/host\"", &[]).unwrap();
+        assert!(usual.contains(&"containerd=/host/run/containerd/containerd.sock".to_owned()), "{usual:?}");
+        assert_eq!(sockets("runtimes = []", &[]).unwrap(), [""; 0]);
+        assert_eq!(sockets("", &[("TERCEL_SENSOR_RUNTIMES", "")]).unwrap(), [""; 0]);
+        let two = ["docker=/run/d.sock", "cri=/run/c.sock"];
+        assert_eq!(sockets("runtimes = [\"docker=/run/d.sock\", \"cri=/run/c.sock\"]", &[]).unwrap(), two);
+        assert_eq!(sockets("", &[("TERCEL_SENSOR_RUNTIMES", "docker=/run/d.sock:cri=/run/c.sock")]).unwrap(), two);
+        for wrong in ["/run/d.sock", "rkt=/run/r.sock", "docker=run/d.sock"] {
+            let error = sockets(&format!("runtimes = [\"{wrong}\"]"), &[]).unwrap_err().to_string();
+            assert!(error.contains(&format!("unknown runtime `{wrong}`, expected `docker=PATH`")), "{error}");
+        }
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use tercel_alert::Priority;
-use tercel_filter::{Condition, Filter, FilterSet, Scratch};
+use tercel_filter::{Condition, FieldId, Fields, Filter, FilterSet, Scratch};
 
 use crate::event::{Event, EventType};
-use crate::fields::{event_type_field, host_name_fields};
+use crate::fields::{event_type_field, host_name_fields, is_told};
 use crate::output::{Append, Template};
 use crate::rules::{Problem, RuleSet};
 
@@ -22,7 +22,11 @@ pub struct Rule {
     pub priority: Priority,
     pub tags: BTreeSet<String>,
     pub output: Template,
+    /// The fields that condition and output read, with their arguments.
+    reads: Vec<Read>,
 }
+
+type Read = (FieldId, Option<Box<str>>);
 
 /// How many rules one event may match: Falco's `rule_matching`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,6 +57,9 @@ struct Candidates {
     rules: Vec<usize>,
     /// Their conditions, without what the type decides.
     filters: FilterSet,
+    /// Places of those that can match at all, and what is left of their conditions before the container's runtime has told
+    /// anything.
+    possible: (Vec<usize>, FilterSet),
 }
 
 impl Candidates {
@@ -60,7 +67,9 @@ impl Candidates {
         let given = |filter: &Filter| filter.given(event_type_field(), event_type.0);
         let (rules, filters): (Vec<_>, Vec<_>) =
             filters.iter().enumerate().filter_map(|(rule, filter)| Some((rule, given(filter)?))).unzip();
-        Self { rules, filters: FilterSet::new(&filters) }
+        let relaxed = |(place, filter): (usize, &Filter)| Some((place, filter.relaxed(&is_told)?));
+        let (places, possible): (Vec<_>, Vec<_>) = filters.iter().enumerate().filter_map(relaxed).unzip();
+        Self { rules, filters: FilterSet::new(&filters), possible: (places, FilterSet::new(&possible)) }
     }
 }
 
@@ -78,6 +87,18 @@ fn by_type(filters: &[Filter]) -> Vec<Arc<Candidates>> {
 fn hosts(filters: &[Filter]) -> BTreeSet<String> {
     let texts = filters.iter().flat_map(|filter| host_name_fields().flat_map(|field| filter.texts_of(field)));
     texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+}
+
+fn reads(filter: &Filter, output: &Template) -> Vec<Read> {
+    let all: BTreeSet<_> = filter.fields().chain(output.reads_all()).collect();
+    all.into_iter().map(|(field, argument)| (field, argument.map(Into::into))).collect()
+}
+
+/// Rules that may match an event, by their places among those that listen to its type.
+#[derive(Debug)]
+pub(crate) struct Possible {
+    event_type: EventType,
+    places: Vec<usize>,
 }
 
 /// The rules in force, by event type.
@@ -113,7 +134,14 @@ impl Detector {
             match Template::compile_with(&rule.output, &appendix) {
                 Ok(_) if !rule.enabled => {}
                 Ok(output) => {
-                    rules.push(Rule { name: rule.name.into(), priority: rule.priority, tags: rule.tags, output });
+                    let reads = reads(&rule.filter, &output);
+                    rules.push(Rule {
+                        name: rule.name.into(),
+                        priority: rule.priority,
+                        tags: rule.tags,
+                        output,
+                        reads,
+                    });
                     filters.push(rule.filter);
                 }
                 Err(error) => problems.push(rule.output_problem(error.offset..error.offset + 1, error.to_string())),
@@ -149,7 +177,7 @@ impl Detector {
 
     /// The rules that events of this type could match, in order, each with its condition for such events.
     pub(crate) fn candidates(&self, event_type: EventType) -> impl Iterator<Item = (&Rule, Condition<'_>)> {
-        let candidates = &self.by_type[usize::from(event_type.0)];
+        let candidates = self.of_type(event_type);
         let conditions = candidates.rules.iter().zip(candidates.filters.conditions());
         conditions.filter_map(|(rule, condition)| Some((self.rules.get(*rule)?, condition)))
     }
@@ -165,10 +193,48 @@ impl Detector {
 
     /// The rules that match, in order: at most one where the first is the one.
     pub fn matches<'d>(&'d self, event: &Event<'_>, scratch: &mut Scratch) -> impl Iterator<Item = &'d Rule> {
-        let candidates = &self.by_type[usize::from(event.event_type.0)];
+        let candidates = self.of_type(event.event_type);
+        self.rules_at(candidates, candidates.filters.matches(event, scratch))
+    }
+
+    /// The rules that may match an event whatever its container's runtime is going to tell; `None`: none does.
+    pub(crate) fn possible(&self, event: &Event<'_>, scratch: &mut Scratch) -> Option<Possible> {
+        let (places, filters) = &self.of_type(event.event_type).possible;
+        let found = filters.matches(event, scratch).filter_map(|place| places.get(place).copied());
+        let places: Vec<_> = found.collect();
+        (!places.is_empty()).then_some(Possible { event_type: event.event_type, places })
+    }
+
+    /// All that these rules read, with arguments.
+    pub(crate) fn reads(&self, possible: &Possible) -> impl Iterator<Item = (FieldId, Option<&str>)> {
+        let candidates = self.of_type(possible.event_type);
+        let rules = possible.places.iter().filter_map(|place| self.rules.get(*candidates.rules.get(*place)?));
+        rules.flat_map(|rule| rule.reads.iter().map(|(field, argument)| (*field, argument.as_deref())))
+    }
+
+    /// Those of them that match now, as [`Self::matches`].
+    pub(crate) fn matches_among<'d>(
+        &'d self,
+        possible: &Possible,
+        fields: &impl Fields,
+        scratch: &mut Scratch,
+    ) -> impl Iterator<Item = &'d Rule> {
+        let candidates = self.of_type(possible.event_type);
+        let found = candidates.filters.matches_among(possible.places.iter().copied(), fields, scratch);
+        self.rules_at(candidates, found)
+    }
+
+    fn of_type(&self, event_type: EventType) -> &Candidates {
+        &self.by_type[usize::from(event_type.0)]
+    }
+
+    fn rules_at<'d>(
+        &'d self,
+        candidates: &'d Candidates,
+        places: impl Iterator<Item = usize>,
+    ) -> impl Iterator<Item = &'d Rule> {
         let at_most = if self.matching == Matching::First { 1 } else { usize::MAX };
-        let found = candidates.filters.matches(event, scratch).take(at_most);
-        found.filter_map(|place| self.rules.get(*candidates.rules.get(place)?))
+        places.take(at_most).filter_map(|place| self.rules.get(*candidates.rules.get(place)?))
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod container;
 pub mod dns;
+pub mod kubernetes;
 pub mod process;
 pub(crate) mod procfs;
 pub mod socket;
@@ -13,7 +14,7 @@ use std::cell::Cell;
 use std::path::Path;
 
 use crate::ring::Record;
-use container::{Container, Containers};
+use container::{Container, Containers, Inventory};
 use dns::HostNames;
 use process::Processes;
 use socket::Sockets;
@@ -34,6 +35,10 @@ pub struct State {
     /// The machine's name as alerts have it; empty where nobody set it.
     pub hostname: String,
     containers: Containers,
+    /// What their runtimes tell of them.
+    pub inventory: Inventory,
+    /// The present, `CLOCK_BOOTTIME`: at least the last record's time.
+    pub(crate) now_ns: u64,
 }
 
 impl State {
@@ -48,6 +53,8 @@ impl State {
             numbers: Cell::default(),
             hostname: String::new(),
             containers: Containers::new(),
+            inventory: Inventory::new(),
+            now_ns: 0,
         }
     }
 
@@ -62,6 +69,8 @@ impl State {
             numbers: Cell::default(),
             hostname: String::new(),
             containers: Containers::recorded(),
+            inventory: Inventory::recorded(),
+            now_ns: 0,
         }
     }
 
@@ -85,6 +94,11 @@ impl State {
         Self { hosts, ..self }
     }
 
+    #[must_use]
+    pub fn with_inventory(self, inventory: Inventory) -> Self {
+        Self { inventory, ..self }
+    }
+
     /// The next number, from 1.
     pub(crate) fn next_number(&self) -> u64 {
         self.numbers.set(self.numbers.get() + 1);
@@ -102,6 +116,12 @@ impl State {
         self.processes.apply(record, &self.containers);
         self.sockets.apply(record);
         self.timeline.take(record.header.time_ns);
+        self.now_ns = self.now_ns.max(record.header.time_ns);
+        // With each record, so that none is missed however its container was found; mostly a look-up.
+        let process = self.processes.get(record.header.tgid);
+        if let Some(container) = process.and_then(|process| process.container.as_ref()) {
+            self.inventory.want(&container.full_id, self.now_ns);
+        }
     }
 
     /// Housekeeping, about once a second. `now_ns`: `CLOCK_BOOTTIME`.

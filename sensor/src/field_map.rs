@@ -75,7 +75,7 @@ pub enum Error {
 
 /// A value, ready to be lent.
 #[derive(Debug, Clone, PartialEq)]
-enum Held {
+pub(crate) enum Held {
     Text(Box<[u8]>),
     Number(i64),
     Float(f64),
@@ -176,9 +176,34 @@ impl Fields for FieldMap {
     }
 }
 
+impl From<Value<'_>> for Held {
+    fn from(value: Value<'_>) -> Self {
+        match value {
+            Value::Text(text) => Self::Text(text.into()),
+            Value::Number(number) => Self::Number(number),
+            Value::Float(number) => Self::Float(number),
+            Value::Bool(truth) => Self::Bool(truth),
+            Value::Ip(address) => Self::Ip(address),
+            Value::Enum(index) => Self::Enum(index),
+            Value::List(texts) => Self::List(texts.to_vec()),
+        }
+    }
+}
+
 impl Held {
+    /// Bytes that it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Text(text) => text.len(),
+                Self::List(texts) => texts.iter().map(|text| size_of::<String>() + text.len()).sum(),
+                Self::Several(values) => values.iter().flatten().map(Self::bytes).sum(),
+                _ => 0,
+            }
+    }
+
     /// `None`: it is several.
-    fn value(&self) -> Option<Value<'_>> {
+    pub(crate) fn value(&self) -> Option<Value<'_>> {
         Some(match self {
             Self::Text(text) => Value::Text(text),
             Self::Number(number) => Value::Number(*number),

@@ -17,12 +17,15 @@ mod k8s;
 mod parameters;
 mod proc;
 mod reference;
+mod snapshot;
 mod thread;
 pub(crate) mod time;
 mod user;
 
+pub(crate) use definition::Place;
 pub use definition::{Definition, Flag, Shape, Type};
 pub use reference::{json, markdown};
+pub(crate) use snapshot::Snapshot;
 
 use definition::{Get, number, row, text};
 
@@ -90,6 +93,11 @@ pub fn definition(id: FieldId) -> Option<&'static Definition> {
     TABLE.get(usize::from(id.0))
 }
 
+/// Whether the field is missing until a container's runtime tells it.
+pub(crate) fn is_told(id: FieldId) -> bool {
+    definition(id).is_some_and(Definition::is_told)
+}
+
 impl Catalog for SensorCatalog {
     fn field(&self, name: &str) -> Option<Field> {
         let (id, definition) = find(name)?;
@@ -110,6 +118,7 @@ impl Fields for Event<'_> {
         match &definition(field)?.get {
             Get::Nothing => None,
             Get::Event(get) => get(self, argument),
+            Get::Place(get) | Get::Told(get) => get(self.place(), argument),
             Get::Ancestor(get) => get(self.ancestor(argument.map_or(Some(0), |place| place.parse().ok())?)?),
             Get::Ends(get) => self.connection()?.ends().next().map(get),
             Get::Hosts(get) => self.state.hosts.of(get(self)?.ip).next().map(text),
@@ -122,12 +131,19 @@ impl Fields for Event<'_> {
             Some(Get::Ends(get)) => self.connection().is_some_and(|connection| connection.ends().map(get).any(test)),
             Some(Get::Hosts(get)) => get(self).is_some_and(|end| self.any_name(end.ip, test)),
             Some(Get::Event(get)) => get(self, None).is_some_and(test),
+            Some(Get::Place(get) | Get::Told(get)) => get(self.place(), None).is_some_and(test),
             Some(Get::Nothing) | None => false,
         }
     }
 }
 
 impl Event<'_> {
+    pub(crate) fn place(&self) -> Place<'_> {
+        let container = self.process.container.as_deref();
+        let metadata = container.and_then(|container| self.state.inventory.of(&container.full_id));
+        Place { container, metadata, time_ns: self.time_ns }
+    }
+
     /// Asks about the names of an address, and about itself as it is written: no name is `!=` to nothing.
     fn any_name(&self, address: IpAddr, test: &mut dyn FnMut(Value<'_>) -> bool) -> bool {
         self.state.hosts.of(address).any(|name| test(text(name))) || test(text(&address.to_string()))

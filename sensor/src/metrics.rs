@@ -1,5 +1,6 @@
 //! What the sensor counts, for Prometheus. Every number has its one place here.
 
+mod containers;
 mod description;
 mod ledger;
 mod names;
@@ -18,6 +19,8 @@ use crate::enrich::State;
 use crate::enrich::process::Counts;
 use crate::kernel::{EntryPoint, PROGRAMS, Status};
 use crate::losses::Losses;
+use crate::watch::HoldCounts;
+use containers::Containers;
 use description::{
     BUILD_INFO, COMPAT_CALLS, DROPPED, Description, ENTRY_INFO, ENTRY_SWITCHES, EVENTS, EVICTIONS, FILTER_OVERFLOWS,
     FILTERED_OPENS, KERNEL_SEEN, LOOKUPS, LOST, MALFORMED, MUTED, OPEN_PREFIXES, OUTPUT_LOOKUPS, PROCESSES,
@@ -66,6 +69,7 @@ pub struct Metrics {
     processes: IntGauge,
     evictions: IntCounter,
     lookups: IntCounterVec,
+    containers: Containers,
     names: Names,
     pub muted: IntGauge,
     output_lookups: IntCounterVec,
@@ -113,6 +117,7 @@ impl Metrics {
             processes: register.gauge(PROCESSES)?,
             evictions: register.counter(EVICTIONS)?,
             lookups: register.counters(LOOKUPS)?,
+            containers: Containers::new(&register)?,
             names: Names::new(&register)?,
             muted: register.gauge(MUTED)?,
             output_lookups: register.counters(OUTPUT_LOOKUPS)?,
@@ -226,6 +231,11 @@ impl Metrics {
 
     pub fn set_names(&self, state: &State) {
         self.names.set(state);
+        self.containers.set(&state.inventory);
+    }
+
+    pub fn set_held(&self, counts: HoldCounts) {
+        self.containers.set_held(counts);
     }
 
     /// The text that Prometheus reads.

@@ -141,6 +141,16 @@ impl Template {
         self.parts.iter().any(reads) || self.fields.values().any(is_made_of)
     }
 
+    /// The fields that text and fields are made of, with their arguments.
+    pub(crate) fn reads_all(&self) -> BTreeSet<(FieldId, Option<&str>)> {
+        let in_fields = self.fields.values().flat_map(|content| match content {
+            Content::Value(token) => vec![token],
+            Content::Text(parts) => parts.iter().filter_map(Part::as_value).collect(),
+        });
+        let in_text = self.parts.iter().filter_map(Part::as_value);
+        in_text.chain(in_fields).flat_map(|token| token.extractor.reads()).collect()
+    }
+
     /// Fills in an event's fields.
     pub fn render(&self, event: &Event<'_>, priority: Priority, zone: &TimeZone) -> Rendered {
         self.render_fields(event, priority, Moment { time_ns: event.time_ns, zone })

@@ -26,6 +26,7 @@ use crate::config::Settings;
 use crate::control;
 use crate::detect::Detector;
 use crate::enrich::State;
+use crate::enrich::container::Inventory;
 use crate::event::{self, EventType};
 use crate::kernel::{self, Kernel, Parameters};
 use crate::recording::{End, Machine};
@@ -97,6 +98,8 @@ pub enum Error {
     Output { file: PathBuf, source: io::Error },
     #[error("cannot run `{}`", program.display())]
     Command { program: PathBuf, source: io::Error },
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     #[error("cannot take signals")]
     Signals(#[source] io::Error),
 }
@@ -115,6 +118,8 @@ pub fn record(settings: &Settings, order: &Order) -> Result<Report, Error> {
     })?;
     let failed = |source| Error::Output { file: order.output.clone(), source };
     kernel.drop_privileges()?;
+    let inventory = Inventory::start(settings.sockets(), settings.metadata_wait()).map_err(Error::Thread)?;
+    let state = state.with_inventory(inventory);
     let tree = command.as_ref().map(|command| Tree::new(command.child.id()));
     let machine = machine(settings);
     let recorder = Recorder::start(output, &machine, state, tree, !order.with_environment).map_err(failed)?;
@@ -239,6 +244,7 @@ impl Recording {
                 last_tick = Instant::now();
                 self.recorder.tick(clock::since_boot_ns(), clock::wall_offset_ns()).map_err(&failed)?;
             }
+            self.recorder.refresh(clock::since_boot_ns()).map_err(&failed)?;
             if self.drain().map_err(&failed)? == 0 {
                 thread::sleep(SLEEP);
             }

@@ -17,6 +17,7 @@
 //! | 6 | a cgroup | its id, the container |
 //! | 7 | the environment of a process | its number and start, the variables |
 //! | 8 | a record | as it was in the ring |
+//! | 10 | a container | its id, what its runtime told as JSON; nothing: that it was asked for then |
 //! | 9 | the end, last of all | what was lost |
 //!
 //! A recording is untrusted: every length is checked before memory is taken for it, and whatever is wrong is told with

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::detect::Detector;
 use crate::enrich::State;
+use crate::enrich::container::Metadata;
 use crate::recording::{End, Error, Item, Machine, Problem, Reader};
 use crate::ring::Record;
 use crate::watch::Judge;
@@ -81,6 +82,7 @@ impl<F: FnMut(Alert)> Replay<F> {
             Item::Environment { tgid, start_ns, variables } => {
                 state.processes.learn_environment(tgid, start_ns, variables);
             }
+            Item::Metadata { full_id, metadata } => self.learn_metadata(full_id, metadata),
             Item::Record(record) => self.judge(record),
             Item::End(end) => self.summary.end = end,
         }
@@ -94,18 +96,32 @@ impl<F: FnMut(Alert)> Replay<F> {
             self.judge.state.tick(time_ns);
         }
         let Self { judge, raise, summary, .. } = self;
-        let is_event = judge.take(record, |_, mut alert| {
-            summary.alerts += 1;
-            alert.uuid = Some(uuid(&alert, summary.alerts));
-            raise(alert);
-        });
+        judge.state.now_ns = judge.state.now_ns.max(time_ns);
+        judge.release(|_, alert| numbered(alert, summary, raise));
+        let is_event = judge.take(record, |_, alert| numbered(alert, summary, raise));
         summary.events += u64::from(is_event);
     }
 
-    fn into_summary(self) -> Summary {
+    /// As when it was recorded: what waited for it is judged now.
+    fn learn_metadata(&mut self, full_id: &str, metadata: Option<Box<Metadata>>) {
+        let Self { judge, raise, summary, .. } = self;
+        let now_ns = judge.state.now_ns;
+        judge.state.inventory.learn(full_id, metadata, now_ns);
+        judge.judge_ready(|_, alert| numbered(alert, summary, raise));
+    }
+
+    fn into_summary(mut self) -> Summary {
+        let Self { judge, raise, summary, .. } = &mut self;
+        judge.judge_all(|_, alert| numbered(alert, summary, raise));
         let unknown_processes = self.judge.state.processes.counts().unknown;
         Summary { records: self.judge.records(), unknown_processes, ..self.summary }
     }
+}
+
+fn numbered(mut alert: Alert, summary: &mut Summary, raise: &mut impl FnMut(Alert)) {
+    summary.alerts += 1;
+    alert.uuid = Some(uuid(&alert, summary.alerts));
+    raise(alert);
 }
 
 /// Version 7, of the event's time and the alert's number instead of the present time and chance: another replay of the

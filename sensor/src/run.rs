@@ -19,6 +19,7 @@ use crate::control::{self, Orders};
 use crate::detect::Detector;
 use crate::emit::{self, Emitter};
 use crate::enrich::State;
+use crate::enrich::container::Inventory;
 use crate::enrich::dns::HostNames;
 use crate::event;
 use crate::fields::SensorCatalog;
@@ -117,7 +118,9 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
 
     // The programs report already, and nothing is taken from the ring before /proc is read: no process is missed.
     let hosts = HostNames::start(detector.hosts()).map_err(Error::Runtime)?;
-    let mut state = State::new(&settings.passwd_file, &settings.group_file).with_hosts(hosts);
+    let inventory = Inventory::start(settings.sockets(), settings.metadata_wait()).map_err(Error::Runtime)?;
+    let state = State::new(&settings.passwd_file, &settings.group_file);
+    let mut state = state.with_hosts(hosts).with_inventory(inventory);
     let scan = Instant::now();
     state.seed();
     info!("{} processes were running, read within {} ms", state.processes.len(), scan.elapsed().as_millis());

@@ -1,5 +1,6 @@
 //! Records by hand, and a small family of processes to go with them. For tests only.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use tercel_sensor_abi::file::DescriptorFacts;
@@ -7,6 +8,8 @@ use tercel_sensor_abi::process::{ForkArguments, ProcessFacts};
 use tercel_sensor_abi::{RecordHeader, RecordKind};
 
 use crate::enrich::State;
+use crate::enrich::container::{Image, Metadata, Mount};
+use crate::enrich::kubernetes::Pod;
 use crate::event::EventType;
 use crate::ring::Record;
 
@@ -14,6 +17,50 @@ use crate::ring::Record;
 pub(crate) const INIT: u32 = 5_000_001;
 pub(crate) const SHELL: u32 = 5_000_002;
 pub(crate) const CAT: u32 = 5_000_003;
+
+/// What a runtime tells of a container of a pod.
+pub(crate) fn metadata() -> Metadata {
+    let text = |text: &str| Some(text.to_owned());
+    let labels = |labels: &[(&str, &str)]| {
+        labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>().into()
+    };
+    let mount = |source: &str, destination: &str, is_writable| Mount {
+        source: source.to_owned(),
+        destination: destination.to_owned(),
+        mode: "ro".to_owned(),
+        is_writable,
+        propagation: "rprivate".to_owned(),
+        text: String::new(),
+    };
+    Metadata {
+        name: text("app"),
+        image: Image {
+            reference: text("quay.io/shop/app:v1"),
+            id: text("05455a08881e"),
+            repository: text("quay.io/shop/app"),
+            tag: text("v1"),
+            digest: text("sha256:4b7c"),
+        },
+        is_privileged: Some(true),
+        mounts: vec![mount("/proc/sys", "/host/sys", false), mount("/srv", "/data", true)].into(),
+        labels: labels(&[("a", "1"), ("io.kubernetes.container.name", "app")]),
+        healthcheck: text("/bin/check -v"),
+        started_ns: Some(1_795_451_910_500_000_000),
+        ip: None,
+        host_pid: Some(false),
+        host_network: Some(true),
+        host_ipc: Some(false),
+        pod: Some(Pod {
+            name: text("web-0"),
+            namespace: text("shop"),
+            uid: text("2a2f5c0e-7d3c-4f8e-9a77-4a1f0c6b1d22"),
+            sandbox_id: Some("5f".repeat(32)),
+            labels: labels(&[("app", "web"), ("tier", "front")]),
+            ip: text("10.88.0.7"),
+            cni: text("{\"eth0\":{}}"),
+        }),
+    }
+}
 
 /// Puts one record together.
 #[derive(Clone)]

@@ -1,5 +1,6 @@
 //! The thread that takes records from the ring and makes alerts of them.
 
+mod hold;
 mod judge;
 
 use std::sync::Arc;
@@ -7,16 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tercel_alert::Alert;
 use tracing::warn;
 
 use crate::clock;
-use crate::detect::Detector;
+use crate::detect::{Detector, Rule};
 use crate::emit::AlertQueue;
 use crate::enrich::State;
 use crate::losses::{self, LossAlarm};
 use crate::metrics::Metrics;
 use crate::ring::{Record, Ring};
 
+pub use hold::Counts as HoldCounts;
 pub use judge::{Judge, alert};
 
 /// Records taken before the clock is looked at again.
@@ -54,13 +57,14 @@ impl Watcher {
         loop {
             // Read before the ring: what came before the stop is still taken.
             let is_last = stop.load(Ordering::Acquire);
+            self.release();
             let taken = ring.drain(RECORDS_PER_ROUND, |record| self.take(record));
             if last_tick.elapsed() >= TICK || (is_last && taken == 0) {
                 last_tick = Instant::now();
                 self.tick(&ring);
             }
             match taken {
-                0 if is_last => return,
+                0 if is_last => return self.judge_all(),
                 0 => {
                     thread::sleep(sleep);
                     sleep = (sleep * 2).min(SLEEP_MAX);
@@ -74,10 +78,19 @@ impl Watcher {
     fn take(&mut self, record: Record<'_>) {
         let Self { judge, queue, metrics, .. } = self;
         metrics.count_event(record.kind);
-        judge.take(record, |rule, alert| {
-            metrics.count_match(&rule.name);
-            queue.push(&alert);
-        });
+        judge.take(record, |rule, alert| raise(queue, metrics, rule, &alert));
+    }
+
+    /// Judges what waited for a container's runtime, and need not any longer.
+    fn release(&mut self) {
+        let Self { judge, queue, metrics, .. } = self;
+        judge.state.now_ns = judge.state.now_ns.max(clock::since_boot_ns());
+        judge.release(|rule, alert| raise(queue, metrics, rule, &alert));
+    }
+
+    fn judge_all(&mut self) {
+        let Self { judge, queue, metrics, .. } = self;
+        judge.judge_all(|rule, alert| raise(queue, metrics, rule, &alert));
     }
 
     fn tick(&mut self, ring: &Ring) {
@@ -90,6 +103,7 @@ impl Watcher {
         metrics.set_filter_overflows(judge.filter_overflows());
         metrics.set_processes(judge.state.processes.len(), judge.state.processes.counts());
         metrics.set_names(&judge.state);
+        metrics.set_held(judge.held());
         metrics.set_sockets(judge.state.sockets.len(), judge.state.sockets.evicted());
         self.tell_losses();
     }
@@ -107,10 +121,14 @@ impl Watcher {
     }
 }
 
+fn raise(queue: &mut AlertQueue, metrics: &Metrics, rule: &Rule, alert: &Alert) {
+    metrics.count_match(&rule.name);
+    queue.push(alert);
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::tz::TimeZone;
-    use tercel_alert::Alert;
 
     use super::*;
     use crate::emit::Bound;

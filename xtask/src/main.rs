@@ -14,6 +14,7 @@ mod manifests;
 mod power;
 mod routing;
 mod run;
+mod runtimes;
 mod service;
 mod soak;
 mod step;

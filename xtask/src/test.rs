@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::lanes::{Lanes, Outcome};
-use crate::{components, docs, ebpf, install, kernels, manifests, power, step};
+use crate::{components, docs, ebpf, install, kernels, manifests, power, runtimes, step};
 
 /// The kernel programs build for the BPF target only: the ebpf lane compiles them.
 const ALL_BUT_EBPF: [&str; 3] = ["--workspace", "--exclude", "tercel-sensor-ebpf"];
@@ -39,6 +39,7 @@ pub(crate) fn components() -> ExitCode {
     let mut lanes = Lanes::default();
     lanes.run("build", || cargo(&with(&["build"], &["--bins"])));
     components::run_all(&mut lanes);
+    lanes.run("runtimes", runtimes::lane);
     lanes.finish()
 }
 

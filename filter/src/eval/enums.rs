@@ -29,6 +29,35 @@ pub(super) enum Known {
     If(Node),
 }
 
+impl Known {
+    pub(super) fn not(self) -> Self {
+        match self {
+            Self::Is(truth) => Self::Is(!truth),
+            Self::If(node) => Self::If(Node::Not(Box::new(node))),
+        }
+    }
+
+    /// Of all parts together. `neutral`: the truth of a part that changes nothing; the other one decides.
+    pub(super) fn all(parts: impl IntoIterator<Item = Self>, neutral: bool, join: fn(Box<[Node]>) -> Node) -> Self {
+        let mut left = Vec::new();
+        for part in parts {
+            match part {
+                Self::Is(truth) if truth == neutral => {}
+                Self::Is(_) => return Self::Is(!neutral),
+                Self::If(node) => left.push(node),
+            }
+        }
+        match left.pop() {
+            None => Self::Is(neutral),
+            Some(only) if left.is_empty() => Self::If(only),
+            Some(last) => {
+                left.push(last);
+                Self::If(join(left.into()))
+            }
+        }
+    }
+}
+
 impl Node {
     pub(super) fn answers_for(&self, field: FieldId, value: u16, answers: &mut Vec<bool>) {
         match self {
@@ -50,12 +79,9 @@ impl Node {
     /// Allocates: done once for each rule and event type.
     pub(super) fn given(&self, field: FieldId, value: u16) -> Known {
         match self {
-            Self::All(nodes) => Self::given_all(nodes, field, value, true, Self::All),
-            Self::Any(nodes) => Self::given_all(nodes, field, value, false, Self::Any),
-            Self::Not(node) => match node.given(field, value) {
-                Known::Is(truth) => Known::Is(!truth),
-                Known::If(node) => Known::If(Self::Not(Box::new(node))),
-            },
+            Self::All(nodes) => Known::all(nodes.iter().map(|node| node.given(field, value)), true, Self::All),
+            Self::Any(nodes) => Known::all(nodes.iter().map(|node| node.given(field, value)), false, Self::Any),
+            Self::Not(node) => node.given(field, value).not(),
             Self::Check(check) => match (&check.test, &check.source) {
                 (Test::Enum(accepted), Source::Field(name)) if name.is(field) && check.mode == Mode::One => {
                     Known::Is(accepted.contains(value))
@@ -64,26 +90,6 @@ impl Node {
                 _ => Known::If(self.clone()),
             },
             Self::Once(_, node) => node.given(field, value),
-        }
-    }
-
-    /// `neutral`: the truth of a part that changes nothing; the other one decides.
-    fn given_all(nodes: &[Self], field: FieldId, value: u16, neutral: bool, join: fn(Box<[Self]>) -> Self) -> Known {
-        let mut left = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            match node.given(field, value) {
-                Known::Is(truth) if truth == neutral => {}
-                Known::Is(_) => return Known::Is(!neutral),
-                Known::If(node) => left.push(node),
-            }
-        }
-        match left.pop() {
-            None => Known::Is(neutral),
-            Some(only) if left.is_empty() => Known::If(only),
-            Some(last) => {
-                left.push(last);
-                Known::If(join(left.into()))
-            }
         }
     }
 

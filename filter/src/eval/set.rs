@@ -40,9 +40,19 @@ impl FilterSet {
 
     /// The places of the conditions that hold, in order. They are asked as far as the iterator is driven.
     pub fn matches(&self, fields: &(impl Fields + ?Sized), scratch: &mut Scratch) -> impl Iterator<Item = usize> {
+        self.matches_among(0..self.conditions.len(), fields, scratch)
+    }
+
+    /// The same, of the conditions at these places alone.
+    pub fn matches_among(
+        &self,
+        places: impl IntoIterator<Item = usize>,
+        fields: &(impl Fields + ?Sized),
+        scratch: &mut Scratch,
+    ) -> impl Iterator<Item = usize> {
         scratch.begin_answers(self.answers);
-        let holds = move |(place, condition): (usize, &Node)| condition.holds(fields, scratch).then_some(place);
-        self.conditions.iter().enumerate().filter_map(holds)
+        let holds = move |place: &usize| self.conditions.get(*place).is_some_and(|node| node.holds(fields, scratch));
+        places.into_iter().filter(holds)
     }
 }
 

@@ -8,9 +8,9 @@ use memchr::memmem;
 /// Brackets without an end that are looked for one; those behind them are literals at once.
 const UNCLOSED_MAX: usize = 64;
 
-/// A glob taken apart.
+/// A glob, as the operator `glob` takes them, taken apart.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Glob {
+pub struct Glob {
     tokens: Vec<Token>,
     /// What stars look for.
     literals: Vec<u8>,
@@ -29,7 +29,7 @@ enum Token {
 }
 
 impl Glob {
-    pub(crate) fn new(pattern: &[u8], ignore_case: bool) -> Self {
+    pub fn new(pattern: &[u8], ignore_case: bool) -> Self {
         let mut glob = Self::default();
         glob.reset(pattern, ignore_case);
         glob
@@ -72,7 +72,7 @@ impl Glob {
     }
 
     /// Whether the whole text matches. Takes at most the product of both lengths in steps, and mostly their sum.
-    pub(crate) fn matches(&self, text: &[u8]) -> bool {
+    pub fn matches(&self, text: &[u8]) -> bool {
         let (mut token, mut byte) = (0, 0);
         // The last star, and from which byte on it is tried again.
         let mut retry: Option<(usize, usize)> = None;

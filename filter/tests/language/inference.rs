@@ -13,6 +13,35 @@ fn a_filter_lists_each_field_once_with_its_argument() {
 }
 
 #[test]
+fn a_condition_with_unknown_values_holds_wherever_it_may_hold_once_they_are_known() {
+    let name = id("proc.name");
+    let relaxed = |condition: &str| compile(condition).unwrap().relaxed(&|field| field == name);
+    let holds =
+        |condition: &str| relaxed(condition).is_some_and(|filter| filter.matches(&record(), &mut Scratch::new()));
+    // The sample record is an openat, not an execve.
+    for condition in [
+        "proc.name = x",
+        "not proc.name = x",
+        "evt.type = openat and proc.name in (x, y)",
+        "evt.type = openat and not proc.name in (x, y)",
+        "evt.type = execve or not (proc.name = x and evt.type = openat)",
+        "not (proc.name = x or evt.type = execve)",
+        "toupper(proc.name) = X",
+        "evt.type = openat",
+    ] {
+        assert!(holds(condition), "{condition}");
+    }
+    for condition in [
+        "evt.type = execve and proc.name = x",
+        "not (evt.type = openat or proc.name = x)",
+        "evt.type = execve and not proc.name = x",
+        "evt.type = execve",
+    ] {
+        assert!(!holds(condition), "{condition}");
+    }
+}
+
+#[test]
 fn a_condition_for_one_event_type_is_the_same_without_the_type() {
     let given = |condition: &str, event_type: &str| {
         let value = EVENT_TYPES.iter().position(|name| *name == event_type).unwrap();

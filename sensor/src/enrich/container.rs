@@ -1,7 +1,16 @@
-//! cgroup path → container.
+//! cgroup path → container, and what its runtime tells of it.
 //!
 //! The runtimes name the cgroup of a container after its id; the tables of names are Falco's. A path is looked at
 //! directory by directory, leaf first, so that a container which makes cgroups of its own (systemd inside) is found too.
+
+mod containerd;
+mod cri;
+mod docker;
+mod grpc;
+mod image;
+mod inventory;
+mod metadata;
+mod runtimes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +19,11 @@ use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use tercel_sensor_abi::process::CGROUP_LEVELS_MAX;
 
+pub use image::Image;
+pub use inventory::{Inventory, METADATA_WAIT};
+pub use metadata::{Labels, Metadata, Mount, Mounts};
+pub use runtimes::Socket;
+
 use super::procfs;
 
 /// Containers that are remembered by cgroup: a node runs some hundred.
@@ -17,7 +31,7 @@ const CACHED_CGROUPS_MAX: u64 = 4_096;
 
 /// Hexadecimal digits of an id as the runtimes name it, and as `container.id` shows it.
 const FULL_ID_DIGITS: usize = 64;
-const SHORT_ID_DIGITS: usize = 12;
+pub(crate) const SHORT_ID_DIGITS: usize = 12;
 
 /// A pod's uid: 32 hexadecimal digits, with or without four dashes.
 const POD_UID_BYTES: std::ops::RangeInclusive<usize> = 32..=36;

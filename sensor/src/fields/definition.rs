@@ -3,10 +3,12 @@
 use tercel_filter::{Argument, Field, FieldId, Kind, Value, Values};
 
 use super::parameters;
+use crate::enrich::container::{Container, Metadata};
 use crate::enrich::process::Process;
 use crate::event::{Endpoint, Event, EventType, NAMES};
 
 pub(super) type Getter = for<'e> fn(&'e Event<'_>, Option<&str>) -> Option<Value<'e>>;
+pub(super) type PlaceGetter = for<'e> fn(Place<'e>, Option<&str>) -> Option<Value<'e>>;
 pub(super) type AncestorGetter = fn(&Process) -> Option<Value<'_>>;
 pub(super) type EndGetter = fn(Endpoint) -> Value<'static>;
 pub(super) type AddressGetter = fn(&Event<'_>) -> Option<Endpoint>;
@@ -26,11 +28,26 @@ pub struct Definition {
     pub(super) get: Get,
 }
 
+/// Where an event happened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// `None`: outside of containers.
+    pub(crate) container: Option<&'a Container>,
+    /// What its runtime told, so far.
+    pub(crate) metadata: Option<&'a Metadata>,
+    /// When, nanoseconds since 1970.
+    pub(crate) time_ns: i64,
+}
+
 /// Where a value comes from.
 #[derive(Clone, Copy)]
 pub(super) enum Get {
     Nothing,
     Event(Getter),
+    /// Of the container: known with the process.
+    Place(PlaceGetter),
+    /// Of the container: known when its runtime told it.
+    Told(PlaceGetter),
     /// `[n]`: the n-th ancestor, 0 is the process itself. Without it: any ancestor from the parent up.
     Ancestor(AncestorGetter),
     /// Both ends of a connection, as far as they are known.
@@ -226,6 +243,19 @@ pub(super) const fn row(name: &'static str, value_type: Type, doc: &'static str)
 impl Definition {
     pub(super) const fn get(self, get: Getter) -> Self {
         Self { get: Get::Event(get), ..self }
+    }
+
+    pub(super) const fn place(self, get: PlaceGetter) -> Self {
+        Self { get: Get::Place(get), ..self }
+    }
+
+    pub(super) const fn told(self, get: PlaceGetter) -> Self {
+        Self { get: Get::Told(get), ..self }
+    }
+
+    /// Whether the value is missing until the container's runtime tells it.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self.get, Get::Told(_))
     }
 
     /// Of the n-th ancestor; of any where there is no number.

@@ -2,21 +2,30 @@
 
 use tercel_filter::Value;
 
+use super::container::{known, pod};
 use super::definition::Type::Text as Chars;
-use super::definition::{Definition, Shape, row, text};
-use crate::event::Event;
+use super::definition::{Definition, Place, Shape, row, text};
+use crate::enrich::container::SHORT_ID_DIGITS;
 
 pub(super) const FIELDS: &[Definition] = &[
-    row("k8s.pod.name", Chars, "The pod's name."),
-    row("k8s.ns.name", Chars, "The pod's namespace."),
-    row("k8s.pod.id", Chars, "The same as `k8s.pod.uid`.").get(|event, _| pod_uid(event)),
-    row("k8s.pod.uid", Chars, "The pod's uid, as the cgroup names it.").get(|event, _| pod_uid(event)),
-    row("k8s.pod.sandbox_id", Chars, "The first 12 digits of the id of the pod's sandbox."),
-    row("k8s.pod.full_sandbox_id", Chars, "The whole id of the pod's sandbox."),
-    row("k8s.pod.label", Chars, "The pod's label of that name.").required(Shape::Name),
-    row("k8s.pod.labels", Chars, "All its labels, `name:value` with commas between them."),
-    row("k8s.pod.ip", Chars, "The pod's address."),
-    row("k8s.pod.cni.json", Chars, "What the network plugin said when it made the pod's network."),
+    row("k8s.pod.name", Chars, "The pod's name.").told(|place, _| known(pod(place)?.name.as_deref())),
+    row("k8s.ns.name", Chars, "The pod's namespace.").told(|place, _| known(pod(place)?.namespace.as_deref())),
+    row("k8s.pod.id", Chars, "The same as `k8s.pod.uid`.").told(|place, _| uid(place)),
+    row("k8s.pod.uid", Chars, "The pod's uid.").told(|place, _| uid(place)),
+    row("k8s.pod.sandbox_id", Chars, "The first 12 digits of the id of the pod's sandbox.").told(|place, _| {
+        let id = pod(place)?.sandbox_id.as_deref()?;
+        Some(text(id.get(..SHORT_ID_DIGITS).unwrap_or(id)))
+    }),
+    row("k8s.pod.full_sandbox_id", Chars, "The whole id of the pod's sandbox.")
+        .told(|place, _| known(pod(place)?.sandbox_id.as_deref())),
+    row("k8s.pod.label", Chars, "The pod's label of that name.")
+        .required(Shape::Name)
+        .told(|place, name| known(pod(place)?.labels.get(name?))),
+    row("k8s.pod.labels", Chars, "All its labels, `name:value` with commas between them.")
+        .told(|place, _| known(pod(place)?.labels.text())),
+    row("k8s.pod.ip", Chars, "The pod's address.").told(|place, _| known(pod(place)?.ip.as_deref())),
+    row("k8s.pod.cni.json", Chars, "The interfaces that the network plugin made for the pod, as JSON.")
+        .told(|place, _| known(pod(place)?.cni.as_deref())),
     row("k8s.rc.name", Chars, "The name of the replication controller."),
     row("k8s.rc.id", Chars, "The id of the replication controller."),
     row("k8s.rc.label", Chars, "The replication controller's label of that name.").required(Shape::Name),
@@ -38,6 +47,8 @@ pub(super) const FIELDS: &[Definition] = &[
     row("k8s.deployment.labels", Chars, "All labels of the deployment."),
 ];
 
-fn pod_uid<'e>(event: &'e Event<'_>) -> Option<Value<'e>> {
-    event.process.container.as_ref()?.pod_uid.as_deref().map(text)
+/// The cgroup tells it at once where the kubelet named it after the pod, as it mostly does.
+fn uid(place: Place<'_>) -> Option<Value<'_>> {
+    let by_cgroup = place.container.and_then(|container| container.pod_uid.as_deref());
+    known(by_cgroup.or_else(|| pod(place)?.uid.as_deref()))
 }

@@ -122,7 +122,7 @@ mod tests {
             "| `proc.aname`, `proc.aname[n]` | text | The name of the n-th ancestor",
             "| `evt.arg.name`, `evt.arg[n]` | text | One argument",
             "| `fd.ip` | IP address | Both addresses of a connection: one of them is enough for `=`; for `!=` both must differ. | filter-only |",
-            "| `container.label[name]` | text | The label of that name. | not gathered yet |",
+            "| `k8s.ns.label[name]` | text | The namespace's label of that name. | not gathered yet |",
             "| `fd.types`, `fd.types[n]` | text | The types of all descriptors that the process has open, of the first 1,024; with a number, of that one. Asked of /proc. | racy, list |",
             "| `evt.dir` | text | Always `<`: events are about calls that returned. | deprecated |",
         ] {

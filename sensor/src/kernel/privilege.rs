@@ -59,6 +59,8 @@ pub fn has_capability(capability: Capability) -> bool {
 ///   cannot be read (`EACCES`), and where `/proc` is mounted with `hidepid` their processes are not there at all.
 /// - `CAP_DAC_READ_SEARCH`: `/proc/<pid>/fd` (mode 0500) and `environ` (0400) belong to the process's user, and being root
 ///   without it is to be somebody else; the directories above a container's files are often closed, too.
+///
+/// The sockets of container runtimes need none: they belong to root and may be written to by their owner.
 const WORKER: CapabilitySet = CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
 
 /// What the loader keeps: loading and attaching another entry point, for which tracefs, whose directories are closed to

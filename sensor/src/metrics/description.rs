@@ -85,7 +85,7 @@ pub(super) const BUILD_INFO: Description =
 pub(super) type Description = (&'static str, &'static [&'static str], &'static str);
 
 /// All of them, for the generated reference.
-pub const ALL: [Description; 35] = [
+pub const ALL: [Description; 45] = [
     EVENTS,
     KERNEL_SEEN,
     DROPPED,
@@ -113,6 +113,16 @@ pub const ALL: [Description; 35] = [
     PROCESSES,
     EVICTIONS,
     LOOKUPS,
+    super::containers::RUNTIMES,
+    super::containers::KNOWN,
+    super::containers::ANSWERS,
+    super::containers::CUT,
+    super::containers::FAILURES,
+    super::containers::REFUSED,
+    super::containers::EVICTIONS,
+    super::containers::HOLDING,
+    super::containers::HELD,
+    super::containers::LATE,
     super::names::HOSTS,
     super::names::CONTAINER_EVICTIONS,
     super::names::EVICTIONS,

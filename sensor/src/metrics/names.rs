@@ -11,7 +11,7 @@ pub(super) const HOSTS: Description = (
     "Hosts that rules name: resolved, unresolved, or refused because there are too many or the name is too long.",
 );
 pub(super) const CONTAINER_EVICTIONS: Description = (
-    "tercel_sensor_container_evictions_total",
+    "tercel_sensor_cgroup_evictions_total",
     &[],
     "Cgroups whose containers were forgotten because there were too many; they are looked up again.",
 );

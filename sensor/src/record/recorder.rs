@@ -11,7 +11,7 @@ use tercel_sensor_abi::{Counters, RecordKind};
 use super::tree::Tree;
 use crate::clock;
 use crate::enrich::State;
-use crate::enrich::container::Container;
+use crate::enrich::container::{Container, Inventory};
 use crate::enrich::process::Process;
 use crate::recording::{End, Item, Machine, Writer, redacted_environment, redacted_record};
 use crate::ring::Record;
@@ -36,6 +36,8 @@ pub(super) struct Recorder<W> {
     environments_asked: LruCache<(u32, u64), ()>,
     /// What was written last, by cgroup.
     containers: LruCache<u64, Option<Arc<Container>>>,
+    /// Containers that a record was about: what their runtimes tell is written, and of nobody else's.
+    met: LruCache<Box<str>, ()>,
 }
 
 impl<W: Write> Recorder<W> {
@@ -58,7 +60,9 @@ impl<W: Write> Recorder<W> {
             records: 0,
             environments_asked: LruCache::new(REMEMBERED_MAX),
             containers: LruCache::new(REMEMBERED_MAX),
+            met: LruCache::new(REMEMBERED_MAX),
         };
+        recorder.state.inventory.keep_changed();
         recorder.writer.write(&Item::Machine(machine.clone()))?;
         recorder.writer.write(&Item::Clock(wall_offset_ns))?;
         recorder.write_users()?;
@@ -69,6 +73,13 @@ impl<W: Write> Recorder<W> {
     /// Written so far.
     pub(super) fn bytes(&self) -> u64 {
         self.writer.bytes()
+    }
+
+    /// Writes what runtimes told since. `now_ns`: `CLOCK_BOOTTIME`.
+    pub(super) fn refresh(&mut self, now_ns: u64) -> io::Result<()> {
+        self.state.now_ns = self.state.now_ns.max(now_ns);
+        self.state.inventory.refresh();
+        self.write_news()
     }
 
     /// Housekeeping, about once a second.
@@ -90,6 +101,8 @@ impl<W: Write> Recorder<W> {
             self.writer.write(&Item::Process(Box::new(process)))?;
         }
         self.write_container(record)?;
+        self.write_metadata_of(record)?;
+        self.write_news()?;
         self.write_environment(record)?;
         self.records += 1;
         match redacted_record(record).filter(|_| self.redacts) {
@@ -145,6 +158,26 @@ impl<W: Write> Recorder<W> {
         self.writer.write(&Item::Container { cgroup_id, container })
     }
 
+    /// What was told of the record's container, when it is first heard of.
+    fn write_metadata_of(&mut self, record: &Record<'_>) -> io::Result<()> {
+        let process = self.state.processes.get(record.header.tgid);
+        let Some(container) = process.and_then(|process| process.container.as_ref()) else { return Ok(()) };
+        if self.met.put(container.full_id.as_str().into(), ()).is_some() {
+            return Ok(());
+        }
+        write_metadata(&mut self.writer, &self.state.inventory, &container.full_id)
+    }
+
+    /// What is told from now on.
+    fn write_news(&mut self) -> io::Result<()> {
+        for full_id in self.state.inventory.take_changed() {
+            if self.met.contains(&full_id) {
+                write_metadata(&mut self.writer, &self.state.inventory, &full_id)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The environment of a process that was started before the recording, when it is first heard of.
     fn write_environment(&mut self, record: &Record<'_>) -> io::Result<()> {
         let (tgid, start_ns) = (record.header.tgid, record.header.start_ns);
@@ -155,4 +188,11 @@ impl<W: Write> Recorder<W> {
         let variables = if self.redacts { redacted_environment(&variables) } else { variables };
         self.writer.write(&Item::Environment { tgid, start_ns, variables: &variables })
     }
+}
+
+fn write_metadata<W: Write>(writer: &mut Writer<W>, inventory: &Inventory, full_id: &str) -> io::Result<()> {
+    if !inventory.has_heard_of(full_id) {
+        return Ok(());
+    }
+    writer.write(&Item::Metadata { full_id, metadata: inventory.of(full_id).cloned().map(Box::new) })
 }

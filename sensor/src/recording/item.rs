@@ -4,7 +4,7 @@ use tercel_sensor_abi::{Counters, KindCounters, RecordKind};
 
 use super::Problem;
 use super::bytes::{Bytes, put_text, put_u32, put_u64, put_u64s};
-use crate::enrich::container::Container;
+use crate::enrich::container::{Container, Metadata};
 use crate::enrich::process::Process;
 use crate::enrich::process::recorded::{read_container, write_container};
 use crate::ring::Record;
@@ -29,6 +29,11 @@ pub enum Item<'a> {
         tgid: u32,
         start_ns: u64,
         variables: &'a [u8],
+    },
+    /// What the container's runtime told; `None`: it was asked.
+    Metadata {
+        full_id: &'a str,
+        metadata: Option<Box<Metadata>>,
     },
     Record(Record<'a>),
     End(End),
@@ -80,6 +85,7 @@ const CONTAINER: u32 = 6;
 const ENVIRONMENT: u32 = 7;
 pub(super) const RECORD: u32 = 8;
 pub(super) const END: u32 = 9;
+const METADATA: u32 = 10;
 
 impl<'a> Item<'a> {
     pub(super) fn kind(&self) -> u32 {
@@ -91,6 +97,7 @@ impl<'a> Item<'a> {
             Self::Process(_) => PROCESS,
             Self::Container { .. } => CONTAINER,
             Self::Environment { .. } => ENVIRONMENT,
+            Self::Metadata { .. } => METADATA,
             Self::Record(_) => RECORD,
             Self::End(_) => END,
         }
@@ -111,6 +118,12 @@ impl<'a> Item<'a> {
                 put_u64(buffer, *start_ns);
                 put_text(buffer, variables);
             }
+            Self::Metadata { full_id, metadata } => {
+                put_text(buffer, full_id.as_bytes());
+                // Texts, numbers and maps of texts: JSON takes them all.
+                let json = metadata.as_ref().and_then(|metadata| serde_json::to_vec(metadata).ok());
+                put_text(buffer, &json.unwrap_or_default());
+            }
             Self::Record(record) => buffer.extend_from_slice(record.bytes()),
             Self::End(end) => end.write(buffer),
         }
@@ -126,6 +139,7 @@ impl<'a> Item<'a> {
             PROCESS => (Process::read(&mut rest).map(|process| Self::Process(Box::new(process))), "a process"),
             CONTAINER => (Self::read_container(&mut rest), "a container that this version knows"),
             ENVIRONMENT => (Self::read_environment(&mut rest), "an environment"),
+            METADATA => (Self::read_metadata(&mut rest), "what a runtime told of a container"),
             RECORD => (Record::parse(std::mem::take(&mut rest.0)).map(Self::Record), "a record of this ABI"),
             END => (End::read(&mut rest).map(Self::End), "an end"),
             _ => return Err(Problem::UnknownKind(kind)),
@@ -135,6 +149,16 @@ impl<'a> Item<'a> {
 
     fn read_container(bytes: &mut Bytes<'_>) -> Option<Self> {
         Some(Self::Container { cgroup_id: bytes.u64()?, container: read_container(bytes).ok()? })
+    }
+
+    fn read_metadata(bytes: &mut Bytes<'a>) -> Option<Self> {
+        let (full_id, json) = (bytes.utf8()?, bytes.text()?);
+        if json.is_empty() {
+            return Some(Self::Metadata { full_id, metadata: None });
+        }
+        let mut metadata: Box<Metadata> = serde_json::from_slice(json).ok()?;
+        metadata.bound();
+        Some(Self::Metadata { full_id, metadata: Some(metadata) })
     }
 
     fn read_environment(bytes: &mut Bytes<'a>) -> Option<Self> {

@@ -66,6 +66,7 @@ fn everything() -> Vec<u8> {
     items.extend([Item::User("root:x:0:::/root:/bin/sh"), Item::Group("root:x:0:")]);
     items.extend(state.processes.all().map(|process| Item::Process(Box::new(process.clone()))));
     items.push(Item::Container { cgroup_id: 7, container: Some(container()) });
+    items.push(Item::Metadata { full_id: "0123", metadata: Some(Box::new(crate::testing::metadata())) });
     items.push(Item::Environment { tgid: SHELL, start_ns: 200_000_000, variables: b"HOME=<redacted>\0" });
     items.extend(records.iter().map(|record| Item::Record(Record::parse(record).unwrap())));
     items.push(Item::End(End { records: 7, skipped: 2, unfollowed: 1, dropped: [(3, 4); RecordKind::COUNT] }));
@@ -105,6 +106,8 @@ fn every_kind_of_item_comes_back_as_it_was() {
         Item::Container { cgroup_id: 1, container: None },
         Item::Container { cgroup_id: u64::MAX, container: Some(container()) },
         Item::Environment { tgid: 1, start_ns: 2, variables: b"A=\0" },
+        Item::Metadata { full_id: "0123", metadata: None },
+        Item::Metadata { full_id: "0123", metadata: Some(Box::new(crate::testing::metadata())) },
         Item::Record(Record::parse(&record).unwrap()),
         Item::End(End { records: 1, skipped: 2, unfollowed: 3, dropped: [(4, 5); RecordKind::COUNT] }),
     ];

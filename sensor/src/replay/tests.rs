@@ -117,3 +117,50 @@ fn a_clock_that_is_set_changes_the_times_behind_it() {
     let times: Vec<_> = alerts.iter().map(|alert| alert.time.to_string()).collect();
     assert_eq!(times, ["2026-11-23T16:38:41Z", "1970-01-01T00:00:01Z"]);
 }
+
+/// An open in a container whose runtime was asked 0.1 s before, and what was told (or not) behind it.
+fn replayed_in_container(behind: Vec<Item<'_>>) -> Vec<Alert> {
+    let container = crate::enrich::container::Container {
+        id: "abcdefabcdef".to_owned(),
+        full_id: "abcdefabcdef00".to_owned(),
+        runtime: "docker",
+        pod_uid: None,
+    };
+    let earlier = Builder::open("/tmp/x", 3).at(900_000_000).bytes();
+    let open = Builder::open("/etc/shadow", 3).in_cgroup(77).bytes();
+    let items = vec![
+        Item::Record(Record::parse(&earlier).unwrap()),
+        Item::Container { cgroup_id: 77, container: Some(container) },
+        Item::Metadata { full_id: "abcdefabcdef00", metadata: None },
+        Item::Record(Record::parse(&open).unwrap()),
+    ];
+    alerts(&recording(&[processes(), items, behind].concat())).0
+}
+
+#[test]
+fn an_event_waits_for_the_container_s_name_as_it_did_when_it_was_recorded() {
+    let told = Item::Metadata { full_id: "abcdefabcdef00", metadata: Some(Box::new(crate::testing::metadata())) };
+    let later = Builder::open("/etc/shadow", 3).at(1_100_000_000).bytes();
+    let alerts = replayed_in_container(vec![told, Item::Record(Record::parse(&later).unwrap())]);
+    assert_eq!(alerts.len(), 2);
+    for alert in &alerts {
+        assert_eq!(alert.field("container.name").unwrap(), "app");
+        assert_eq!(alert.field("k8s.ns.name").unwrap(), "shop");
+        assert_eq!(alert.field("tercel.metadata"), None);
+        assert!(alert.output.contains("read by cat of sh, user root, in abcdefabcdef"), "{}", alert.output);
+    }
+    assert_eq!(alerts[0].field("evt.num").unwrap(), 2, "the number is the event's own");
+}
+
+#[test]
+fn an_event_that_waited_in_vain_says_so() {
+    let much_later = Builder::open("/tmp/x", 3).at(1_400_000_000).bytes();
+    let too_late = Item::Metadata { full_id: "abcdefabcdef00", metadata: Some(Box::new(crate::testing::metadata())) };
+    let behind = vec![Item::Record(Record::parse(&much_later).unwrap()), too_late];
+    for behind in [behind, Vec::new()] {
+        let alerts = replayed_in_container(behind);
+        assert_eq!(alerts.len(), 1);
+        assert_eq!(alerts[0].field("tercel.metadata").unwrap(), "late");
+        assert_eq!(alerts[0].field("container.name"), None);
+    }
+}

@@ -4,14 +4,22 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use tercel_alert::Alert;
+use tercel_filter::Fields;
 use uuid::Uuid;
 
 use super::SOURCE;
+use super::hold::{Counts, Held, Holding};
 use crate::detect::{Detector, Rule};
 use crate::enrich::State;
+use crate::enrich::container::Container;
 use crate::event::{Event, Scratch};
-use crate::output::timestamp;
+use crate::fields::{Place, Snapshot};
+use crate::output::{Moment, timestamp};
 use crate::ring::Record;
+
+/// In the fields of an alert that was raised before the container's runtime had told what it is asked for.
+const METADATA: &str = "tercel.metadata";
+const LATE: &str = "late";
 
 /// Makes alerts of records.
 pub struct Judge {
@@ -23,6 +31,7 @@ pub struct Judge {
     detector: Arc<Detector>,
     scratch: Scratch,
     filter_scratch: tercel_filter::Scratch,
+    holding: Holding,
     records: u64,
 }
 
@@ -36,6 +45,7 @@ impl Judge {
             detector: detector.into(),
             scratch: Scratch::default(),
             filter_scratch: tercel_filter::Scratch::new(),
+            holding: Holding::default(),
             records: 0,
         }
     }
@@ -46,10 +56,67 @@ impl Judge {
         self.records += 1;
         let time_ns = self.wall_offset_ns.saturating_add_unsigned(record.header.time_ns);
         let Some(event) = Event::new(self.records, time_ns, record, &self.state, &self.scratch) else { return false };
+        let mut is_late = false;
+        if let Some((container, until_ns)) = awaited(&event) {
+            let Some(possible) = self.detector.possible(&event, &mut self.filter_scratch) else { return true };
+            let values = Snapshot::of(&event, self.detector.reads(&possible));
+            let held = Held { possible, values, container: Arc::clone(container), time_ns, until_ns };
+            if self.holding.put(held) {
+                return true;
+            }
+            is_late = true;
+        }
         for rule in self.detector.matches(&event, &mut self.filter_scratch) {
-            raise(rule, alert(rule, &event, &self.state.hostname, &self.zone));
+            let mut alert = alert(rule, &event, &self.state.hostname, &self.zone);
+            if is_late {
+                mark_late(&mut alert);
+            }
+            raise(rule, alert);
         }
         true
+    }
+
+    /// Takes in what runtimes told, and judges the events that waited for that, or long enough.
+    pub(crate) fn release(&mut self, raise: impl FnMut(&Rule, Alert)) {
+        let has_news = self.state.inventory.refresh();
+        if has_news || self.holding.is_due(self.state.now_ns) {
+            self.judge_ready(raise);
+        }
+    }
+
+    /// The same, after something was learnt.
+    pub(crate) fn judge_ready(&mut self, mut raise: impl FnMut(&Rule, Alert)) {
+        let State { inventory, now_ns, .. } = &self.state;
+        let is_ready = |event: &Held| event.until_ns <= *now_ns || inventory.of(&event.container.full_id).is_some();
+        for event in self.holding.take(is_ready) {
+            self.judge_held(&event, &mut raise);
+        }
+    }
+
+    /// Judges everything that is held: there is no more time.
+    pub(crate) fn judge_all(&mut self, mut raise: impl FnMut(&Rule, Alert)) {
+        for event in self.holding.take(|_| true) {
+            self.judge_held(&event, &mut raise);
+        }
+    }
+
+    fn judge_held(&mut self, event: &Held, raise: &mut impl FnMut(&Rule, Alert)) {
+        let Held { possible, values, container, time_ns, .. } = event;
+        let metadata = self.state.inventory.of(&container.full_id);
+        self.holding.counts.waited += u64::from(metadata.is_none());
+        let fields = values.at(Place { container: Some(container), metadata, time_ns: *time_ns });
+        for rule in self.detector.matches_among(possible, &fields, &mut self.filter_scratch) {
+            let moment = Moment { time_ns: *time_ns, zone: &self.zone };
+            let mut alert = alert_of(rule, &fields, moment, &self.state.hostname);
+            if metadata.is_none() {
+                mark_late(&mut alert);
+            }
+            raise(rule, alert);
+        }
+    }
+
+    pub(crate) fn held(&self) -> Counts {
+        self.holding.counts()
     }
 
     /// Records that were taken.
@@ -63,13 +130,28 @@ impl Judge {
     }
 }
 
+/// The event's container, and until when its runtime's answer is waited for; `None`: nothing is waited for.
+fn awaited<'e>(event: &'e Event<'_>) -> Option<(&'e Arc<Container>, u64)> {
+    let container = event.process.container.as_ref()?;
+    let until_ns = event.state.inventory.awaited_until(&container.full_id, event.state.now_ns)?;
+    Some((container, until_ns))
+}
+
+fn mark_late(alert: &mut Alert) {
+    alert.output_fields.insert(METADATA.to_owned(), LATE.into());
+}
+
 /// The alert of a rule that matched.
 pub fn alert(rule: &Rule, event: &Event<'_>, hostname: &str, zone: &TimeZone) -> Alert {
-    let rendered = rule.output.render(event, rule.priority, zone);
+    alert_of(rule, event, Moment { time_ns: event.time_ns, zone }, hostname)
+}
+
+fn alert_of(rule: &Rule, fields: &dyn Fields, moment: Moment<'_>, hostname: &str) -> Alert {
+    let rendered = rule.output.render_fields(fields, rule.priority, moment);
     Alert {
         uuid: Some(Uuid::now_v7()),
         original_uuid: None,
-        time: timestamp(event.time_ns),
+        time: timestamp(moment.time_ns),
         rule: rule.name.to_string(),
         priority: rule.priority,
         source: SOURCE.to_owned(),

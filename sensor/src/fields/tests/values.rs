@@ -636,6 +636,56 @@ fn users_and_containers(checked: &mut Checked) {
             ("fd.containername", "3f2a91c07b5d:/etc/shadow"),
         ],
     );
+    state.inventory.learn(CONTAINER, Some(Box::new(crate::testing::metadata())), 0);
+    told(checked, &state, &record);
+}
+
+/// What a runtime tells.
+fn told(checked: &mut Checked, state: &State, record: &Builder) {
+    checked.check(
+        state,
+        record,
+        &[
+            ("container.name", "app"),
+            ("container.image", "quay.io/shop/app:v1"),
+            ("container.image.id", "05455a08881e"),
+            ("container.image.repository", "quay.io/shop/app"),
+            ("container.image.tag", "v1"),
+            ("container.image.digest", "sha256:4b7c"),
+            ("container.privileged", "true"),
+            ("container.mounts", "/proc/sys:/host/sys:ro:false:rprivate,/srv:/data:ro:true:rprivate"),
+            ("container.mount[0]", "/proc/sys:/host/sys:ro:false:rprivate"),
+            ("container.mount[/srv]", "/srv:/data:ro:true:rprivate"),
+            ("container.mount[7]", "N/A"),
+            ("container.mount.source[/data]", "/srv"),
+            ("container.mount.dest[/proc*]", "/host/sys"),
+            ("container.mount.dest[/]", "N/A"),
+            ("container.mount.mode[1]", "ro"),
+            ("container.mount.rdwr[0]", "false"),
+            ("container.mount.rdwr[/srv]", "true"),
+            ("container.mount.propagation[1]", "rprivate"),
+            ("container.healthcheck", "/bin/check -v"),
+            ("container.start_ts", "1795451910500000000"),
+            ("container.duration", "10000000000"),
+            ("container.ip", "10.88.0.7"),
+            ("container.cni.json", "{\"eth0\":{}}"),
+            ("container.host_pid", "false"),
+            ("container.host_network", "true"),
+            ("container.host_ipc", "false"),
+            ("container.label[a]", "1"),
+            ("container.label[b]", "-"),
+            ("container.labels", "a:1,io.kubernetes.container.name:app"),
+            ("k8s.pod.name", "web-0"),
+            ("k8s.ns.name", "shop"),
+            ("k8s.pod.uid", POD),
+            ("k8s.pod.sandbox_id", "5f5f5f5f5f5f"),
+            ("k8s.pod.full_sandbox_id", &"5f".repeat(32)),
+            ("k8s.pod.label[app]", "web"),
+            ("k8s.pod.labels", "app:web,tier:front"),
+            ("k8s.pod.ip", "10.88.0.7"),
+            ("k8s.pod.cni.json", "{\"eth0\":{}}"),
+        ],
+    );
 }
 
 fn parameters_of_events(checked: &mut Checked) {

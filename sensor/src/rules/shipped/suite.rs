@@ -83,7 +83,7 @@ fn of_the_rules_that_match_an_event_the_first_is_the_gravest() {
     }
 }
 
-/// What is left out by image is left out nowhere: the container's runtime is not asked.
+/// What is left out by image is not left out where no runtime tells the image.
 #[test]
 fn no_rule_that_needs_to_know_the_image_wakes_anybody() {
     for rule in shipped().rules {

@@ -1,0 +1,117 @@
+//! Real container runtimes, started here: what alerts tell of their containers and pods, from their first program on.
+//!
+//! The lane `runtimes` installs what they need, and asks for these tests, which nobody else runs.
+
+mod containerd;
+mod cri;
+mod docker;
+mod image;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::MutexGuard;
+
+use crate::harness::{
+    Metrics, Process, binary, can_watch, eventually, free_address, kernel, scrape, skipped, workspace,
+};
+
+/// Every program that is started in a container, and every one whose image nobody allowed: that one depends on what the
+/// runtime tells.
+const RULES: &str = r"
+- rule: Foreign image
+  desc: d
+  condition: evt.type = execve and container.id != host and proc.name in (ls, true) and not container.image.repository endswith bb
+  output: foreign %proc.args
+  priority: CRITICAL
+- rule: Program in a container
+  desc: d
+  condition: evt.type = execve and container.id != host
+  output: >
+    started %proc.cmdline | full=%container.full_id privileged=%container.privileged label=%container.label[team]
+    mounted=%container.mount.dest[/etc] digest=%container.image.digest pod=%k8s.pod.labels uid=%k8s.pod.uid ip=%k8s.pod.ip
+    tty=%proc.tty
+  priority: NOTICE
+";
+
+/// Until an alert is there: runtimes take seconds to start a container on a busy machine.
+const WITHIN: Duration = Duration::from_mins(1);
+
+/// The real sensor, asking these runtimes, and its alerts.
+pub(crate) struct Sensor {
+    process: Process,
+    metrics: SocketAddr,
+    _folder: TempDir,
+    _kernel: MutexGuard<'static, ()>,
+}
+
+impl Sensor {
+    /// `runtimes`: as the setting has them.
+    pub(crate) async fn start(runtimes: &[String]) -> Self {
+        let kernel = kernel().await;
+        let folder = tempfile::tempdir().unwrap();
+        let (rules, metrics) = (folder.path().join("rules.yaml"), free_address());
+        std::fs::write(&rules, RULES).unwrap();
+        let mut command = Command::new(binary("tercel-sensor"));
+        command.current_dir(workspace()).arg("run").arg("--rules").arg(&rules).args(["--output", "stdout"]);
+        command.arg("--metrics").arg(metrics.to_string()).env("TERCEL_SENSOR_RUNTIMES", runtimes.join(":"));
+        let mut process = Process::start(&mut command);
+        process.ready_within(metrics, WITHIN).await;
+        Self { process, metrics, _folder: folder, _kernel: kernel }
+    }
+
+    /// Waits for the alert about a program in the container of this name, by its command line.
+    pub(crate) async fn alert(&self, container: &str, cmdline: &str) -> Value {
+        let what = format!("`{cmdline}` in `{container}` is told of");
+        eventually(&what, WITHIN, async || {
+            let alerts = self.alerts();
+            let fields = |alert: &Value| alert["output_fields"].clone();
+            let is_it = |alert: &&Value| {
+                fields(alert)["container.name"] == container && fields(alert)["proc.cmdline"] == cmdline
+            };
+            let seen = || alerts.iter().map(|alert| alert["output"].to_string()).collect::<Vec<_>>().join("\n");
+            alerts.iter().find(is_it).cloned().ok_or_else(|| format!("{}\n{}", seen(), self.process.stderr()))
+        })
+        .await
+    }
+
+    pub(crate) fn alerts(&self) -> Vec<Value> {
+        self.process.stdout().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    pub(crate) async fn metrics(&self) -> Metrics {
+        scrape(self.metrics).await
+    }
+}
+
+/// Whether these programs are here, and the sensor can run.
+pub(crate) fn can_run(programs: &[&str]) -> bool {
+    let paths = std::env::var("PATH").unwrap_or_default();
+    let is_here = |program: &str| paths.split(':').any(|folder| Path::new(folder).join(program).is_file());
+    match programs.iter().find(|program| !is_here(program)) {
+        Some(missing) => skipped(&format!("{missing} is not installed")),
+        None => return can_watch(),
+    }
+    false
+}
+
+/// Runs a command of a runtime, which must succeed, and gives what it prints.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    assert!(output.status.success(), "{command:?}: {}\n{}", text(&output.stderr), text(&output.stdout));
+    text(&output.stdout)
+}
+
+/// No event was judged without what a runtime tells.
+pub(crate) async fn none_was_late(sensor: &Sensor) {
+    let metrics = sensor.metrics().await;
+    assert_eq!(metrics.sum("tercel_sensor_events_late_total", &[]), 0);
+    assert!(sensor.alerts().iter().all(|alert| alert["output_fields"].get("tercel.metadata").is_none()));
+    assert!(sensor.alerts().iter().all(|alert| alert["rule"] != "Foreign image"), "an allowed image raised an alert");
+}
