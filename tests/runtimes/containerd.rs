@@ -98,7 +98,7 @@ fn unmount_below(folder: &Path) {
 }
 
 #[tokio::test]
-#[ignore = "needs container runtimes; the lane `runtimes` of `cargo xtask ci` installs them"]
+#[ignore = "needs container runtimes; cargo xtask test --components installs them"]
 async fn a_container_of_ctr_is_reported_with_its_name_and_image() {
     let Some(containerd) = Containerd::start().await else { return };
     let start = |name: &str| run(&mut containerd.ctr(&["run", "--detach", IMAGE, name, "/bin/sleep", "600"]));
@@ -118,7 +118,7 @@ async fn a_container_of_ctr_is_reported_with_its_name_and_image() {
 }
 
 #[tokio::test]
-#[ignore = "needs container runtimes; the lane `runtimes` of `cargo xtask ci` installs them"]
+#[ignore = "needs container runtimes; cargo xtask test --components installs them"]
 async fn a_container_of_a_pod_is_reported_with_the_pod_s_name_namespace_and_labels() {
     let Some(containerd) = Containerd::start().await else { return };
     let kubelet = Kubelet::connect(&containerd.socket()).await;

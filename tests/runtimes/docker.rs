@@ -86,7 +86,7 @@ impl Drop for Docker {
 }
 
 #[tokio::test]
-#[ignore = "needs container runtimes; the lane `runtimes` of `cargo xtask ci` installs them"]
+#[ignore = "needs container runtimes; cargo xtask test --components installs them"]
 async fn the_first_program_of_a_container_is_reported_with_its_name_and_image() {
     let Some(docker) = Docker::start().await else { return };
     // Runs before the sensor does.
@@ -117,7 +117,7 @@ async fn the_first_program_of_a_container_is_reported_with_its_name_and_image() 
 }
 
 #[tokio::test]
-#[ignore = "needs container runtimes; the lane `runtimes` of `cargo xtask ci` installs them"]
+#[ignore = "needs container runtimes; cargo xtask test --components installs them"]
 async fn containers_that_live_some_milliseconds_are_known_too() {
     let Some(docker) = Docker::start().await else { return };
     let sensor = Sensor::start(&docker.runtimes()).await;
