@@ -5,6 +5,7 @@ mod client;
 mod dead_letter;
 mod elasticsearch;
 mod render;
+mod resolve;
 mod route;
 mod run;
 mod search;
@@ -55,6 +56,8 @@ enum Command {
     DeadLetter(dead_letter::Arguments),
     /// Hold alerts back for a while, at a running router
     Silence(silence::Arguments),
+    /// End incidents at PagerDuty by their dedup key, or say which are open, at a running router
+    Resolve(resolve::Arguments),
     /// Look through the archive of a running router
     Search(search::Arguments),
     /// Print alerts as a running router decides about them
@@ -96,6 +99,7 @@ pub(crate) fn main() -> ExitCode {
         Command::SendTest(arguments) => report(send_test::run(&arguments)),
         Command::DeadLetter(arguments) => report(dead_letter::run(&arguments)),
         Command::Silence(arguments) => report(silence::run(&arguments)),
+        Command::Resolve(arguments) => report(resolve::run(&arguments)),
         Command::Search(arguments) => report(search::run(&arguments)),
         Command::Tail(arguments) => report(tail::run(&arguments)),
         Command::Elasticsearch(arguments) => report(elasticsearch::run(&arguments)),

@@ -22,6 +22,7 @@ mod recovery;
 mod rehearsal;
 mod reload;
 mod replay;
+mod resolve;
 mod station;
 mod tail;
 mod thread;
