@@ -59,6 +59,7 @@ pub(crate) fn metadata() -> Metadata {
             ip: text("10.88.0.7"),
             cni: text("{\"eth0\":{}}"),
         }),
+        is_partial: false,
     }
 }
 

@@ -20,6 +20,7 @@ use moka::sync::Cache;
 use tercel_sensor_abi::process::CGROUP_LEVELS_MAX;
 
 pub use image::Image;
+pub(crate) use inventory::Pending;
 pub use inventory::{Inventory, METADATA_WAIT};
 pub use metadata::{Labels, Metadata, Mount, Mounts};
 pub use runtimes::Socket;

@@ -22,6 +22,9 @@ Times and durations are numbers of nanoseconds. Some fields have notes:
   from files, where whoever owns them may have by the time that a rule asks;
 - *deprecated*: Falco will drop it;
 - *not gathered yet*: known, so that rules with it load, but always missing.
+
+What `container.*` and `k8s.*` tell is what the container's runtime knows, from the kubelet where there is one. That is the pod with
+its labels, and its namespace's name; a kubelet does not tell of the pod's service account, its deployment or its namespace's labels.
 ";
 
 const EVENT_TYPES: &str = "

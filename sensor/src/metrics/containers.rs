@@ -42,7 +42,8 @@ pub(super) const HELD: Description = ("tercel_sensor_events_held_total", &[], "E
 pub(super) const LATE: Description = (
     "tercel_sensor_events_late_total",
     &["reason"],
-    "Events that were judged without it: it did not come in time (waited), or too many waited (full).",
+    "Events that were judged without it: it did not come in time (waited), too many waited (full), or the runtimes had been \
+     asked before in vain (unanswered).",
 );
 
 /// All of them.
@@ -90,7 +91,8 @@ impl Containers {
     pub(super) fn set_held(&self, counts: HoldCounts) {
         self.holding.set(counts.holding.try_into().unwrap_or(i64::MAX));
         raise(&self.held, counts.held);
-        for (reason, count) in [("waited", counts.waited), ("full", counts.full)] {
+        let HoldCounts { waited, full, unanswered, .. } = counts;
+        for (reason, count) in [("waited", waited), ("full", full), ("unanswered", unanswered)] {
             raise(&self.late.with_label_values(&[reason]), count);
         }
     }

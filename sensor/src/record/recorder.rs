@@ -78,7 +78,7 @@ impl<W: Write> Recorder<W> {
     /// Writes what runtimes told since. `now_ns`: `CLOCK_BOOTTIME`.
     pub(super) fn refresh(&mut self, now_ns: u64) -> io::Result<()> {
         self.state.now_ns = self.state.now_ns.max(now_ns);
-        self.state.inventory.refresh();
+        self.state.inventory.refresh(self.state.now_ns);
         self.write_news()
     }
 

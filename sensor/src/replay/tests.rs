@@ -118,16 +118,21 @@ fn a_clock_that_is_set_changes_the_times_behind_it() {
     assert_eq!(times, ["2026-11-23T16:38:41Z", "1970-01-01T00:00:01Z"]);
 }
 
-/// An open in a container whose runtime was asked 0.1 s before, and what was told (or not) behind it.
-fn replayed_in_container(behind: Vec<Item<'_>>) -> Vec<Alert> {
+fn ms(milliseconds: u64) -> u64 {
+    milliseconds * 1_000_000
+}
+
+/// An open at the tenth second, in a container whose runtime was asked so many milliseconds before, and what was told (or not)
+/// behind it.
+fn replayed_in_container(asked_before_ms: u64, behind: Vec<Item<'_>>) -> Vec<Alert> {
     let container = crate::enrich::container::Container {
         id: "abcdefabcdef".to_owned(),
         full_id: "abcdefabcdef00".to_owned(),
         runtime: "docker",
         pod_uid: None,
     };
-    let earlier = Builder::open("/tmp/x", 3).at(900_000_000).bytes();
-    let open = Builder::open("/etc/shadow", 3).in_cgroup(77).bytes();
+    let earlier = Builder::open("/tmp/x", 3).at(ms(10_000 - asked_before_ms)).bytes();
+    let open = Builder::open("/etc/shadow", 3).at(ms(10_000)).in_cgroup(77).bytes();
     let items = vec![
         Item::Record(Record::parse(&earlier).unwrap()),
         Item::Container { cgroup_id: 77, container: Some(container) },
@@ -140,27 +145,47 @@ fn replayed_in_container(behind: Vec<Item<'_>>) -> Vec<Alert> {
 #[test]
 fn an_event_waits_for_the_container_s_name_as_it_did_when_it_was_recorded() {
     let told = Item::Metadata { full_id: "abcdefabcdef00", metadata: Some(Box::new(crate::testing::metadata())) };
-    let later = Builder::open("/etc/shadow", 3).at(1_100_000_000).bytes();
-    let alerts = replayed_in_container(vec![told, Item::Record(Record::parse(&later).unwrap())]);
-    assert_eq!(alerts.len(), 2);
-    for alert in &alerts {
-        assert_eq!(alert.field("container.name").unwrap(), "app");
-        assert_eq!(alert.field("k8s.ns.name").unwrap(), "shop");
-        assert_eq!(alert.field("tercel.metadata"), None);
-        assert!(alert.output.contains("read by cat of sh, user root, in abcdefabcdef"), "{}", alert.output);
+    let later = Builder::open("/etc/shadow", 3).at(ms(10_100)).bytes();
+    // The container's first program may run long after it was heard of.
+    for asked_before_ms in [100, 600, 2_000] {
+        let alerts =
+            replayed_in_container(asked_before_ms, vec![told.clone(), Item::Record(Record::parse(&later).unwrap())]);
+        assert_eq!(alerts.len(), 2);
+        for alert in &alerts {
+            assert_eq!(alert.field("container.name").unwrap(), "app");
+            assert_eq!(alert.field("k8s.ns.name").unwrap(), "shop");
+            assert_eq!(alert.field("tercel.metadata"), None);
+            assert!(alert.output.contains("read by cat of sh, user root, in abcdefabcdef"), "{}", alert.output);
+        }
+        assert_eq!(alerts[0].field("evt.num").unwrap(), 2, "the number is the event's own");
     }
-    assert_eq!(alerts[0].field("evt.num").unwrap(), 2, "the number is the event's own");
 }
 
 #[test]
 fn an_event_that_waited_in_vain_says_so() {
-    let much_later = Builder::open("/tmp/x", 3).at(1_400_000_000).bytes();
+    let much_later = Builder::open("/tmp/x", 3).at(ms(10_500)).bytes();
     let too_late = Item::Metadata { full_id: "abcdefabcdef00", metadata: Some(Box::new(crate::testing::metadata())) };
     let behind = vec![Item::Record(Record::parse(&much_later).unwrap()), too_late];
     for behind in [behind, Vec::new()] {
-        let alerts = replayed_in_container(behind);
+        let alerts = replayed_in_container(100, behind);
         assert_eq!(alerts.len(), 1);
         assert_eq!(alerts[0].field("tercel.metadata").unwrap(), "late");
         assert_eq!(alerts[0].field("container.name"), None);
     }
+}
+
+#[test]
+fn an_event_that_does_not_wait_because_nobody_answered_says_so_too() {
+    let alerts = replayed_in_container(9_000, Vec::new());
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].field("tercel.metadata").unwrap(), "late");
+}
+
+#[test]
+fn an_event_that_waited_in_vain_has_what_was_announced() {
+    let announced = Metadata { is_partial: true, ..crate::testing::metadata() };
+    let announced = Item::Metadata { full_id: "abcdefabcdef00", metadata: Some(Box::new(announced)) };
+    let alerts = replayed_in_container(100, vec![announced]);
+    assert_eq!(alerts[0].field("tercel.metadata").unwrap(), "late");
+    assert_eq!(alerts[0].field("container.name").unwrap(), "app");
 }

@@ -45,6 +45,8 @@ pub struct Counts {
     pub waited: u64,
     /// Judged at once because there was no room.
     pub full: u64,
+    /// Judged at once because the runtime was asked before, in vain.
+    pub unanswered: u64,
 }
 
 impl Holding {

@@ -11,7 +11,7 @@ use super::SOURCE;
 use super::hold::{Counts, Held, Holding};
 use crate::detect::{Detector, Rule};
 use crate::enrich::State;
-use crate::enrich::container::Container;
+use crate::enrich::container::{Container, Pending};
 use crate::event::{Event, Scratch};
 use crate::fields::{Place, Snapshot};
 use crate::output::{Moment, timestamp};
@@ -57,12 +57,17 @@ impl Judge {
         let time_ns = self.wall_offset_ns.saturating_add_unsigned(record.header.time_ns);
         let Some(event) = Event::new(self.records, time_ns, record, &self.state, &self.scratch) else { return false };
         let mut is_late = false;
-        if let Some((container, until_ns)) = awaited(&event) {
+        if let Some((container, pending)) = pending(&event) {
             let Some(possible) = self.detector.possible(&event, &mut self.filter_scratch) else { return true };
-            let values = Snapshot::of(&event, self.detector.reads(&possible));
-            let held = Held { possible, values, container: Arc::clone(container), time_ns, until_ns };
-            if self.holding.put(held) {
-                return true;
+            match pending {
+                Pending::Until(until_ns) => {
+                    let values = Snapshot::of(&event, self.detector.reads(&possible));
+                    let held = Held { possible, values, container: Arc::clone(container), time_ns, until_ns };
+                    if self.holding.put(held) {
+                        return true;
+                    }
+                }
+                Pending::Unanswered => self.holding.counts.unanswered += 1,
             }
             is_late = true;
         }
@@ -78,7 +83,7 @@ impl Judge {
 
     /// Takes in what runtimes told, and judges the events that waited for that, or long enough.
     pub(crate) fn release(&mut self, raise: impl FnMut(&Rule, Alert)) {
-        let has_news = self.state.inventory.refresh();
+        let has_news = self.state.inventory.refresh(self.state.now_ns);
         if has_news || self.holding.is_due(self.state.now_ns) {
             self.judge_ready(raise);
         }
@@ -87,7 +92,7 @@ impl Judge {
     /// The same, after something was learnt.
     pub(crate) fn judge_ready(&mut self, mut raise: impl FnMut(&Rule, Alert)) {
         let State { inventory, now_ns, .. } = &self.state;
-        let is_ready = |event: &Held| event.until_ns <= *now_ns || inventory.of(&event.container.full_id).is_some();
+        let is_ready = |event: &Held| event.until_ns <= *now_ns || inventory.is_told(&event.container.full_id);
         for event in self.holding.take(is_ready) {
             self.judge_held(&event, &mut raise);
         }
@@ -103,12 +108,13 @@ impl Judge {
     fn judge_held(&mut self, event: &Held, raise: &mut impl FnMut(&Rule, Alert)) {
         let Held { possible, values, container, time_ns, .. } = event;
         let metadata = self.state.inventory.of(&container.full_id);
-        self.holding.counts.waited += u64::from(metadata.is_none());
+        let is_late = !self.state.inventory.is_told(&container.full_id);
+        self.holding.counts.waited += u64::from(is_late);
         let fields = values.at(Place { container: Some(container), metadata, time_ns: *time_ns });
         for rule in self.detector.matches_among(possible, &fields, &mut self.filter_scratch) {
             let moment = Moment { time_ns: *time_ns, zone: &self.zone };
             let mut alert = alert_of(rule, &fields, moment, &self.state.hostname);
-            if metadata.is_none() {
+            if is_late {
                 mark_late(&mut alert);
             }
             raise(rule, alert);
@@ -130,11 +136,11 @@ impl Judge {
     }
 }
 
-/// The event's container, and until when its runtime's answer is waited for; `None`: nothing is waited for.
-fn awaited<'e>(event: &'e Event<'_>) -> Option<(&'e Arc<Container>, u64)> {
+/// The event's container, of which not all is known; `None`: there is nothing to wait for.
+fn pending<'e>(event: &'e Event<'_>) -> Option<(&'e Arc<Container>, Pending)> {
     let container = event.process.container.as_ref()?;
-    let until_ns = event.state.inventory.awaited_until(&container.full_id, event.state.now_ns)?;
-    Some((container, until_ns))
+    let pending = event.state.inventory.pending(&container.full_id, event.state.now_ns)?;
+    Some((container, pending))
 }
 
 fn mark_late(alert: &mut Alert) {

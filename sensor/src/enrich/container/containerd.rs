@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{self, Receiver};
 use super::grpc::{Client, in_namespace};
 use super::image::Image;
 use super::metadata::{Labels, Metadata, Mount};
-use super::runtimes::{EVENTS_MAX, Error, Running, Runtime};
+use super::runtimes::{EVENTS_MAX, Error, Notice, Running, Runtime};
 use super::{CONTAINERD_NAMESPACES, cri};
 use message::{
     Container, ContainerAnswer, Containers, Envelope, EventBody, GetContainer, GetImage, ImageAnswer, ListContainers,
@@ -45,7 +45,7 @@ pub(super) struct Containerd {
 }
 
 impl Runtime for Containerd {
-    async fn connect(socket: &Path) -> Result<(Self, Running, Receiver<String>), Error> {
+    async fn connect(socket: &Path) -> Result<(Self, Running, Receiver<Notice>), Error> {
         let client = Client::connect(socket).await?;
         let containerd = Self { client };
         // First of all, so that hardly a container is made unseen between the list and the events.
@@ -83,7 +83,7 @@ fn namespaces() -> impl Iterator<Item = &'static str> {
 
 impl Containerd {
     /// The first answer comes with the first event: nobody waits for it.
-    fn events(&self) -> Receiver<String> {
+    fn events(&self) -> Receiver<Notice> {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let client = self.client.clone();
         tokio::spawn(async move {
@@ -91,7 +91,7 @@ impl Containerd {
             let Ok(mut stream) = client.subscribe::<_, Envelope>(SUBSCRIBE, request).await else { return };
             while let Ok(Some(envelope)) = stream.message().await {
                 let Some(id) = envelope.container_id() else { continue };
-                if sender.send(id).await.is_err() {
+                if sender.send(id.into()).await.is_err() {
                     return;
                 }
             }

@@ -12,7 +12,7 @@ use tracing::debug;
 use super::grpc::Client;
 use super::image::Image;
 use super::metadata::{Labels, Metadata, Mount};
-use super::runtimes::{EVENTS_MAX, Error, Running, Runtime};
+use super::runtimes::{EVENTS_MAX, Error, Notice, Running, Runtime};
 use crate::enrich::kubernetes::Pod;
 use message::{
     ContainerEvent, ContainerStatus, ContainerStatusRequest, Containers, Empty, ImageSpec, ImageStatus,
@@ -46,7 +46,7 @@ pub(super) struct Cri {
 }
 
 impl Runtime for Cri {
-    async fn connect(socket: &Path) -> Result<(Self, Running, Receiver<String>), Error> {
+    async fn connect(socket: &Path) -> Result<(Self, Running, Receiver<Notice>), Error> {
         let client = Client::connect(socket).await?;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         tokio::spawn(forward_events(client.clone(), sender));
@@ -70,7 +70,7 @@ pub(super) async fn running(client: &Client) -> Result<Running, Error> {
 
 /// The first answer comes with the first event. Where the runtime has none, containers are asked for when a process of theirs
 /// is seen.
-async fn forward_events(client: Client, sender: Sender<String>) {
+async fn forward_events(client: Client, sender: Sender<Notice>) {
     let mut events = match client.subscribe::<_, ContainerEvent>(GET_CONTAINER_EVENTS, Empty {}).await {
         Ok(events) => events,
         Err(error) => {
@@ -80,7 +80,7 @@ async fn forward_events(client: Client, sender: Sender<String>) {
         }
     };
     while let Ok(Some(event)) = events.message().await {
-        if sender.send(event.container_id).await.is_err() {
+        if sender.send(event.container_id.into()).await.is_err() {
             return;
         }
     }

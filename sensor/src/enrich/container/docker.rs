@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{self, Receiver};
 
 use super::image::Image;
 use super::metadata::{Labels, Metadata, Mount};
-use super::runtimes::{EVENTS_MAX, Error, REQUEST_TIMEOUT, Running, Runtime};
+use super::runtimes::{EVENTS_MAX, Error, Notice, REQUEST_TIMEOUT, Running, Runtime};
 use crate::enrich::kubernetes::Pod;
 
 /// Bytes of one answer: the list of all containers is the longest.
@@ -32,22 +32,23 @@ const EVENTS: &str = "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%2
 /// How long ago a container was started that was not: Docker's year 1.
 const NEVER: &str = "0001-";
 
-/// Containers of which is remembered what their events told.
+/// Containers of which is remembered what was told of them.
 const REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// Asks one engine.
 #[derive(Debug, Clone)]
 pub(super) struct Docker {
     http: reqwest::Client,
-    /// The engine answers about a container only when it has started it; one that removes itself may be gone by then.
-    announced: Arc<Mutex<LruCache<String, Metadata>>>,
+    /// The engine answers nothing about a container while it starts it, and one that removes itself may be gone by then: what
+    /// its events told, or itself before that.
+    remembered: Arc<Mutex<LruCache<String, Metadata>>>,
 }
 
 /// What events tell: name, image and labels, in one map.
 type Attributes = BTreeMap<String, String>;
 
 impl Runtime for Docker {
-    async fn connect(socket: &Path) -> Result<(Self, Running, Receiver<String>), Error> {
+    async fn connect(socket: &Path) -> Result<(Self, Running, Receiver<Notice>), Error> {
         // Wanted of every client, also of one that never speaks TLS. Installed already, it is the same.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder()
@@ -56,7 +57,7 @@ impl Runtime for Docker {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        let docker = Self { http, announced: Arc::new(Mutex::new(LruCache::new(REMEMBERED_MAX))) };
+        let docker = Self { http, remembered: Arc::new(Mutex::new(LruCache::new(REMEMBERED_MAX))) };
         // First of all, so that no container is made unseen between the list and the events.
         let events = docker.events().await?;
         let listed: Vec<Listed> = docker.get("/containers/json").await?.unwrap_or_default();
@@ -68,14 +69,20 @@ impl Runtime for Docker {
             return Ok(None);
         }
         let Some(inspected) = self.get::<Inspected>(&format!("/containers/{id}/json")).await? else {
-            return Ok(self.announced().get(id).cloned());
+            // It is gone: there will be no more.
+            let remembered = self.remembered().get(id).cloned();
+            return Ok(remembered.map(|metadata| Metadata { is_partial: false, ..metadata }));
         };
         let image = if is_plain(&inspected.image) {
             self.get(&format!("/images/{}/json", inspected.image)).await?.unwrap_or_default()
         } else {
             InspectedImage::default()
         };
-        Ok(Some(inspected.into_metadata(&image)))
+        let metadata = inspected.into_metadata(&image);
+        let mut kept = metadata.clone();
+        kept.bound();
+        self.remembered().put(id.to_owned(), kept);
+        Ok(Some(metadata))
     }
 }
 
@@ -90,8 +97,7 @@ impl Docker {
         }
     }
 
-    /// The ids that events are about.
-    async fn events(&self) -> Result<Receiver<String>, Error> {
+    async fn events(&self) -> Result<Receiver<Notice>, Error> {
         let request = self.http.get(format!("{HOST}{EVENTS}")).send();
         let response = tokio::time::timeout(REQUEST_TIMEOUT, request).await.or(Err(Error::Timeout))??;
         if response.status() != StatusCode::OK {
@@ -104,8 +110,8 @@ impl Docker {
             while let Some(Event { actor: Actor { id, attributes } }) = lines.next().await {
                 let mut metadata = announced_metadata(attributes.unwrap_or_default());
                 metadata.bound();
-                docker.announced().put(id.clone(), metadata);
-                if sender.send(id).await.is_err() {
+                docker.remember_announced(&id, &metadata);
+                if sender.send(Notice { full_id: id, announced: Some(Box::new(metadata)) }).await.is_err() {
                     return;
                 }
             }
@@ -113,8 +119,16 @@ impl Docker {
         Ok(events)
     }
 
-    fn announced(&self) -> MutexGuard<'_, LruCache<String, Metadata>> {
-        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Unless more is known.
+    fn remember_announced(&self, id: &str, metadata: &Metadata) {
+        let mut remembered = self.remembered();
+        if remembered.get(id).is_none_or(|known| known.is_partial) {
+            remembered.put(id.to_owned(), metadata.clone());
+        }
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, LruCache<String, Metadata>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -264,6 +278,7 @@ fn announced_metadata(mut announced: Attributes) -> Metadata {
         image: Image::new(&image, "", &[], &[]),
         pod: Pod::of_labels(&labels),
         labels,
+        is_partial: true,
         ..Metadata::default()
     }
 }
@@ -287,6 +302,7 @@ impl Inspected {
             host_ipc: Some(host_config.ipc_mode == "host"),
             labels,
             pod,
+            is_partial: false,
         }
     }
 }
@@ -394,6 +410,7 @@ mod tests {
         assert_eq!((actor.id.as_str(), metadata.name.as_deref()), ("c8", Some("short")));
         assert_eq!(metadata.image.repository.as_deref(), Some("registry.example/team/bb"));
         assert_eq!((metadata.labels.text(), metadata.is_privileged), (Some("team:blue"), None));
+        assert!(metadata.is_partial);
     }
 
     #[test]

@@ -13,10 +13,14 @@ use super::runtimes::{Runtimes, Socket};
 const CONTAINERS_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 const METADATA_BYTES_MAX: usize = 8 << 20;
 
-/// A container that no runtime knew within the bound of waiting is asked for again after this time.
+/// A container that no runtime knew is asked for again after this time.
 const ASK_AGAIN: Duration = Duration::from_mins(1);
 
-/// How long an answer is waited for where nothing else is set.
+/// How long an answer may still come: a bit longer than one that takes its time, and than a container's start, during which
+/// Docker answers nothing about it.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
+
+/// How long an event waits for an answer where nothing else is set.
 pub const METADATA_WAIT: Duration = Duration::from_millis(500);
 
 /// Told and untold containers.
@@ -32,9 +36,19 @@ pub struct Inventory {
 }
 
 #[derive(Debug)]
-enum Entry {
-    Asked { at_ns: u64 },
-    Told(Box<Metadata>),
+struct Entry {
+    /// When it was asked for, or something was told of it, `CLOCK_BOOTTIME`.
+    at_ns: u64,
+    metadata: Option<Box<Metadata>>,
+}
+
+/// What is known of a container is not all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pending {
+    /// The rest is worth waiting for, until this time of `CLOCK_BOOTTIME`.
+    Until(u64),
+    /// It was asked for in vain.
+    Unanswered,
 }
 
 /// Who is asked.
@@ -98,10 +112,12 @@ impl Inventory {
     }
 
     pub(crate) fn of(&self, full_id: &str) -> Option<&Metadata> {
-        match self.by_id.peek(full_id) {
-            Some(Entry::Told(metadata)) => Some(metadata),
-            Some(Entry::Asked { .. }) | None => None,
-        }
+        self.by_id.peek(full_id)?.metadata.as_deref()
+    }
+
+    /// Whether all is known of a container that will be told.
+    pub(crate) fn is_told(&self, full_id: &str) -> bool {
+        self.by_id.peek(full_id).is_some_and(Entry::is_told)
     }
 
     /// Whether a container was asked for, or more is known of it.
@@ -112,45 +128,51 @@ impl Inventory {
     /// Asks about a container that was not heard of, or not for long. `now_ns`: `CLOCK_BOOTTIME`.
     pub(crate) fn want(&mut self, full_id: &str, now_ns: u64) {
         let Source::Runtimes(runtimes) = &self.source else { return };
-        let is_settled = match self.by_id.get(full_id) {
-            Some(Entry::Told(_)) => true,
-            Some(Entry::Asked { at_ns }) => now_ns.saturating_sub(*at_ns) < nanoseconds(ASK_AGAIN),
-            None => false,
-        };
+        let is_settled = self
+            .by_id
+            .get(full_id)
+            .is_some_and(|entry| entry.is_told() || now_ns.saturating_sub(entry.at_ns) < nanoseconds(ASK_AGAIN));
         if !is_settled && runtimes.tally().connected.load(Ordering::Acquire) > 0 {
             runtimes.ask(full_id);
-            self.put(full_id, Entry::Asked { at_ns: now_ns });
+            self.learn(full_id, None, now_ns);
         }
     }
 
-    /// Until when an answer about this container is worth waiting for; `None`: it is there, or nobody will give it.
-    pub(crate) fn awaited_until(&self, full_id: &str, now_ns: u64) -> Option<u64> {
-        match self.by_id.peek(full_id) {
-            Some(Entry::Asked { at_ns }) => Some(at_ns.saturating_add(self.wait_ns)).filter(|until| now_ns < *until),
-            Some(Entry::Told(_)) | None => None,
-        }
+    /// What an event of this moment has to do without, or wait for; `None`: nothing, as all is known, or nobody was asked.
+    pub(crate) fn pending(&self, full_id: &str, now_ns: u64) -> Option<Pending> {
+        let entry = self.by_id.peek(full_id).filter(|entry| !entry.is_told())?;
+        let may_come = now_ns.saturating_sub(entry.at_ns) < nanoseconds(ANSWERED_WITHIN);
+        Some(if may_come { Pending::Until(now_ns.saturating_add(self.wait_ns)) } else { Pending::Unanswered })
     }
 
     /// Takes in what was told since; whether there was anything.
-    pub(crate) fn refresh(&mut self) -> bool {
+    pub(crate) fn refresh(&mut self, now_ns: u64) -> bool {
         let mut has_news = false;
         while let Source::Runtimes(runtimes) = &mut self.source
             && let Some(answer) = runtimes.next_answer()
         {
-            self.put(&answer.full_id, Entry::Told(answer.metadata));
+            self.learn(&answer.full_id, Some(answer.metadata), now_ns);
             has_news = true;
         }
         has_news
     }
 
-    /// What was recorded: it was told, or (`None`) asked for at this time.
+    /// A container was asked for (`None`), or this was told of it.
     pub(crate) fn learn(&mut self, full_id: &str, metadata: Option<Box<Metadata>>, now_ns: u64) {
-        let entry = metadata.map_or(Entry::Asked { at_ns: now_ns }, Entry::Told);
-        self.put(full_id, entry);
+        let is_less = metadata.as_ref().is_none_or(|metadata| metadata.is_partial);
+        let before = if is_less { self.by_id.pop(full_id) } else { None };
+        let metadata = match before {
+            Some(entry) => {
+                self.bytes -= entry.bytes();
+                if entry.is_told() { entry.metadata } else { metadata.or(entry.metadata) }
+            }
+            None => metadata,
+        };
+        self.put(full_id, Entry { at_ns: now_ns, metadata });
     }
 
     pub fn counts(&self) -> Counts {
-        let known = self.by_id.iter().filter(|(_, entry)| matches!(entry, Entry::Told(_))).count();
+        let known = self.by_id.iter().filter(|(_, entry)| entry.metadata.is_some()).count();
         let counts = Counts { known, evicted: self.evicted, ..Counts::default() };
         let Source::Runtimes(runtimes) = &self.source else { return counts };
         let tally = runtimes.tally();
@@ -183,11 +205,12 @@ impl Inventory {
 }
 
 impl Entry {
+    fn is_told(&self) -> bool {
+        self.metadata.as_ref().is_some_and(|metadata| !metadata.is_partial)
+    }
+
     fn bytes(&self) -> usize {
-        match self {
-            Self::Asked { .. } => 0,
-            Self::Told(metadata) => metadata.bytes(),
-        }
+        self.metadata.as_ref().map_or(0, |metadata| metadata.bytes())
     }
 }
 
@@ -206,15 +229,31 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_waited_for_only_within_the_bound_and_only_once() {
+    fn each_event_waits_for_its_own_time_as_long_as_an_answer_may_come() {
         let mut inventory = Inventory::recorded();
-        assert_eq!(inventory.awaited_until("a", 0), None, "nobody was asked");
+        assert_eq!(inventory.pending("a", 0), None, "nobody was asked");
         inventory.learn("a", None, 1_000);
-        assert_eq!(inventory.awaited_until("a", 1_001), Some(500_001_000));
-        assert_eq!(inventory.awaited_until("a", 500_001_000), None, "the time is over");
+        assert_eq!(inventory.pending("a", 1_001), Some(Pending::Until(500_001_001)));
+        assert_eq!(inventory.pending("a", 3_000_000_000), Some(Pending::Until(3_500_000_000)));
+        assert_eq!(inventory.pending("a", 4_000_001_000), Some(Pending::Unanswered));
         inventory.learn("a", Some(named("web")), 2_000);
-        assert_eq!(inventory.awaited_until("a", 2_000), None);
+        assert_eq!(inventory.pending("a", 2_000), None);
         assert_eq!(inventory.of("a").unwrap().name.as_deref(), Some("web"));
+    }
+
+    #[test]
+    fn what_a_runtime_announced_is_known_until_it_tells_all_and_never_replaces_that() {
+        let announced = || Some(Box::new(Metadata { is_partial: true, ..*named("announced") }));
+        let mut inventory = Inventory::recorded();
+        inventory.learn("a", announced(), 1_000);
+        inventory.learn("a", None, 2_000);
+        let name = |inventory: &Inventory| inventory.of("a").unwrap().name.clone().unwrap();
+        assert_eq!((name(&inventory).as_str(), inventory.is_told("a")), ("announced", false));
+        assert_eq!(inventory.pending("a", 2_000), Some(Pending::Until(500_002_000)));
+        inventory.learn("a", Some(named("web")), 3_000);
+        inventory.learn("a", announced(), 4_000);
+        assert_eq!((name(&inventory).as_str(), inventory.is_told("a")), ("web", true));
+        assert_eq!((inventory.counts().known, inventory.bytes), (1, named("web").bytes()));
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Metadata {
     pub host_network: Option<bool>,
     pub host_ipc: Option<bool>,
     pub pod: Option<Pod>,
+    /// The runtime announced the container, and is yet to tell the rest.
+    pub is_partial: bool,
 }
 
 impl Metadata {

@@ -36,8 +36,8 @@ pub(super) const EVENTS_MAX: usize = 256;
 /// Containers of one runtime that are asked about when it is connected to.
 const RUNNING_MAX: usize = 4_096;
 
-/// Questions to one runtime at a time. One that is just starting a container may answer late.
-const IN_FLIGHT_MAX: usize = 8;
+/// Questions to one runtime at a time. Docker answers nothing about a container while it starts it, and may start many.
+const IN_FLIGHT_MAX: usize = 32;
 
 /// For one answer.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -162,10 +162,24 @@ pub(super) enum Error {
 /// The ids of containers.
 pub(super) type Running = Vec<String>;
 
+/// A container of which a runtime says that something happened to it.
+#[derive(Debug)]
+pub(super) struct Notice {
+    pub(super) full_id: String,
+    /// What it says of it, if anything.
+    pub(super) announced: Option<Box<Metadata>>,
+}
+
+impl From<String> for Notice {
+    fn from(full_id: String) -> Self {
+        Self { full_id, announced: None }
+    }
+}
+
 /// One way to ask. A clone asks through the same connection.
 pub(super) trait Runtime: Clone + Send + Sync + 'static {
-    /// Also the containers that run, and the ids that its events are about. A runtime that has no events keeps them open.
-    fn connect(socket: &Path) -> impl Future<Output = Result<(Self, Running, Receiver<String>), Error>> + Send;
+    /// Also the containers that run, and its events. A runtime that has none keeps them open.
+    fn connect(socket: &Path) -> impl Future<Output = Result<(Self, Running, Receiver<Notice>), Error>> + Send;
 
     /// `None`: it knows no such container.
     fn inspect(&self, id: &str) -> impl Future<Output = Result<Option<Metadata>, Error>> + Send;
@@ -339,7 +353,7 @@ struct Session<'a, R> {
     desk: &'a Desk,
     runtime: R,
     asks: broadcast::Receiver<Arc<str>>,
-    events: Receiver<String>,
+    events: Receiver<Notice>,
     /// Who ran already; they can wait.
     backlog: VecDeque<String>,
     /// What is asked again, the soonest first.
@@ -374,7 +388,14 @@ impl<R: Runtime> Session<'_, R> {
                     Err(broadcast::error::RecvError::Closed) => return Error::EventsEnded,
                 },
                 event = self.events.recv(), if has_room => match event {
-                    Some(full_id) => Arc::<str>::from(full_id).into(),
+                    Some(Notice { full_id, announced }) => {
+                        if let Some(metadata) = announced
+                            && self.tell(&full_id, metadata).await.is_err()
+                        {
+                            return Error::EventsEnded;
+                        }
+                        Arc::<str>::from(full_id).into()
+                    }
                     None => return Error::EventsEnded,
                 },
                 () = sleep_until(soonest.unwrap_or_else(Instant::now)), if has_room && soonest.is_some() => {
@@ -403,8 +424,7 @@ impl<R: Runtime> Session<'_, R> {
             Ok(Some(mut metadata)) => {
                 tally.told.fetch_add(1, Ordering::Relaxed);
                 tally.cut.fetch_add(u64::from(metadata.bound()), Ordering::Relaxed);
-                let answer = Answer { full_id: question.full_id.to_string(), metadata: Box::new(metadata) };
-                return self.desk.answers.send(answer).await.or(Err(()));
+                return self.tell(&question.full_id, Box::new(metadata)).await;
             }
             Ok(None) => {}
             Err(error) => {
@@ -420,6 +440,13 @@ impl<R: Runtime> Session<'_, R> {
             self.later.push(Reverse((Instant::now() + *wait, again)));
         }
         Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// Nobody wants to know any more.
+    async fn tell(&self, full_id: &str, metadata: Box<Metadata>) -> Result<(), ()> {
+        self.desk.answers.send(Answer { full_id: full_id.to_owned(), metadata }).await.or(Err(()))
     }
 }
 

@@ -13,7 +13,7 @@ struct Folder(PathBuf);
 const RUNNING: &str = "running";
 
 impl Runtime for Folder {
-    async fn connect(socket: &Path) -> Result<(Self, Running, Receiver<String>), Error> {
+    async fn connect(socket: &Path) -> Result<(Self, Running, Receiver<Notice>), Error> {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         tokio::spawn(async move { sender.closed().await });
         Ok((Self(socket.to_owned()), vec![RUNNING.to_owned(), "gone".to_owned()], events))
