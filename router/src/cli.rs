@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod dead_letter;
 mod elasticsearch;
+mod prepare_state;
 mod render;
 mod resolve;
 mod route;
@@ -64,6 +65,8 @@ enum Command {
     Tail(tail::Arguments),
     /// Prepare an Elasticsearch or OpenSearch server for a destination
     Elasticsearch(elasticsearch::Arguments),
+    /// Give the state folder to the user that the router runs as; for root, before the first start
+    PrepareState(prepare_state::Arguments),
     /// Describe every metric, in rows of a Markdown table
     Metrics,
 }
@@ -103,6 +106,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Search(arguments) => report(search::run(&arguments)),
         Command::Tail(arguments) => report(tail::run(&arguments)),
         Command::Elasticsearch(arguments) => report(elasticsearch::run(&arguments)),
+        Command::PrepareState(arguments) => report(prepare_state::run(&arguments)),
         Command::Metrics => {
             say(&tercel_router::metrics_reference().trim_end());
             ExitCode::SUCCESS
