@@ -57,7 +57,7 @@ enum Command {
     DeadLetter(dead_letter::Arguments),
     /// Hold alerts back for a while, at a running router
     Silence(silence::Arguments),
-    /// End incidents at PagerDuty by their dedup key, or say which are open, at a running router
+    /// End incidents (PagerDuty, Opsgenie, Alertmanager) by their dedup key, or say which are open, at a running router
     Resolve(resolve::Arguments),
     /// Look through the archive of a running router
     Search(search::Arguments),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tercel_alert::{Alert, Priority};
 use uuid::Uuid;
 
@@ -32,6 +33,8 @@ pub(crate) struct IncidentTerms {
     pub(crate) by: Option<Vec<KeyField>>,
     /// `None`: they end by hand only.
     pub(crate) quiet: Option<Duration>,
+    /// Output fields of the first alert that the destination wants to be told again at the end.
+    pub(crate) keep: Vec<Box<str>>,
 }
 
 /// Those of one destination.
@@ -63,6 +66,10 @@ struct Incident {
     rule: String,
     priority: Priority,
     hostname: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    source: String,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    fields: Map<String, Value>,
     since: Timestamp,
     last: Timestamp,
     count: u64,
@@ -74,7 +81,7 @@ pub(crate) struct Ended {
     /// The same when it is made again.
     pub(crate) id: Uuid,
     pub(crate) route: Arc<str>,
-    /// What its first notification was about, without its fields.
+    /// What its first notification was about, with those of its fields that the destination wants.
     pub(crate) alert: Arc<Alert>,
     pub(crate) resolve: Resolve,
 }
@@ -115,7 +122,7 @@ pub(crate) enum OrderError {
     LongAuthor(usize),
     #[error("there is no destination `{0}`")]
     UnknownDestination(String),
-    #[error("destination `{0}` knows no incidents; those of type pagerduty do")]
+    #[error("destination `{0}` knows no incidents; those of type pagerduty, opsgenie and alertmanager do")]
     KeepsNone(String),
     #[error("no incident with the dedup key {0:?} is open; GET /v1/incidents lists them")]
     UnknownKey(String),
@@ -177,12 +184,15 @@ impl Incidents {
             let last = if alerts > 0 { now } else { incident.last };
             return self.go_on(&key, last, alerts);
         }
-        let Alert { rule, priority, hostname, .. } = &*notification.alert;
+        let Alert { rule, priority, hostname, source, output_fields, .. } = &*notification.alert;
+        let field = |name: &str| Some((name.to_owned(), kept(output_fields.get(name)?)));
         let incident = Incident {
             route: Arc::clone(&notification.route),
             rule: cut(rule),
             priority: *priority,
             hostname: cut(hostname),
+            source: cut(source),
+            fields: self.terms.keep.iter().filter_map(|name| field(name)).collect(),
             since: now,
             last: now,
             count: alerts.max(1),
@@ -221,7 +231,7 @@ impl Incidents {
     /// Ends one; `None`: there is none of this key. `by`: whoever says so; `None`: it was quiet for long enough.
     pub(crate) fn end(&mut self, key: &str, by: Option<String>) -> Option<Ended> {
         let incident = self.remove(key)?;
-        let Incident { route, rule, priority, hostname, since, last, count } = incident;
+        let Incident { route, rule, priority, hostname, source, fields, since, last, count } = incident;
         let id = derived_id(&[b"resolve", key.as_bytes(), since.to_string().as_bytes()]);
         let alert = Alert {
             uuid: None,
@@ -229,10 +239,10 @@ impl Incidents {
             time: last,
             rule,
             priority,
-            source: String::new(),
+            source,
             hostname,
             output: String::new(),
-            output_fields: serde_json::Map::new(),
+            output_fields: fields,
             tags: std::collections::BTreeSet::new(),
         };
         let resolve = Resolve { dedup_key: key.to_owned(), count, since, last, by };
@@ -246,7 +256,7 @@ impl Incidents {
 
     pub(crate) fn find(&self, destination: &Arc<str>, key: &str) -> Option<Listed> {
         let (key, incident) = self.open.get_key_value(key)?;
-        let Incident { route, rule, priority, hostname, since, last, count } = incident.clone();
+        let Incident { route, rule, priority, hostname, since, last, count, .. } = incident.clone();
         let (destination, dedup_key) = (Arc::clone(destination), Arc::clone(key));
         Some(Listed { destination, dedup_key, route, rule, priority, hostname, since, last, count })
     }
@@ -333,6 +343,15 @@ impl Incidents {
                 None => records.remove(&record_key),
             }
         }
+    }
+}
+
+/// A text cut as names are, or a value that needs no cut.
+fn kept(value: &Value) -> Value {
+    match value {
+        Value::String(text) => cut(text).into(),
+        Value::Array(_) | Value::Object(_) => cut(&value.to_string()).into(),
+        plain => plain.clone(),
     }
 }
 

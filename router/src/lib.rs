@@ -57,6 +57,7 @@ mod admin;
 mod audit;
 pub mod config;
 mod metrics;
+mod names;
 mod reload;
 mod rotate;
 pub mod routing;

@@ -30,7 +30,7 @@ const CERTIFICATES_BYTES_MAX: u64 = 1024 * 1024;
 /// `http` in `[destination.NAME]`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct HttpSettings {
+pub(super) struct HttpSettings {
     /// From the first byte sent to the last byte of the answer; absent: 15 s.
     timeout: Option<Timeout>,
     /// Until there is a connection; absent: 5 s.
@@ -128,7 +128,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, Problem> {
     }
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>, Problem> {
+pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, Problem> {
     use std::io::Read as _;
     let unreadable = |error: std::io::Error| Problem::new(format!("cannot read {}: {error}", path.display()));
     let mut content = Vec::new();

@@ -5,7 +5,7 @@ mod headers;
 mod signature;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder};
@@ -16,58 +16,51 @@ use super::address::Address;
 use super::auth::AuthSettings;
 use super::client::HttpSettings;
 use super::http::{HttpDestination, HttpService};
-use super::{Concurrency, MaxAge, Notification, Pace, Problem, Receive, SendError};
+use super::service::Service;
+use super::settings::{Folders, Settings, WITHHELD_KEY, WITHHELD_URL};
+use super::terms::Habit;
+use super::{Notification, Problem, SendError};
 use crate::render::Renderer;
 use crate::secret::{PlainOrSecret, SecretRef};
 
+use form::Form;
 use headers::Headers;
 use signature::Signature;
-
-pub use form::Form;
 
 /// The same at every attempt for one notification, so that the receiver can drop a repetition.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WebhookConfig {
-    pub receive: Option<Receive>,
-    /// The destination that takes over what this one does not take.
-    pub fallback: Option<String>,
-    /// How long a delivery is tried.
-    pub max_age: Option<MaxAge>,
-    /// Deliveries on their way at once.
-    pub concurrency: Option<Concurrency>,
-    /// The most that it is sent.
-    pub pace: Option<Pace>,
+pub(super) struct WebhookConfig {
     #[serde(default)]
-    pub http: HttpSettings,
+    http: HttpSettings,
     /// Where to send: written out, with templates in path and query, or kept as a secret.
-    pub url: PlainOrSecret,
+    url: PlainOrSecret,
     #[serde(default)]
-    pub method: Method,
+    method: Method,
     /// The form of the body.
     #[serde(default)]
-    pub form: Form,
+    form: Form,
     /// Further headers; a value is written out, a template, or kept as a secret.
     #[serde(default)]
-    pub headers: BTreeMap<String, PlainOrSecret>,
+    headers: BTreeMap<String, PlainOrSecret>,
     /// Who sends it.
-    pub auth: Option<AuthSettings>,
+    auth: Option<AuthSettings>,
     /// The key of a signature that the receiver can check; see docs/destinations/webhook.md.
-    pub signing_key: Option<SecretRef>,
+    signing_key: Option<SecretRef>,
     /// A Handlebars file that gives the JSON body. Absent: the alert as it is.
-    pub template: Option<PathBuf>,
+    template: Option<PathBuf>,
     /// The template may write values without escaping.
     #[serde(default)]
-    pub raw: bool,
+    raw: bool,
 }
 
 /// `method`: the name of any but CONNECT, which opens a tunnel.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
-pub struct Method(reqwest::Method);
+struct Method(reqwest::Method);
 
 struct Webhook {
     address: Address,
@@ -78,8 +71,20 @@ struct Webhook {
     body: Renderer,
 }
 
-impl WebhookConfig {
-    pub(super) fn build(&self, base: &Path) -> Result<HttpService, Problem> {
+impl Settings for WebhookConfig {
+    fn habit(&self) -> Habit {
+        Habit::Several
+    }
+
+    fn withhold_secrets(&mut self) {
+        self.http = HttpSettings::default();
+        self.auth = None;
+        self.signing_key.iter_mut().for_each(|key| *key = SecretRef::Withheld(WITHHELD_KEY));
+        self.url.withhold(WITHHELD_URL);
+        self.headers.values_mut().for_each(|value| value.withhold(WITHHELD_KEY));
+    }
+
+    fn build(&self, Folders { base, .. }: Folders<'_>) -> Result<Box<dyn Service>, Problem> {
         let address = Address::build("url", &self.url, base)?;
         let client_url = address.representative();
         let webhook = Webhook {
@@ -91,7 +96,7 @@ impl WebhookConfig {
             body: Renderer::build(None, self.template.as_deref(), self.raw, base)?,
         };
         let auth = self.auth.as_ref().map(|auth| auth.build(base)).transpose()?;
-        Ok(HttpService::with(&self.http, &client_url, base, webhook)?.signed_by(auth))
+        Ok(Box::new(HttpService::with(&self.http, &client_url, base, webhook)?.signed_by(auth)))
     }
 }
 

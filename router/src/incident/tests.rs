@@ -22,7 +22,7 @@ fn fingerprint(alert: &Alert) -> Fingerprint {
 }
 
 fn terms(minutes: Option<u64>) -> IncidentTerms {
-    IncidentTerms { by: None, quiet: minutes.map(Duration::from_mins) }
+    IncidentTerms { by: None, quiet: minutes.map(Duration::from_mins), keep: Vec::new() }
 }
 
 impl Bench {
