@@ -17,7 +17,8 @@ use crate::destination::{Notification, NotificationKind, Resolve};
 use crate::fingerprint::{Fingerprint, KeyField};
 use crate::record::{Owner, Record, Records, after, derived_id, derived_key, from_json, to_json};
 
-/// Open incidents of one destination: some 4 MiB. One more, and the one is forgotten of which nothing came for longest.
+/// Open incidents of one destination: some 4 MiB, and 256 characters for each field that is kept of them. One more, and the one is
+/// forgotten of which nothing came for longest.
 const INCIDENTS_MAX: usize = 10_000;
 
 /// What a record keeps of a rule's or host's name.
