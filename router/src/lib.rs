@@ -56,6 +56,7 @@ mod tools;
 mod admin;
 mod audit;
 pub mod config;
+pub mod duration;
 mod metrics;
 mod names;
 mod reload;

@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Certificate, Client, Identity, Proxy, Url, redirect};
 use schemars::JsonSchema;
@@ -13,6 +12,7 @@ use serde::Deserialize;
 use super::Problem;
 use super::http::innermost;
 use super::live::Live;
+use crate::duration;
 use crate::secret::{PlainOrSecret, SecretRef};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -188,10 +188,10 @@ impl TryFrom<String> for Timeout {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match text.parse::<SignedDuration>().map(Duration::try_from) {
-            Ok(Ok(wait)) if (TIMEOUT_LEAST..=TIMEOUT_MOST).contains(&wait) => Ok(Self(wait)),
-            Ok(Ok(_)) => Err(format!("`{text}` is out of bounds: 100ms at least, 1m at most")),
-            _ => Err(format!("`{text}` is no duration; write 500ms, 5s or 1m")),
+        match duration::parse(&text) {
+            Some(wait) if (TIMEOUT_LEAST..=TIMEOUT_MOST).contains(&wait) => Ok(Self(wait)),
+            Some(_) => Err(format!("`{text}` is out of bounds: 100ms at least, 1m at most")),
+            None => Err(format!("`{text}` is no duration; write 500ms, 5s or 1m")),
         }
     }
 }

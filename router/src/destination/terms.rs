@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::settings::CommonSettings;
+use crate::duration;
 
 /// How long a delivery is tried where the destination does not say.
 const MAX_AGE_DEFAULT: Duration = Duration::from_hours(24);
@@ -142,10 +142,10 @@ impl TryFrom<String> for MaxAge {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match text.parse::<SignedDuration>().map(Duration::try_from) {
-            Ok(Ok(age)) if (MAX_AGE_LEAST..=MAX_AGE_MOST).contains(&age) => Ok(Self(age)),
-            Ok(Ok(_)) => Err(format!("max_age = \"{text}\" is out of bounds: 1s at least, 30 days at most")),
-            _ => Err(format!("max_age = \"{text}\" is no duration; write 30m, 24h or 168h")),
+        match duration::parse(&text) {
+            Some(age) if (MAX_AGE_LEAST..=MAX_AGE_MOST).contains(&age) => Ok(Self(age)),
+            Some(_) => Err(format!("max_age = \"{text}\" is out of bounds: 1s at least, 30 days at most")),
+            None => Err(format!("max_age = \"{text}\" is no duration; write 30m, 24h or 7d")),
         }
     }
 }
@@ -181,10 +181,10 @@ impl TryFrom<String> for Quiet {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match text.parse::<SignedDuration>().map(Duration::try_from) {
-            Ok(Ok(quiet)) if (QUIET_LEAST..=QUIET_MOST).contains(&quiet) => Ok(Self(quiet)),
-            Ok(Ok(_)) => Err(format!("resolve_after = \"{text}\" is out of bounds: 1s at least, 30 days at most")),
-            _ => Err(format!("resolve_after = \"{text}\" is no duration; write 30m or 2h")),
+        match duration::parse(&text) {
+            Some(quiet) if (QUIET_LEAST..=QUIET_MOST).contains(&quiet) => Ok(Self(quiet)),
+            Some(_) => Err(format!("resolve_after = \"{text}\" is out of bounds: 1s at least, 30 days at most")),
+            None => Err(format!("resolve_after = \"{text}\" is no duration; write 30m or 2h")),
         }
     }
 }
@@ -219,11 +219,10 @@ impl TryFrom<BatchTable> for Batch {
                 )
             })
         })?;
-        let wait =
-            wait.map_or(Ok(usual.wait), |wait| match wait.parse::<SignedDuration>().map(Duration::try_from) {
-                Ok(Ok(time)) if time <= BATCH_WAIT_MAX => Ok(time),
-                _ => Err(format!("batch.wait = \"{wait}\" is no duration of 60 s at most; write 0s, 500ms or 5s")),
-            })?;
+        let wait = wait.map_or(Ok(usual.wait), |wait| match duration::parse(&wait) {
+            Some(time) if time <= BATCH_WAIT_MAX => Ok(time),
+            _ => Err(format!("batch.wait = \"{wait}\" is no duration of 60 s at most; write 0s, 500ms or 5s")),
+        })?;
         Ok(Self { count, bytes, wait })
     }
 }
