@@ -51,6 +51,8 @@ mod notify;
 mod operations;
 /// A router that is killed and away while the sensor goes on: nothing lost, or counted.
 mod outage;
+/// A real Prometheus, and what dashboards and alerting rules ask it for.
+mod prometheus;
 /// Recordings made on this machine's kernel, and replayed by somebody without rights.
 mod recording;
 /// A configuration that changes while the router runs.

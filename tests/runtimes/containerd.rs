@@ -37,7 +37,7 @@ struct Containerd {
 
 impl Containerd {
     async fn start() -> Option<Self> {
-        if !can_run(&["containerd", "ctr", "runc", "busybox"]) {
+        if !can_run(&["containerd", "ctr", "runc", "busybox", "script"]) {
             return None;
         }
         // Below /run: the path of a socket has few bytes.
@@ -73,6 +73,15 @@ impl Containerd {
         command.arg("--address").arg(self.socket()).args(["--namespace", "k8s.io"]).args(arguments);
         command.stdin(Stdio::null());
         command
+    }
+
+    /// A shell in a running container, with a terminal; `script` makes one for the client.
+    fn shell(&self, container: &str, line: &str) {
+        let shell = ["tasks", "exec", "--tty", "--exec-id", "shell", container, "/bin/sh", "-c", line];
+        let words = self.ctr(&shell);
+        let words = std::iter::once(words.get_program()).chain(words.get_args());
+        let words: Vec<_> = words.map(|word| format!("'{}'", word.display())).collect();
+        run(Command::new("script").args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]));
     }
 }
 
@@ -122,24 +131,36 @@ async fn a_container_of_ctr_is_reported_with_its_name_and_image() {
 async fn a_container_of_a_pod_is_reported_with_the_pod_s_name_namespace_and_labels() {
     let Some(containerd) = Containerd::start().await else { return };
     let kubelet = Kubelet::connect(&containerd.socket()).await;
+    let early = kubelet.run_pod("early-0", "shop", &[]).await;
+    let runs = kubelet.run_container(&early, "runs", IMAGE, &["/bin/sleep", "600"]).await;
     let sensor = Sensor::start(&containerd.runtimes()).await;
+    containerd.shell(&runs, "exit 0");
+    let alert = sensor.alert("runs", "sh -c exit 0").await;
+    let fields = &alert["output_fields"];
+    assert!(fields["proc.tty"].as_i64().unwrap() > 0, "it has a terminal: {alert}");
+    assert_eq!((&fields["k8s.pod.name"], &fields["k8s.ns.name"]), (&"early-0".into(), &"shop".into()), "{alert}");
+    assert_eq!((&fields["container.id"], &fields["container.full_id"]), (&runs[..12].into(), &runs.as_str().into()));
+    assert_eq!(fields["container.image.repository"], "docker.io/local/bb");
+
     let pod = kubelet.run_pod("web-0", "shop", &[("app", "web"), ("tier", "front")]).await;
     let container = kubelet.run_container(&pod, "app", IMAGE, &["/bin/sh", "-c", "ls /bin; sleep 600"]).await;
-    // The shell runs `ls` itself, without another exec.
-    for cmdline in ["sh -c ls /bin; sleep 600"] {
-        let alert = sensor.alert("app", cmdline).await;
-        let fields = &alert["output_fields"];
-        assert_eq!((&fields["k8s.pod.name"], &fields["k8s.ns.name"]), (&"web-0".into(), &"shop".into()), "{alert}");
-        assert_eq!(fields["container.full_id"], container.as_str());
-        assert_eq!(fields["container.image.repository"], "docker.io/local/bb");
-        assert_eq!(fields["container.privileged"], false);
-        assert_eq!(fields["k8s.pod.uid"], pod.uid.as_str());
-        assert!(fields["k8s.pod.labels"].as_str().unwrap().contains("app:web,"), "{alert}");
-        assert!(alert["output"].as_str().unwrap().contains("k8s_pod_name=web-0 k8s_ns_name=shop"), "{alert}");
-    }
+    let alert = sensor.alert("app", "sh -c ls /bin; sleep 600").await;
+    let fields = &alert["output_fields"];
+    assert_eq!((&fields["k8s.pod.name"], &fields["k8s.ns.name"]), (&"web-0".into(), &"shop".into()), "{alert}");
+    assert_eq!(fields["container.full_id"], container.as_str());
+    assert_eq!(fields["container.image.repository"], "docker.io/local/bb");
+    assert_eq!(fields["container.privileged"], false);
+    assert_eq!(fields["k8s.pod.uid"], pod.uid.as_str());
+    assert!(fields["k8s.pod.labels"].as_str().unwrap().contains("app:web,"), "{alert}");
+    assert!(alert["output"].as_str().unwrap().contains("k8s_pod_name=web-0 k8s_ns_name=shop"), "{alert}");
     kubelet.exec(&container, &["/bin/ls", "/"]).await;
     let alert = sensor.alert("app", "ls /").await;
     assert_eq!(alert["output_fields"]["k8s.pod.name"], "web-0");
+    kubelet.run_container(&pod, "short", IMAGE, &["/bin/true", "short"]).await;
+    let alert = sensor.alert("short", "true short").await;
+    assert_eq!(alert["output_fields"]["k8s.pod.name"], "web-0");
     none_was_late(&sensor).await;
-    kubelet.remove_pod(&pod).await;
+    for pod in [early, pod] {
+        kubelet.remove_pod(&pod).await;
+    }
 }

@@ -7,6 +7,7 @@ use tercel_sensor::detect::Detector;
 use tercel_sensor::fields::{SensorCatalog, markdown};
 use tercel_sensor::kernel::EntryPoint;
 use tercel_sensor::metrics::Metrics as SensorMetrics;
+use tercel_sensor::watch::HoldCounts;
 
 use crate::harness::{Metrics, TestRouter, alert, all_to, files_below, read, workspace};
 
@@ -60,6 +61,7 @@ async fn every_metric_on_a_dashboard_is_exported() {
     let sensor = SensorMetrics::new().unwrap();
     sensor.count_match("Rule");
     sensor.set_kernel(&tercel_sensor_abi::Counters::default());
+    sensor.set_held(HoldCounts::default());
     sensor.set_entry(EntryPoint::Classic);
     sensor.set_processes(0, tercel_sensor::enrich::process::Counts::default());
     let sensor = Metrics::new(String::from_utf8(sensor.render()).unwrap());

@@ -14,6 +14,7 @@ mod kernels;
 mod lanes;
 mod manifests;
 mod power;
+mod prometheus;
 mod routing;
 mod run;
 mod runtimes;
@@ -63,6 +64,9 @@ enum Task {
     Ci,
     /// Write the generated documents under docs/
     Docs,
+    /// Draw the pictures of dashboards and messages in docs/pictures anew: a quarter of an hour of load, a browser, and packages
+    /// of npm
+    Pictures,
     /// Measure, in release; arguments go to the bench program
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -101,6 +105,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Test { .. } => return Ok(test::test()),
         Task::Ci => return Ok(test::ci()),
         Task::Docs => docs::write()?,
+        Task::Pictures => prometheus::pictures()?,
         Task::Bench { arguments } => bench(arguments)?,
         Task::Fuzz(options) => fuzz::run(options)?,
         Task::Image(options) => image::run(options)?,

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::lanes::{Lanes, Outcome};
-use crate::{components, docs, ebpf, images, install, kernels, manifests, power, runtimes, step, units};
+use crate::{components, docs, ebpf, images, install, kernels, manifests, power, prometheus, runtimes, step, units};
 
 /// The kernel programs build for the BPF target only: the ebpf lane compiles them.
 const ALL_BUT_EBPF: [&str; 3] = ["--workspace", "--exclude", "tercel-sensor-ebpf"];
@@ -29,6 +29,7 @@ pub(crate) fn ci() -> ExitCode {
     lanes.run("ebpf", kernel_object);
     run_all(&mut lanes);
     components::run_all(&mut lanes);
+    lanes.run("runtimes", runtimes::lane);
     lanes.run("images", images::lane);
     lanes.run("kernels", kernels::lane);
     lanes.run("power", || power::lane(POWER_LOSSES));
@@ -78,6 +79,7 @@ fn run_all(lanes: &mut Lanes) {
     lanes.run("docs", || docs::check().map(|()| Outcome::Passed));
     deployed(lanes);
     lanes.run("routing", routing);
+    lanes.run("prometheus", prometheus::lane);
     lanes.run("deny", deny);
 }
 
