@@ -24,11 +24,13 @@ const WITHIN: Duration = Duration::from_mins(3);
 const FOREIGN_METRICS: [&str; 1] = ["kube_node_info"];
 
 /// Queries that show faults only, and this load brings none of them about: (dashboard, panel, a part of the query).
-const EMPTY_WITHOUT_FAULTS: [(&str, &str, &str); 2] = [
+const EMPTY_WITHOUT_FAULTS: [(&str, &str, &str); 3] = [
     // The kernel's ring was never full.
     ("sensor", "Lost", "tercel_sensor_dropped_total"),
     // The kernel skipped no program of the sensor's.
     ("sensor", "Lost", "tercel_sensor_recursion_misses_total"),
+    // The store took everything.
+    ("router", "Dead letters, moved and given up", "tercel_router_dropped_total"),
 ];
 
 #[tokio::test]

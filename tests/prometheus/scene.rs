@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::MutexGuard;
 
@@ -18,6 +18,9 @@ use crate::harness::{
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
 pub(super) const NODE: &str = "node-1";
+
+/// Programs that alerts of others are about, so that not all are equal.
+const PROGRAMS: usize = 30;
 
 /// Rules of Falco's, their priorities, and namespaces, for alerts of others.
 const FOREIGN: [(&str, &str, &str); 6] = [
@@ -87,11 +90,19 @@ impl Scene {
     pub(super) async fn post_foreign(&self, number: usize) {
         let (rule, priority, namespace) = FOREIGN[number % FOREIGN.len()];
         let mut foreign = alert(rule, priority, "sh");
-        let fields = &mut foreign["output_fields"];
-        fields["k8s.ns.name"] = namespace.into();
-        fields["k8s.pod.name"] = format!("{namespace}-7d9c5-{}", number % 3).into();
-        fields["container.id"] = "3f2a91c07b5d".into();
-        fields["container.image.repository"] = format!("registry.example/{namespace}").into();
+        let exe = format!("/tmp/.cache/x{}", number % PROGRAMS);
+        foreign["output"] = format!("{rule} | command={exe} -c id parent=nginx container={namespace}").into();
+        foreign["output_fields"] = json!({
+            "container.id": "3f2a91c07b5d",
+            "container.image.repository": format!("registry.example/{namespace}"),
+            "container.name": namespace,
+            "k8s.ns.name": namespace,
+            "k8s.pod.name": format!("{namespace}-7d9c5-{}", number % 3),
+            "proc.cmdline": format!("{exe} -c id"),
+            "proc.exepath": exe,
+            "proc.pname": "nginx",
+            "user.name": "root",
+        });
         self.post(&foreign).await;
     }
 

@@ -13,7 +13,7 @@ const ROW = 30;
 const GAP = 8;
 
 const theme = createTheme({ colors: { mode: 'dark' } });
-const { json, results, from, to } = window.board;
+const { json, results, from, to, step } = window.board;
 const timeRange = {
   from: dateTime(from * 1000),
   to: dateTime(to * 1000),
@@ -51,13 +51,21 @@ function configOf(panel, name) {
   return config;
 }
 
+// Where a series has no sample there is a gap, as Grafana makes one.
+function everyStep(samples, step) {
+  return samples.flatMap((sample, index) => {
+    const next = samples[index + 1];
+    return next && next[0] - sample[0] > 1.5 * step ? [sample, [sample[0] + step, 'NaN']] : [sample];
+  });
+}
+
 // One frame for each series of each query.
 function framesOf(panel) {
   const frames = [];
   for (const target of panel.targets) {
     for (const series of results[`${panel.id}${target.refId}`]) {
       const name = nameOf(target.legendFormat ?? '', series.metric);
-      const samples = series.values ?? [series.value];
+      const samples = everyStep(series.values ?? [series.value], step);
       const times = samples.map(([time]) => time * 1000);
       const values = samples.map(([, value]) => (value === 'NaN' ? null : Number(value)));
       const field = { name: name || panel.title, type: FieldType.number, values, labels: {}, config: configOf(panel, name) };
@@ -116,18 +124,20 @@ function States({ panel, width, height }) {
   const row = Math.min(44, (height - 24) / Math.max(1, frames.length));
   const seconds = to - from;
   const mapped = panel.fieldConfig.defaults.mappings[0].options;
-  const step = 1000 * seconds;
+  const whole = 1000 * seconds;
+  // Where a state begins, up to where the next one does.
+  const changes = (field) => field.values.map((_, index) => index).filter((index) => field.values[index] !== field.values[index - 1]);
   return (
     <div style={{ width, fontSize: 12 }}>
       {frames.map(({ fields: [time, field] }) => (
         <div key={field.name} style={{ height: row, display: 'flex', alignItems: 'center' }}>
           <div style={{ width: 120, color: theme.colors.text.secondary }}>{field.name}</div>
           <div style={{ position: 'relative', flex: 1, height: row * 0.8 }}>
-            {time.values.map((at, index) => {
-              const until = time.values[index + 1] ?? to * 1000;
+            {changes(field).map((index, place, all) => {
+              const [at, until] = [time.values[index], time.values[all[place + 1]] ?? to * 1000];
               const state = mapped[field.values[index]];
-              const left = `${(100 * (at - from * 1000)) / step}%`;
-              const wide = `calc(${(100 * (until - at)) / step}% + 0.5px)`;
+              const left = `${(100 * (at - from * 1000)) / whole}%`;
+              const wide = `${(100 * (until - at)) / whole}%`;
               return <div key={at} style={{ position: 'absolute', left, width: wide, height: '100%', opacity: 0.7, background: theme.visualization.getColorByName(state.color) }} />;
             })}
           </div>

@@ -8,7 +8,7 @@ import { openPage } from './page.mjs';
 const BOARDS = ['alerts', 'router', 'sensor'];
 const POINTS = 400;
 
-const KINDS = [/container/, /more in /, /held back by/];
+const KINDS = [/^🔴 Critical: Drop and execute/, /Terminal shell in container \(\d+ more/, /held back by/];
 
 const LOGO =
   'data:image/svg+xml,' +
@@ -16,6 +16,7 @@ const LOGO =
 
 const [prometheus, from, to, dashboards, folder] = process.argv.slice(2);
 const seconds = Number(to) - Number(from);
+const step = Math.max(1, Math.round(seconds / POINTS));
 
 async function ask(target) {
   const range = `${seconds}s`;
@@ -24,7 +25,7 @@ async function ask(target) {
     .replaceAll('$__range', range)
     .replaceAll('$__interval', '5s')
     .replace(/\$\w+/g, '.*');
-  const parameters = target.instant ? { query, time: to } : { query, start: from, end: to, step: Math.max(1, Math.round(seconds / POINTS)) };
+  const parameters = target.instant ? { query, time: to } : { query, start: from, end: to, step };
   const method = target.instant ? 'query' : 'query_range';
   const answer = await (await fetch(`${prometheus}/api/v1/${method}?${new URLSearchParams(parameters)}`)).json();
   if (answer.status !== 'success') throw new Error(`${query}: ${answer.error}`);
@@ -45,7 +46,7 @@ async function drawBoard(name) {
     button { color: inherit; background: none; border: 0; padding: 0; font: inherit; }
     .empty { color: #8e8e99; text-align: center; padding-top: 60px; }
     section { background: #181b1f; border: 1px solid #24262b; box-sizing: border-box; overflow: hidden; }`;
-  const page = await openPage('board.jsx', { board: { json, results, from: Number(from), to: Number(to) } }, style, 1568);
+  const page = await openPage('board.jsx', { board: { json, results, from: Number(from), to: Number(to), step } }, style, 1568);
   await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
   await page.context().browser().close();
 }

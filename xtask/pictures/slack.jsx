@@ -9,11 +9,11 @@ import { createRoot } from 'react-dom/client';
 import { Message } from 'slack-blocks-to-jsx';
 
 // To Slack `verbatim` means that addresses are no links of themselves; the library would show the markup. And it takes the
-// minutes of a time for an emoji, which Slack does not.
+// minutes of a time for an emoji, which Slack does not: hence another colon.
 function drawn(blocks) {
   return JSON.parse(JSON.stringify(blocks), (key, value) => {
     if (key === 'verbatim') return undefined;
-    return key === 'text' && typeof value === 'string' ? value.replace(/(\d\d):(\d\d):/g, '$1:\u2060$2:') : value;
+    return key === 'text' && typeof value === 'string' ? value.replace(/(\d\d):(\d\d):(\d\d)/g, '$1∶$2∶$3') : value;
   });
 }
 

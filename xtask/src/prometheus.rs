@@ -55,7 +55,9 @@ pub(crate) fn pictures() -> Result<()> {
     // None of these packages needs a script of its own to be run.
     let options = ["--ignore-scripts", "--legacy-peer-deps", "--no-audit", "--no-fund"];
     step::run(Command::new("npm").arg("install").args(options).current_dir(&place))?;
-    step::run(&mut step::cargo(&["build", "--package", "tercel-router", "--package", "tercel-sensor"]))?;
+    // Together with the tests, so that it is not built twice.
+    let packages = ["build", "--bins", "--package", "tercel-router", "--package", "tercel-sensor", "--package", "e2e"];
+    step::run(&mut step::cargo(&packages))?;
     let mut tests = step::cargo(&["test", "--package", "e2e", PICTURES]);
     step::run(tests.args(["--", "--ignored", "--nocapture"]).env(VARIABLE, programs).env(PICTURES_VARIABLE, &place))?;
     for picture in PICTURES_DRAWN {
