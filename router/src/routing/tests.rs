@@ -61,7 +61,7 @@ fn a_misspelt_key_is_told_with_the_accepted_ones() {
         "[destination.c]\ntype = \"console\"\nformt = \"json\"",
         &["unknown field `formt`, expected `format`, or of every type: `receive`, `fallback`, `max_age`"],
     );
-    check("[destination.c]\ntype = \"consle\"", &["unknown variant `consle`, expected one of `archive`, `console`"]);
+    check("[destination.c]\ntype = \"consle\"", &["unknown variant `consle`, expected one of `alertmanager`, `archive`, `console`"]);
 }
 
 #[test]
