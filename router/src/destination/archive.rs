@@ -4,9 +4,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -15,6 +17,7 @@ use super::settings::{Folders, Settings};
 use super::terms::Habit;
 use super::write::Writes;
 use super::{Notification, Problem, Reason, Receive, Retry, SendError};
+use crate::duration;
 use crate::record::derived_id;
 use crate::render::alert_text;
 use crate::rotate::{KEEP_MAX, RotatingFile};
@@ -25,6 +28,10 @@ const DEFAULT_PATH: &str = "archive/alerts.ndjson";
 /// Rotation at 100 MiB and five older files: at most 600 MiB.
 const DEFAULT_ROTATE_BYTES: u64 = 100 * 1024 * 1024;
 const DEFAULT_KEEP: u32 = 5;
+
+/// Bounds on `keep_for`: an hour is how often files are looked at.
+const KEEP_FOR_LEAST: Duration = Duration::from_hours(1);
+const KEEP_FOR_MOST: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// Below this a single alert fills a file.
 const ROTATE_BYTES_MIN: u64 = 1024 * 1024;
@@ -40,6 +47,32 @@ pub(super) struct ArchiveConfig {
     /// How many older files are kept.
     #[serde(default = "default_keep")]
     keep: u32,
+    /// For how long older files are kept at most; absent: as `keep` says alone.
+    keep_for: Option<KeepFor>,
+    /// Whether older files are compressed.
+    #[serde(default = "yes")]
+    compress: bool,
+}
+
+/// `keep_for`: the longest that a file lies there after its last line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+struct KeepFor(Duration);
+
+impl TryFrom<String> for KeepFor {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match duration::parse(&text) {
+            Some(time) if (KEEP_FOR_LEAST..=KEEP_FOR_MOST).contains(&time) => Ok(Self(time)),
+            Some(_) => Err(format!("keep_for = \"{text}\" is out of bounds: 1h at least, 10 years at most")),
+            None => Err(format!("keep_for = \"{text}\" is no duration; write 30d")),
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_rotate_bytes() -> u64 {
@@ -52,7 +85,7 @@ fn default_keep() -> u32 {
 
 impl Default for ArchiveConfig {
     fn default() -> Self {
-        Self { path: None, rotate_bytes: DEFAULT_ROTATE_BYTES, keep: DEFAULT_KEEP }
+        Self { path: None, rotate_bytes: DEFAULT_ROTATE_BYTES, keep: DEFAULT_KEEP, keep_for: None, compress: true }
     }
 }
 
@@ -96,7 +129,9 @@ impl ArchiveConfig {
         if path.file_name().is_none() {
             return Err(Problem::new("`path` names no file".to_owned()));
         }
-        let writer = RotatingFile::new(path, self.rotate_bytes, self.keep);
+        let writer = RotatingFile::new(path, self.rotate_bytes, self.keep)
+            .compressed(self.compress)
+            .kept_for(self.keep_for.map(|KeepFor(time)| time));
         Ok(Archive { writer: Arc::new(Mutex::new(writer)), writes: Writes::default() })
     }
 }

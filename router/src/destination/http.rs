@@ -217,7 +217,8 @@ pub(super) fn below(setting: &str, url: &Url, path: &str) -> Result<Url, Problem
     if !folder.path().ends_with('/') {
         folder.set_path(&format!("{}/", url.path()));
     }
-    folder.join(path).map_err(|error| Problem::new(format!("`{setting}` has no `{path}`: {error}")))
+    // With a colon in it, `path` alone could be an address of its own.
+    folder.join(&format!("./{path}")).map_err(|error| Problem::new(format!("`{setting}` has no `{path}`: {error}")))
 }
 
 /// A header value that logs and debug output leave out.

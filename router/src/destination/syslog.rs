@@ -125,10 +125,9 @@ impl Service for Syslog {
             let message = self.message(notification);
             let mut place = self.connection.lock().await;
             // Taken out: an attempt that is given up in the middle of a message leaves no connection behind.
-            let open = place.take().and_then(|mut connection| connection.is_open().then_some(connection));
-            let mut connection = match open {
+            let mut connection = match reuse(place.take()).await {
                 Some(connection) => connection,
-                None => Connection::open(&self.server, self.transport, self.tls.as_ref()).await?,
+                None => self.connect().await?,
             };
             connection.write(&message).await?;
             *place = Some(connection);
@@ -143,7 +142,20 @@ impl Service for Syslog {
 }
 
 impl Syslog {
+    async fn connect(&self) -> Result<Connection, SendError> {
+        Connection::open(&self.server, self.transport, self.tls.as_ref()).await
+    }
+
     fn message(&self, notification: &Notification) -> String {
         message::message(notification, self.facility, self.format, self.bytes_max)
     }
 }
+
+/// The last connection, unless the other end closed it.
+async fn reuse(last: Option<Connection>) -> Option<Connection> {
+    let mut connection = last?;
+    connection.is_open().await.then_some(connection)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! What destinations send for alerts whose every text was chosen by an attacker, and the limits that the services publish.
 
+/// The limits that the services publish.
+mod limits;
+
 /// What every type sends, as snapshots.
 mod shown;
 

@@ -52,8 +52,10 @@ impl Connection {
     }
 
     /// Whether the other end has not closed it. A server of syslog says nothing, so there is nothing to be read.
-    pub(super) fn is_open(&mut self) -> bool {
+    pub(super) async fn is_open(&mut self) -> bool {
         let Self::Stream(stream) = self else { return true };
+        // So that the runtime hears of an end that was there before.
+        tokio::task::yield_now().await;
         let mut byte = [0];
         let reading = pin!(stream.read(&mut byte));
         match reading.poll(&mut Context::from_waker(Waker::noop())) {

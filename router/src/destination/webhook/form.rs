@@ -32,6 +32,22 @@ impl Form {
         }
     }
 
+    /// Of many in one body.
+    pub(super) fn content_type_of_many(self) -> &'static str {
+        match self {
+            Self::CloudEvents => "application/cloudevents-batch+json",
+            one => one.content_type(),
+        }
+    }
+
+    /// Many bodies in one: lines as they are, anything else as a list.
+    pub(super) fn join(self, bodies: &[String]) -> String {
+        match self {
+            Self::Ndjson => bodies.concat(),
+            Self::Json | Self::UrlEncoded | Self::CloudEvents => format!("[{}]", bodies.join(",")),
+        }
+    }
+
     pub(super) fn body(self, json: &Value, notification: &Notification) -> String {
         match self {
             Self::Json => json.to_string(),
