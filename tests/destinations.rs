@@ -283,6 +283,82 @@ async fn every_destination_follows_the_one_table_of_status_codes() {
     }
 }
 
+/// Types that speak HTTP and have no double of their own, with their settings.
+const OTHERS: [(&str, &str); 8] = [
+    ("alertmanager", "url = \"URL\""),
+    ("discord", "webhook_url = { file = \"secret\" }"),
+    ("falcosidekick", "url = \"URL\""),
+    ("loki", "url = \"URL\""),
+    ("opsgenie", "url = \"URL\"\napi_key = { file = \"token\" }"),
+    ("otlp", "url = \"URL\""),
+    ("teams", "webhook_url = { file = \"secret\" }"),
+    ("telegram", "url = \"URL\"\nchat = \"1\"\nbot_token = { file = \"token\" }"),
+];
+
+fn other(kind: &str, settings: &str, service: &Webhook) -> Destination {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), service.url()).unwrap();
+    std::fs::write(folder.path().join("token"), "1:abc").unwrap();
+    let table = format!("type = \"{kind}\"\n{}", settings.replace("URL", &service.url()));
+    Destination::build("d", &toml::from_str(&table).unwrap(), folder.path(), folder.path()).unwrap()
+}
+
+#[tokio::test]
+async fn every_other_service_follows_it_too_and_takes_every_kind() {
+    for (kind, settings) in OTHERS {
+        let service = Webhook::start().await;
+        let destination = other(kind, settings, &service);
+        for notification in all_kinds() {
+            destination.send(&notification).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
+        }
+        for (answer, reason, retry) in [
+            (Answer::Status(302), Reason::ClientError, Retry::Never),
+            (Answer::Status(400), Reason::ClientError, Retry::Never),
+            (Answer::Status(401), Reason::AuthError, Retry::Never),
+            (Answer::RetryAfter(429, "3"), Reason::RateLimited, Retry::After(Duration::from_secs(3))),
+            (Answer::Status(503), Reason::ServerError, Retry::Backoff),
+        ] {
+            service.answer_next([answer.clone()]);
+            let error = destination.send(&simple()).await.unwrap_err();
+            assert_eq!((error.reason, error.retry), (reason, retry), "{answer:?} of {kind}: {error}");
+            assert!(!error.to_string().contains("127.0.0.1"), "{kind}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wait_that_stands_in_the_body_is_kept_to() {
+    for (kind, body, wait) in [
+        ("discord", r#"{"message":"You are being rate limited.","retry_after":0.5,"global":false}"#, 500),
+        (
+            "telegram",
+            r#"{"ok":false,"error_code":429,"description":"Too Many Requests","parameters":{"retry_after":7}}"#,
+            7_000,
+        ),
+    ] {
+        let service = Webhook::start().await;
+        let (_, settings) = OTHERS.into_iter().find(|(name, _)| *name == kind).unwrap();
+        service.answer_next([Answer::Body(429, body.to_owned())]);
+        let error = other(kind, settings, &service).send(&simple()).await.unwrap_err();
+        assert_eq!(error.retry, Retry::After(Duration::from_millis(wait)), "{kind}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_takes_many_gets_one_request_and_a_refused_line_costs_no_other() {
+    for (kind, lines) in [("loki", "/streams/0/values"), ("otlp", "/resourceLogs/0/scopeLogs/0/logRecords")] {
+        let service = Webhook::start().await;
+        let (_, settings) = OTHERS.into_iter().find(|(name, _)| *name == kind).unwrap();
+        let destination = other(kind, settings, &service);
+        assert_eq!(destination.send_all(&several(7)).await, vec![Ok(()); 7]);
+        let request = service.received().remove(0).json();
+        assert_eq!(request.pointer(lines).and_then(Value::as_array).map(Vec::len), Some(7), "{kind}: {request}");
+        service.answer_next([Answer::Status(400), Answer::Status(400), Answer::Status(200)]);
+        let results = destination.send_all(&several(3)).await;
+        assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, true], "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn a_service_that_hangs_costs_fifteen_seconds_at_most() {
     let service = Webhook::start().await;
