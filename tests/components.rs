@@ -1,4 +1,7 @@
 //! Against real servers, which `cargo xtask test --components` fetches; without one these tests are not run.
 
+/// Alertmanager, NATS, SMTP and syslog: delivered, and read back from the server.
+mod servers;
+
 /// OpenSearch: setup, bulk, a full queue, a restart, refused documents, and searches.
 mod opensearch;

@@ -1,6 +1,6 @@
 //! Whatever alerts, destinations and kills do, each alert has one outcome at each destination: random alerts to destinations of
-//! all kinds that answer at random, a router that is killed in between, and at the end the numbers of `/metrics` held against
-//! what the destinations really got.
+//! all kinds that answer at random, a router that gets other configurations and is killed in between, and at the end the numbers
+//! of `/metrics` held against what the destinations really got.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -43,6 +43,8 @@ struct Receivers {
     /// Takes over what `each` refuses.
     spare: Webhook,
     thinned: Webhook,
+    /// Not in every configuration.
+    passing: Webhook,
     slack: Slack,
     pager: PagerDuty,
     search: Elasticsearch,
@@ -64,6 +66,7 @@ struct Before {
     each: usize,
     spare: usize,
     thinned: usize,
+    passing: usize,
     slack: usize,
     pager: usize,
 }
@@ -93,6 +96,9 @@ async fn one_run(random: &mut Rng) -> String {
     let mut stage = Stage::start(random).await;
     for life in 0..=KILLS {
         for _ in 0..random.usize(10..20) {
+            if random.u8(0..4) == 0 {
+                stage.reload(random);
+            }
             let batch = batch(random);
             stage.send(&batch).await;
         }
@@ -103,8 +109,9 @@ async fn one_run(random: &mut Rng) -> String {
     let metrics = stage.settled().await;
     stage.assert_all_arrived();
     format!(
-        "{} alerts acknowledged; since the last kill {} recovered, {} delivered, {} suppressed, {} dead, {} moved on",
+        "{} alerts acknowledged; since the last kill {} configurations, {} recovered, {} delivered, {} suppressed, {} dead, {} moved on",
         stage.acknowledged.len(),
+        metrics.sum("tercel_router_config_reloads_total", &[("result", "success")]),
         metrics.sum("tercel_router_recovered_total", &[]),
         metrics.sum("tercel_router_delivered_total", &[]),
         metrics.sum("tercel_router_suppressed_total", &[]),
@@ -119,12 +126,14 @@ impl Receivers {
             each: Webhook::start().await,
             spare: Webhook::start().await,
             thinned: Webhook::start().await,
+            passing: Webhook::start().await,
             slack: Slack::start().await,
             pager: PagerDuty::start().await,
             search: Elasticsearch::start().await,
         };
         receivers.each.answer_next(answers(random, &[400, GARBAGE]));
         receivers.thinned.answer_next(answers(random, &[400, GARBAGE]));
+        receivers.passing.answer_next(answers(random, &[400, GARBAGE]));
         receivers.slack.answer_next(answers(random, &[400, GARBAGE]));
         receivers.pager.answer_next(answers(random, &[400, GARBAGE]));
         // What is refused for good before a kill is in no metric after it: these two take all in the end.
@@ -133,22 +142,36 @@ impl Receivers {
         receivers
     }
 
-    fn routing(&self, folder: &TempDir) -> String {
+    /// One of many configurations: windows, limits and retries as chance wants them, `passing` in every other one.
+    fn routing(&self, folder: &TempDir, random: &mut Rng) -> String {
         let secret = |name: &str, text: &str| {
             let path = folder.path().join(name);
-            std::fs::write(&path, text).unwrap();
+            if !path.exists() {
+                std::fs::write(&path, text).unwrap();
+            }
             format!("{{ file = \"{}\" }}", path.display())
+        };
+        let (window, burst, digests) = (random.u8(1..4), random.u8(1..20), random.u8(1..4));
+        let rate = random.u8(30..120);
+        let passing = if random.bool() {
+            let url = self.passing.url();
+            format!(
+                "[[route]]\nto = [\"passing\"]\ncontinue = true\n[destination.passing]\ntype = \"webhook\"\nurl = \"{url}\"\n"
+            )
+        } else {
+            String::new()
         };
         format!(
             r#"
+            {passing}
             [[route]]
             to = ["each", "search", "archive", "nowhere"]
             dedup = {{ window = "0s" }}
             continue = true
             [[route]]
             to = ["thinned", "slack", "pager", "console"]
-            dedup = {{ window = "2s", by = ["rule"] }}
-            limit = {{ rate = "60/min", burst = 5, by = ["rule"], over = "digest", digest_interval = "2s" }}
+            dedup = {{ window = "{window}s", by = ["rule"] }}
+            limit = {{ rate = "{rate}/min", burst = {burst}, by = ["rule"], over = "digest", digest_interval = "{digests}s" }}
             [destination.each]
             type = "webhook"
             url = "{}"
@@ -189,6 +212,7 @@ impl Receivers {
             each: self.each.count(),
             spare: self.spare.count(),
             thinned: self.thinned.count(),
+            passing: self.passing.count(),
             slack: self.slack.count(),
             pager: self.pager.count(),
         }
@@ -199,10 +223,21 @@ impl Stage {
     async fn start(random: &mut Rng) -> Self {
         let receivers = Receivers::start(random).await;
         let (folder, listen) = (tempfile::tempdir().unwrap(), free_address());
-        std::fs::write(folder.path().join("routing.toml"), receivers.routing(&folder)).unwrap();
+        std::fs::write(folder.path().join("routing.toml"), receivers.routing(&folder, random)).unwrap();
         let (router, admin) = listening_router(folder.path(), listen).await;
         let (before, acknowledged) = (Before::default(), BTreeSet::new());
         Self { folder, listen, router, admin, receivers, before, acknowledged }
+    }
+
+    /// Another configuration, by a rename, so that nobody reads half of it. Whether the router notices the file or the signal
+    /// first, or is killed before, is up to chance too.
+    fn reload(&self, random: &mut Rng) {
+        let new = self.folder.path().join("routing.toml.new");
+        std::fs::write(&new, self.receivers.routing(&self.folder, random)).unwrap();
+        std::fs::rename(new, self.folder.path().join("routing.toml")).unwrap();
+        if random.bool() {
+            self.router.signal(Signal::HUP);
+        }
     }
 
     /// Sends a batch again and again until it is acknowledged.
@@ -254,6 +289,7 @@ impl Stage {
             agree(&metrics, "each", &all.each, before.each)?;
             agree(&metrics, "spare", &all.spare, before.spare)?;
             agree(&metrics, "thinned", &all.thinned, before.thinned)?;
+            agree_on_arrived(&metrics, "passing", &all.passing, before.passing)?;
             agree(&metrics, "slack", &all.slack, before.slack)?;
             agree(&metrics, "pager", &all.pager, before.pager)?;
             Ok(metrics)
@@ -296,6 +332,25 @@ fn agree<S: Service>(metrics: &Metrics, name: &str, receiver: &Receiver<S>, befo
     Err(format!(
         "{name}: (arrived, given up, attempts) are {told:?} by the metrics, {seen:?} by the receiver\n{metrics}"
     ))
+}
+
+/// For a destination that may have been removed under what it was owed: what arrived only.
+///
+/// # Errors
+/// As of [`agree`].
+fn agree_on_arrived<S: Service>(
+    metrics: &Metrics,
+    name: &str,
+    receiver: &Receiver<S>,
+    before: usize,
+) -> Result<(), String> {
+    let taken = receiver.received()[before..].iter().filter(|request| judge(name, request) == Verdict::Taken).count();
+    let told = metrics.of(name, "notifications_total");
+    if told == taken as u64 {
+        Ok(())
+    } else {
+        Err(format!("{name}: {told} arrived by the metrics, {taken} by the receiver\n{metrics}"))
+    }
 }
 
 /// By the answer's status, as the destination's own documentation means it.

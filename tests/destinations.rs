@@ -225,6 +225,36 @@ async fn a_webhook_receives_the_alert_unchanged_with_its_id() {
 }
 
 #[tokio::test]
+async fn a_webhook_takes_many_alerts_in_one_request_and_one_that_is_refused_costs_no_other() {
+    let service = Webhook::start().await;
+    for (form, content_type) in [
+        ("json", "application/json"),
+        ("ndjson", "application/x-ndjson"),
+        ("cloudevents", "application/cloudevents-batch+json"),
+    ] {
+        let table =
+            format!("type = \"webhook\"\nurl = \"{}\"\nform = \"{form}\"\nbatch = {{ count = 10 }}", service.url());
+        let (destination, alerts) = (destination(&table, ""), several(5));
+        let before = service.received().len();
+        assert_eq!(destination.send_all(&alerts).await, vec![Ok(()); 5]);
+        let request = service.received().remove(before);
+        assert_eq!(request.header("content-type"), content_type);
+        let text = String::from_utf8(request.body.to_vec()).unwrap();
+        let bodies: Vec<Value> = match form {
+            "ndjson" => text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+            _ => serde_json::from_str(&text).unwrap(),
+        };
+        let ids: Vec<_> = bodies.iter().map(|body| body.get("id").unwrap_or(&body["uuid"]).clone()).collect();
+        assert_eq!(ids, alerts.iter().map(|one| json!(one.id)).collect::<Vec<_>>());
+        // All of them, and then each: the second is what the service cannot take.
+        service.answer_next([Answer::Status(400), Answer::Status(200), Answer::Status(422)]);
+        let results = destination.send_all(&alerts).await;
+        let refused: Vec<_> = (0..5).filter(|number| results[*number].is_err()).collect();
+        assert_eq!((refused, service.received().len()), (vec![1], before + 1 + 6));
+    }
+}
+
+#[tokio::test]
 async fn every_destination_follows_the_one_table_of_status_codes() {
     let services =
         (Webhook::start().await, Slack::start().await, PagerDuty::start().await, Elasticsearch::start().await);

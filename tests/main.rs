@@ -20,6 +20,8 @@ mod damage;
 mod dead_destination;
 /// Both programs as shipped, from a read to the console.
 mod demo;
+/// The routing files of the manifests, and a node that hands over to a central router.
+mod deployment;
 /// Each destination against a stand-in for its service.
 mod destinations;
 /// Disks that are full, may not be written, or have damage on them.
@@ -32,6 +34,8 @@ mod failure;
 mod flow;
 /// What the tests stand on: the router in process, alerts to send, metrics to read, waits that say what they saw.
 mod harness;
+/// The images as the DaemonSet runs them.
+mod images;
 /// What senders are told, and what operators may ask.
 mod ingest;
 /// The real sensor on this machine's kernel: real actions of attackers by Falco's stable rules, and what a hostile process

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use e2e::receivers::{Received, Webhook};
+use e2e::receivers::{PagerDuty, Received, Webhook};
 use reqwest::Client;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -14,6 +14,8 @@ use tempfile::TempDir;
 use crate::harness::{
     Metrics, Process, SOON, alert, all_to, binary, eventually, nasty_alert, router_process, run, scrape,
 };
+
+const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// More than the router and the sockets keep for a reader.
 const ALERTS: usize = 8_000;
@@ -36,8 +38,13 @@ impl Operated {
 
     /// `more` goes into the route.
     async fn start_with(more: &str) -> Self {
-        let (hook, folder) = (Webhook::start().await, tempfile::tempdir().unwrap());
-        std::fs::write(folder.path().join("routing.toml"), all_to(&hook, more)).unwrap();
+        let hook = Webhook::start().await;
+        let routing = all_to(&hook, more);
+        Self::start_on(hook, &routing, tempfile::tempdir().unwrap()).await
+    }
+
+    async fn start_on(hook: Webhook, routing: &str, folder: TempDir) -> Self {
+        std::fs::write(folder.path().join("routing.toml"), routing).unwrap();
         let (router, admin) = router_process(folder.path()).await;
         Self { hook, folder, router, admin }
     }
@@ -95,6 +102,21 @@ impl Operated {
         })
         .await
     }
+}
+
+/// A router that pages one service, beside the webhook that hears nothing.
+async fn with_pager(pager: &PagerDuty) -> Operated {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, ROUTING_KEY).unwrap();
+    let routing = format!(
+        "[[route]]\nname = \"page\"\nto = [\"oncall\"]\n\
+         [destination.oncall]\ntype = \"pagerduty\"\nrouting_key = {{ file = \"{}\" }}\nurl = \"{}\"\n\
+         [destination.file]\ntype = \"null\"\n",
+        key.display(),
+        pager.url(),
+    );
+    Operated::start_on(Webhook::start().await, &routing, folder).await
 }
 
 fn said(bytes: &[u8]) -> String {
@@ -179,12 +201,63 @@ async fn a_matcher_that_makes_no_sense_is_shown_with_line_and_column() {
     assert_eq!(operated.told_json(&["silence", "list"]).await, json!({"silences": []}));
 }
 
+#[tokio::test]
+async fn an_incident_is_ended_by_its_key_once_and_the_pager_hears_of_it() {
+    let pager = PagerDuty::start().await;
+    let mut operated = with_pager(&pager).await;
+    operated.send_all(&[alert("Shell", "Critical", "sh"), alert("Read", "Warning", "cat")]).await;
+    pager.wait_for(2, SOON).await;
+    operated.settled().await;
+    operated.restart().await;
+
+    let open = operated.told_json(&["resolve", "--list"]).await;
+    let open = open["incidents"].as_array().unwrap();
+    let rules: Vec<_> = open.iter().map(|one| one["rule"].as_str().unwrap()).collect();
+    assert_eq!((rules.len(), rules.contains(&"Shell"), rules.contains(&"Read")), (2, true, true), "{open:#?}");
+    let key = open.iter().find(|one| one["rule"] == "Shell").unwrap()["dedup_key"].as_str().unwrap();
+    let shown = operated.told(&["resolve", "--list"]).await;
+    assert!(shown.contains(key) && shown.contains("oncall"), "{shown}");
+
+    for (destination, message) in
+        [("file", "destination `file` knows no incidents"), ("nobody", "no destination `nobody`")]
+    {
+        let refused = operated.command(&["resolve", key, "--author", "ada", "--destination", destination]).await;
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(said(&refused.stderr).contains(message), "{refused:?}");
+    }
+    let ended = operated.told_json(&["resolve", key, "--author", "ada"]).await;
+    assert_eq!(
+        (&ended["resolved"][0]["rule"], &ended["resolved"][0]["count"]),
+        (&json!("Shell"), &json!(1)),
+        "{ended:#}"
+    );
+    let received = pager.wait_for(3, SOON).await;
+    let event = received[2].json();
+    assert_eq!((&event["event_action"], event["dedup_key"].as_str()), (&json!("resolve"), Some(key)), "{event:#}");
+    assert!(operated.router.stderr().contains("author=\"ada\""), "{}", operated.router.stderr());
+
+    let again = operated.command(&["resolve", key, "--author", "ada"]).await;
+    assert!(!again.status.success() && said(&again.stderr).contains("no incident with the dedup key"), "{again:?}");
+    let left = operated.told_json(&["resolve", "--list"]).await;
+    assert_eq!(
+        (left["incidents"].as_array().unwrap().len(), &left["incidents"][0]["rule"]),
+        (1, &json!("Read")),
+        "{left:#}"
+    );
+}
+
 /// With letters of so many alerts, each under a name of its own.
 async fn with_letters(names: &[&str]) -> Operated {
     let operated = Operated::start().await;
     operated.hook.fail_next(400, names.len());
     let alerts: Vec<_> = names.iter().map(|name| alert("Rule", "Error", name)).collect();
     operated.send_all(&alerts).await;
+    // They are counted as dead a moment before they are letters on the disk.
+    eventually("the letters are written", SOON, async || {
+        let letters = scrape(operated.admin).await.sum("tercel_router_dead_letters", &[]);
+        if letters == names.len() as u64 { Ok(()) } else { Err(format!("{letters} letters")) }
+    })
+    .await;
     let metrics = operated.settled().await;
     assert_eq!(metrics.of("hook", "dead_total"), names.len() as u64);
     operated

@@ -5,7 +5,7 @@
 mod containerd;
 mod cri;
 mod docker;
-mod image;
+pub(crate) mod image;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

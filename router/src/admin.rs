@@ -4,6 +4,7 @@
 mod answer;
 mod dead_letters;
 mod explain;
+mod incidents;
 mod reload;
 mod search;
 mod silences;
@@ -74,12 +75,16 @@ impl Admin {
             (["dead-letters"], Method::GET) => self.dead_letters(&request).await,
             (["dead-letters", "replay"], Method::POST) => self.replay_dead_letters(request).await,
             (["dead-letters", "purge"], Method::POST) => self.purge_dead_letters(request).await,
+            (["incidents"], Method::GET) => self.incidents().await,
+            (["resolve"], Method::POST) => self.resolve(request).await,
             (["search"], Method::GET) => self.search(&request).await,
             (["tail"], Method::GET) => self.tail(&request),
             (["silences"], _) => Err(Problem::method("GET, POST")),
             (["silences", _], _) => Err(Problem::method("DELETE")),
-            (["dead-letters" | "search" | "tail"], _) => Err(Problem::method("GET")),
-            (["reload" | "explain"] | ["dead-letters", "replay" | "purge"], _) => Err(Problem::method("POST")),
+            (["dead-letters" | "incidents" | "search" | "tail"], _) => Err(Problem::method("GET")),
+            (["reload" | "explain" | "resolve"] | ["dead-letters", "replay" | "purge"], _) => {
+                Err(Problem::method("POST"))
+            }
             _ => Ok(not_found()),
         }
     }

@@ -4,7 +4,9 @@ mod check;
 mod client;
 mod dead_letter;
 mod elasticsearch;
+mod prepare_state;
 mod render;
+mod resolve;
 mod route;
 mod run;
 mod search;
@@ -55,12 +57,16 @@ enum Command {
     DeadLetter(dead_letter::Arguments),
     /// Hold alerts back for a while, at a running router
     Silence(silence::Arguments),
+    /// End incidents (PagerDuty, Opsgenie, Alertmanager) by their dedup key, or say which are open, at a running router
+    Resolve(resolve::Arguments),
     /// Look through the archive of a running router
     Search(search::Arguments),
     /// Print alerts as a running router decides about them
     Tail(tail::Arguments),
     /// Prepare an Elasticsearch or OpenSearch server for a destination
     Elasticsearch(elasticsearch::Arguments),
+    /// Give the state folder to the user that the router runs as; for root, before the first start
+    PrepareState(prepare_state::Arguments),
     /// Describe every metric, in rows of a Markdown table
     Metrics,
 }
@@ -96,9 +102,11 @@ pub(crate) fn main() -> ExitCode {
         Command::SendTest(arguments) => report(send_test::run(&arguments)),
         Command::DeadLetter(arguments) => report(dead_letter::run(&arguments)),
         Command::Silence(arguments) => report(silence::run(&arguments)),
+        Command::Resolve(arguments) => report(resolve::run(&arguments)),
         Command::Search(arguments) => report(search::run(&arguments)),
         Command::Tail(arguments) => report(tail::run(&arguments)),
         Command::Elasticsearch(arguments) => report(elasticsearch::run(&arguments)),
+        Command::PrepareState(arguments) => report(prepare_state::run(&arguments)),
         Command::Metrics => {
             say(&tercel_router::metrics_reference().trim_end());
             ExitCode::SUCCESS

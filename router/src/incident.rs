@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tercel_alert::{Alert, Priority};
 use uuid::Uuid;
 
@@ -16,11 +17,15 @@ use crate::destination::{Notification, NotificationKind, Resolve};
 use crate::fingerprint::{Fingerprint, KeyField};
 use crate::record::{Owner, Record, Records, after, derived_id, derived_key, from_json, to_json};
 
-/// Open incidents of one destination: some 4 MiB. One more, and the one is forgotten of which nothing came for longest.
+/// Open incidents of one destination: some 4 MiB, and 256 characters for each field that is kept of them. One more, and the one is
+/// forgotten of which nothing came for longest.
 const INCIDENTS_MAX: usize = 10_000;
 
 /// What a record keeps of a rule's or host's name.
 const NAME_CHARS_MAX: usize = 256;
+
+/// The name of whoever ends one by hand.
+const AUTHOR_BYTES_MAX: usize = 256;
 
 /// How a destination tells incidents apart, and when they end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +34,8 @@ pub(crate) struct IncidentTerms {
     pub(crate) by: Option<Vec<KeyField>>,
     /// `None`: they end by hand only.
     pub(crate) quiet: Option<Duration>,
+    /// Output fields of the first alert that the destination wants to be told again at the end.
+    pub(crate) keep: Vec<Box<str>>,
 }
 
 /// Those of one destination.
@@ -60,6 +67,10 @@ struct Incident {
     rule: String,
     priority: Priority,
     hostname: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    source: String,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    fields: Map<String, Value>,
     since: Timestamp,
     last: Timestamp,
     count: u64,
@@ -71,9 +82,63 @@ pub(crate) struct Ended {
     /// The same when it is made again.
     pub(crate) id: Uuid,
     pub(crate) route: Arc<str>,
-    /// What its first notification was about, without its fields.
+    /// What its first notification was about, with those of its fields that the destination wants.
     pub(crate) alert: Arc<Alert>,
     pub(crate) resolve: Resolve,
+}
+
+/// An open incident, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Listed {
+    pub(crate) destination: Arc<str>,
+    pub(crate) dedup_key: Arc<str>,
+    pub(crate) route: Arc<str>,
+    /// Of its first alert, as priority and host are.
+    pub(crate) rule: String,
+    pub(crate) priority: Priority,
+    pub(crate) hostname: String,
+    pub(crate) since: Timestamp,
+    pub(crate) last: Timestamp,
+    /// Alerts, with those that were held back.
+    pub(crate) count: u64,
+}
+
+/// What somebody wants to be ended, as the API takes it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Order {
+    pub(crate) dedup_key: String,
+    /// Absent: wherever there is an incident of this key.
+    pub(crate) destination: Option<String>,
+    /// Who says that it is over.
+    pub(crate) author: String,
+}
+
+/// Why nothing was ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OrderError {
+    #[error("author is empty; say who ends the incident")]
+    NoAuthor,
+    #[error("author has {0} bytes, at most {AUTHOR_BYTES_MAX} are taken")]
+    LongAuthor(usize),
+    #[error("there is no destination `{0}`")]
+    UnknownDestination(String),
+    #[error("destination `{0}` knows no incidents; those of type pagerduty, opsgenie and alertmanager do")]
+    KeepsNone(String),
+    #[error("no incident with the dedup key {0:?} is open; GET /v1/incidents lists them")]
+    UnknownKey(String),
+}
+
+impl Order {
+    /// # Errors
+    /// It does not say who gave it.
+    pub(crate) fn check(&self) -> Result<(), OrderError> {
+        match self.author.trim().len() {
+            0 => Err(OrderError::NoAuthor),
+            bytes if bytes > AUTHOR_BYTES_MAX => Err(OrderError::LongAuthor(bytes)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The key by which a destination finds the incident again: 64 hexadecimal digits over the fields that make alerts one
@@ -120,12 +185,15 @@ impl Incidents {
             let last = if alerts > 0 { now } else { incident.last };
             return self.go_on(&key, last, alerts);
         }
-        let Alert { rule, priority, hostname, .. } = &*notification.alert;
+        let Alert { rule, priority, hostname, source, output_fields, .. } = &*notification.alert;
+        let field = |name: &str| Some((name.to_owned(), kept(output_fields.get(name)?)));
         let incident = Incident {
             route: Arc::clone(&notification.route),
             rule: cut(rule),
             priority: *priority,
             hostname: cut(hostname),
+            source: cut(source),
+            fields: self.terms.keep.iter().filter_map(|name| field(name)).collect(),
             since: now,
             last: now,
             count: alerts.max(1),
@@ -164,7 +232,7 @@ impl Incidents {
     /// Ends one; `None`: there is none of this key. `by`: whoever says so; `None`: it was quiet for long enough.
     pub(crate) fn end(&mut self, key: &str, by: Option<String>) -> Option<Ended> {
         let incident = self.remove(key)?;
-        let Incident { route, rule, priority, hostname, since, last, count } = incident;
+        let Incident { route, rule, priority, hostname, source, fields, since, last, count } = incident;
         let id = derived_id(&[b"resolve", key.as_bytes(), since.to_string().as_bytes()]);
         let alert = Alert {
             uuid: None,
@@ -172,14 +240,26 @@ impl Incidents {
             time: last,
             rule,
             priority,
-            source: String::new(),
+            source,
             hostname,
             output: String::new(),
-            output_fields: serde_json::Map::new(),
+            output_fields: fields,
             tags: std::collections::BTreeSet::new(),
         };
         let resolve = Resolve { dedup_key: key.to_owned(), count, since, last, by };
         Some(Ended { id, route, alert: Arc::new(alert), resolve })
+    }
+
+    /// Those that are open, the one first that something came of last.
+    pub(crate) fn list(&self, destination: &Arc<str>) -> impl Iterator<Item = Listed> {
+        self.last.iter().rev().filter_map(|(_, key)| self.find(destination, key))
+    }
+
+    pub(crate) fn find(&self, destination: &Arc<str>, key: &str) -> Option<Listed> {
+        let (key, incident) = self.open.get_key_value(key)?;
+        let Incident { route, rule, priority, hostname, since, last, count, .. } = incident.clone();
+        let (destination, dedup_key) = (Arc::clone(destination), Arc::clone(key));
+        Some(Listed { destination, dedup_key, route, rule, priority, hostname, since, last, count })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -267,172 +347,18 @@ impl Incidents {
     }
 }
 
+/// A text cut as names are, or a value that needs no cut.
+fn kept(value: &Value) -> Value {
+    match value {
+        Value::String(text) => cut(text).into(),
+        Value::Array(_) | Value::Object(_) => cut(&value.to_string()).into(),
+        plain => plain.clone(),
+    }
+}
+
 fn cut(text: &str) -> String {
     text.chars().take(NAME_CHARS_MAX).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use jiff::SignedDuration;
-    use serde_json::json;
-
-    use super::*;
-    use crate::destination::{Digest, Summary};
-
-    struct Bench {
-        incidents: Incidents,
-        table: BTreeMap<Vec<u8>, Vec<u8>>,
-        now: Timestamp,
-    }
-
-    fn alert(rule: &str, host: &str) -> Alert {
-        let alert = json!({ "time": "2026-01-01T00:00:00Z", "rule": rule, "priority": "error", "hostname": host });
-        serde_json::from_value(alert).unwrap()
-    }
-
-    fn fingerprint(alert: &Alert) -> Fingerprint {
-        Fingerprint::of(alert, &[KeyField::Rule, KeyField::Hostname])
-    }
-
-    fn terms(minutes: Option<u64>) -> IncidentTerms {
-        IncidentTerms { by: None, quiet: minutes.map(Duration::from_mins) }
-    }
-
-    impl Bench {
-        fn new(terms: IncidentTerms) -> Self {
-            let incidents = Incidents::load("oncall", terms, std::iter::empty());
-            Self { incidents, table: BTreeMap::new(), now: "2026-01-01T00:00:00Z".parse().unwrap() }
-        }
-
-        fn wait(&mut self, minutes: i64) {
-            self.now = self.now.checked_add(SignedDuration::from_mins(minutes)).unwrap();
-        }
-
-        fn tell(&mut self, rule: &str, host: &str, kind: NotificationKind) {
-            let alert = Arc::new(alert(rule, host));
-            let dedup_key = Some(fingerprint(&alert).hex());
-            let told = Notification { id: Uuid::max(), alert, route: "page".into(), dedup_key, kind, repeats: 0 };
-            self.incidents.told(&told, self.now);
-        }
-
-        fn hold(&mut self, rule: &str, host: &str) {
-            let alert = alert(rule, host);
-            self.incidents.held_back(&alert, Some(fingerprint(&alert)), self.now);
-        }
-
-        fn ended(&mut self) -> Vec<(String, u64)> {
-            let ended = self.incidents.quiet(self.now);
-            ended.into_iter().map(|ended| (ended.alert.rule.clone(), ended.resolve.count)).collect()
-        }
-
-        fn restart(&mut self) {
-            self.incidents.record(&mut self.table);
-            let terms = self.incidents.terms.clone();
-            self.incidents = Incidents::load("oncall", terms, self.table.clone().into_iter());
-        }
-    }
-
-    #[test]
-    fn an_incident_ends_when_it_was_quiet_for_long_enough_and_every_repeat_begins_that_time_anew() {
-        let mut bench = Bench::new(terms(Some(30)));
-        bench.tell("Shell", "a", NotificationKind::Alert);
-        for _ in 0..4 {
-            bench.wait(29);
-            bench.hold("Shell", "a");
-            bench.hold("Shell", "another incident");
-            assert_eq!(bench.ended(), []);
-        }
-        bench.wait(29);
-        assert_eq!(bench.ended(), []);
-        bench.wait(1);
-        assert_eq!(bench.incidents.next_due(), Some(bench.now));
-        assert_eq!(bench.ended(), [("Shell".to_owned(), 5)]);
-        assert_eq!((bench.incidents.len(), bench.ended()), (0, Vec::new()));
-    }
-
-    #[test]
-    fn the_timer_and_the_count_survive_a_restart() {
-        let mut bench = Bench::new(terms(Some(30)));
-        bench.tell("Shell", "a", NotificationKind::Alert);
-        bench.wait(20);
-        bench.hold("Shell", "a");
-        bench.restart();
-        bench.wait(29);
-        assert_eq!(bench.ended(), []);
-        bench.restart();
-        bench.wait(1);
-        assert_eq!(bench.ended(), [("Shell".to_owned(), 2)]);
-        bench.restart();
-        assert_eq!((bench.incidents.len(), bench.table.len()), (0, 0));
-    }
-
-    #[test]
-    fn a_summary_is_no_new_event_and_a_digest_is_an_incident_of_its_route() {
-        let mut bench = Bench::new(terms(Some(30)));
-        let (first, last) = (bench.now, bench.now);
-        let window = Duration::from_mins(5);
-        bench.tell("Shell", "a", NotificationKind::Alert);
-        bench.wait(5);
-        bench.tell(
-            "Shell",
-            "a",
-            NotificationKind::Summary(Summary { count: 9, first, last, samples: Vec::new(), window }),
-        );
-        let digest = Digest { count: 7, since: first, until: last, rules: Vec::new(), time_window: None };
-        bench.tell("Other", "b", NotificationKind::Digest(digest.clone()));
-        bench.tell("Third", "c", NotificationKind::Digest(digest));
-        bench.wait(25);
-        assert_eq!(bench.ended(), [("Shell".to_owned(), 1)]);
-        bench.wait(5);
-        assert_eq!(bench.ended(), [("Other".to_owned(), 14)]);
-    }
-
-    #[test]
-    fn without_a_quiet_period_an_incident_ends_by_hand_and_once() {
-        let mut bench = Bench::new(terms(None));
-        bench.tell("Shell", "a", NotificationKind::Alert);
-        bench.wait(1_000_000);
-        assert_eq!((bench.ended(), bench.incidents.next_due()), (Vec::new(), None));
-        let key = fingerprint(&alert("Shell", "a")).hex();
-        let ended = bench.incidents.end(&key, Some("alice".to_owned())).unwrap();
-        assert_eq!((ended.resolve.by.as_deref(), &*ended.route), (Some("alice"), "page"));
-        assert!(bench.incidents.end(&key, None).is_none());
-    }
-
-    #[test]
-    fn one_attack_on_many_hosts_is_one_incident_where_the_host_does_not_count() {
-        let by = Some(vec![KeyField::Rule]);
-        let mut bench = Bench::new(IncidentTerms { by, ..terms(Some(30)) });
-        bench.tell("Shell", "a", NotificationKind::Alert);
-        bench.tell("Shell", "b", NotificationKind::Alert);
-        bench.hold("Shell", "c");
-        assert_eq!(bench.incidents.len(), 1);
-        bench.wait(30);
-        assert_eq!(bench.ended(), [("Shell".to_owned(), 3)]);
-    }
-
-    #[test]
-    fn beyond_the_bound_the_quietest_incident_is_forgotten_and_counted() {
-        let mut bench = Bench::new(terms(Some(30)));
-        bench.incidents.open_max = 2;
-        for host in ["a", "b", "c"] {
-            bench.tell("Shell", host, NotificationKind::Alert);
-            bench.wait(1);
-        }
-        assert_eq!((bench.incidents.len(), bench.incidents.take_tally().evicted), (2, 1));
-        bench.hold("Shell", "a");
-        assert_eq!(bench.incidents.len(), 2);
-    }
-
-    #[test]
-    fn a_record_that_makes_no_sense_is_counted_and_removed() {
-        let mut bench = Bench::new(terms(None));
-        bench.table.insert(Owner::new(&["oncall"]).key(&[b"k"]), b"{}".to_vec());
-        bench.restart();
-        assert_eq!(bench.incidents.take_tally().senseless, 1);
-        bench.restart();
-        assert_eq!(bench.table.len(), 0);
-    }
-}
+mod tests;

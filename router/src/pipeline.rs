@@ -1,4 +1,4 @@
-//! The flow of alerts through the stages. [`decider`] holds the list of stages; this is what the rest of the router sees
+//! The flow of alerts through the stages. `stages` is their list; this is what the rest of the router sees
 //! of it: requests go in by [`Pipeline::handle`], deliveries come out at the stations' outboxes, and their outcomes come
 //! back.
 //!
@@ -16,12 +16,16 @@ mod decider;
 mod explain;
 mod group;
 mod next;
+mod outgoing;
 mod plan;
 mod record;
 mod recovery;
 mod rehearsal;
 mod reload;
 mod replay;
+mod resolve;
+mod show;
+mod stages;
 mod station;
 mod tail;
 mod thread;
@@ -249,7 +253,7 @@ fn spawn(decider: Decider, inbox: Inbox) -> std::io::Result<std::thread::JoinHan
 fn loader(store: &Arc<Store>) -> Loader {
     let store = Arc::clone(store);
     Arc::new(move |number| {
-        let stored = decider::read_delivery(&store, number);
+        let stored = outgoing::read_delivery(&store, number);
         Ok(stored.map(|(record, alert)| record.notification(alert)))
     })
 }

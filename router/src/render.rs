@@ -42,9 +42,12 @@
 //! | `mrkdwn text max=n` | `visible`, safe in Slack's mrkdwn and in its code spans, at most `n` characters |
 //! | `fence text max=n` | a code block of Slack's mrkdwn with the text, at most `n` characters with its fences |
 //! | `link url text` | a link in Slack's mrkdwn; the text alone where the address is none of http |
+//! | `html text max=n` | `visible`, safe in HTML, at most `n` characters |
+//! | `markdown text max=n` | `visible`, with all that Markdown acts on escaped, at most `n` characters |
+//! | `codeblock text max=n` | a code block of Markdown with the text, at most `n` characters with its fences |
 //! | `mitre tag` | the address of the ATT&CK page that a tag names (`T1059.004`, `mitre_execution`), else nothing |
 //! | `severity priority` | PagerDuty's `critical`, `error`, `warning`, `info` |
-//! | `colour priority`, `emoji priority` | `#e01e5a`, 🔴 … |
+//! | `colour priority`, `colour_number priority`, `emoji priority` | `#e01e5a`, the same as a number, 🔴 … |
 
 mod attack;
 mod facts;
@@ -68,7 +71,7 @@ use crate::destination::{
 };
 
 pub(crate) use attack::page as attack_page;
-pub(crate) use helpers::{truncate, visible};
+pub(crate) use helpers::{severity, truncate, visible};
 pub(crate) use inline::{Inline, InlineContext};
 pub(crate) use line::{LineContext, Lines};
 pub(crate) use samples::example;
@@ -331,7 +334,7 @@ fn message(alert: &Alert) -> &str {
 }
 
 /// An output field's value as text: strings as they are, null as nothing, the rest as JSON.
-fn value_text(value: &Value) -> String {
+pub(crate) fn field_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -366,21 +369,12 @@ fn span(duration: Duration) -> String {
 fn context(notification: &Notification) -> Value {
     let alert = &notification.alert;
     let (mut summary, mut digest, mut resolve) = (Value::Null, Value::Null, Value::Null);
-    let count = match &notification.kind {
-        NotificationKind::Alert => 1,
-        NotificationKind::Summary(told) => {
-            summary = summary_value(told).into();
-            told.count
-        }
-        NotificationKind::Digest(told) => {
-            digest = digest_value(told).into();
-            told.count
-        }
-        NotificationKind::Resolve(told) => {
-            resolve = resolve_value(told).into();
-            told.count
-        }
-    };
+    match &notification.kind {
+        NotificationKind::Alert => {}
+        NotificationKind::Summary(told) => summary = summary_value(told).into(),
+        NotificationKind::Digest(told) => digest = digest_value(told).into(),
+        NotificationKind::Resolve(told) => resolve = resolve_value(told).into(),
+    }
     json!({
         "kind": notification.kind.name(),
         "id": notification.id,
@@ -390,7 +384,7 @@ fn context(notification: &Notification) -> Value {
         "text": notification_text(notification),
         "headline": headline(notification),
         "time": format!("{:.3}", alert.time),
-        "count": count,
+        "count": notification.kind.count(),
         "repeats": notification.repeats,
         "alert": alert_value(alert),
         "fields": fields(alert),
@@ -422,7 +416,7 @@ fn alert_value(alert: &Alert) -> Map<String, Value> {
 
 fn fields(alert: &Alert) -> Vec<Value> {
     let present = alert.output_fields.iter().filter(|(_, value)| !value.is_null());
-    present.map(|(name, value)| json!({ "name": name, "value": value_text(value) })).collect()
+    present.map(|(name, value)| json!({ "name": name, "value": field_text(value) })).collect()
 }
 
 fn summary_value(summary: &Summary) -> Map<String, Value> {

@@ -1,17 +1,18 @@
 //! Looking through an archive: its file and the older ones that rotation left. Reads files, so it blocks.
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use prometheus::IntCounter;
 use tercel_alert::Alert;
 
 use crate::condition::Condition;
-use crate::rotate::{KEEP_MAX, older};
+use crate::rotate::{KEEP_MAX, compressed, older};
 
 /// Alerts that one search gives.
 pub(crate) const FOUND_MAX: usize = 1_000;
@@ -52,20 +53,20 @@ pub(crate) struct Found {
 pub(crate) fn search(archive: &Path, wanted: &Wanted, mismatches: &IntCounter) -> io::Result<Found> {
     let (mut found, mut seen) = (Found::default(), HashSet::new());
     for number in 0..=KEEP_MAX {
-        let file = match File::open(older(archive, number)) {
+        let Part { input, metadata, bytes } = match open(archive, number) {
             Ok(file) => file,
             // After a rotation the file itself comes with the next alert.
             Err(error) if error.kind() == io::ErrorKind::NotFound && number == 0 => continue,
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             Err(error) => return Err(error),
         };
-        let metadata = file.metadata()?;
         // What was written last before that time has no alert of a later one, nor have the files before it.
         if wanted.since.is_some_and(|since| metadata.mtime() < since.as_second()) {
             break;
         }
-        // A rotation in the meantime gives a file that was read another name.
-        if !seen.insert((metadata.dev(), metadata.ino())) {
+        // A rotation in the meantime gives a file that was read another name, and compression another inode.
+        let is_known = !seen.insert(Seen::Inode(metadata.dev(), metadata.ino()));
+        if !seen.insert(Seen::Content(metadata.mtime(), metadata.mtime_nsec(), bytes)) || is_known {
             continue;
         }
         if found.lines.len() >= wanted.count || found.bytes >= FOUND_BYTES_MAX {
@@ -73,13 +74,54 @@ pub(crate) fn search(archive: &Path, wanted: &Wanted, mismatches: &IntCounter) -
             break;
         }
         let count = wanted.count - found.lines.len();
-        found.put_before(read(file, wanted, count, mismatches)?);
+        found.put_before(read(input, wanted, count, mismatches)?);
     }
     Ok(found)
 }
 
+/// One file of an archive.
+struct Part {
+    input: Box<dyn Read>,
+    metadata: Metadata,
+    /// Of its lines; modulo 2^32.
+    bytes: u32,
+}
+
+/// By what a file is known again.
+#[derive(PartialEq, Eq, Hash)]
+enum Seen {
+    Inode(u64, u64),
+    /// The time of its last change, which compression keeps, and how many bytes its lines have.
+    Content(i64, i64, u32),
+}
+
+/// The file that was the archive so many rotations ago, in whichever form it is.
+fn open(archive: &Path, number: u32) -> io::Result<Part> {
+    let plain = older(archive, number);
+    let file = match File::open(&plain) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && number > 0 => {
+            return open_compressed(&compressed(&plain));
+        }
+        other => other?,
+    };
+    let metadata = file.metadata()?;
+    let bytes = u32::try_from(metadata.len() & u64::from(u32::MAX)).unwrap_or_default();
+    Ok(Part { input: Box::new(file), metadata, bytes })
+}
+
+fn open_compressed(path: &Path) -> io::Result<Part> {
+    let mut file = File::open(path)?;
+    // Its last four bytes (RFC 1952).
+    let mut bytes = [0; 4];
+    file.seek(SeekFrom::End(-4))?;
+    file.read_exact(&mut bytes)?;
+    file.rewind()?;
+    let (metadata, bytes) = (file.metadata()?, u32::from_le_bytes(bytes));
+    Ok(Part { input: Box::new(MultiGzDecoder::new(BufReader::new(file))), metadata, bytes })
+}
+
 /// What is wanted of one file, the newest `count` of it.
-fn read(file: File, wanted: &Wanted, count: usize, mismatches: &IntCounter) -> io::Result<Found> {
+fn read(file: Box<dyn Read>, wanted: &Wanted, count: usize, mismatches: &IntCounter) -> io::Result<Found> {
     let (mut input, mut line, mut found) = (BufReader::new(file), Vec::new(), Found::default());
     loop {
         line.clear();
@@ -138,6 +180,12 @@ mod tests {
         std::fs::write(older(&archive, 2), line(0) + &line(1) + "{\"half").unwrap();
         std::fs::write(older(&archive, 1), line(2) + &line(3)).unwrap();
         std::fs::write(&archive, line(4) + &line(5)).unwrap();
+        // A file system tells only some hundred moments a second apart.
+        for number in 0..3 {
+            let time = std::time::SystemTime::now() - std::time::Duration::from_secs(number.into());
+            let file = File::options().append(true).open(older(&archive, number)).unwrap();
+            file.set_times(std::fs::FileTimes::new().set_modified(time)).unwrap();
+        }
         (folder, archive)
     }
 
@@ -159,6 +207,24 @@ mod tests {
         let (_folder, archive) = archive();
         assert_eq!(check(&archive, &wanted("", 10), &[0, 1, 2, 3, 4, 5], false).senseless, 1);
         check(&archive, &wanted("rule in (r1, r4)", 10), &[1, 4], false);
+    }
+
+    #[test]
+    fn compressed_files_are_searched_as_well() {
+        let (_folder, archive) = archive();
+        for number in [1, 2] {
+            let plain = older(&archive, number);
+            let (text, modified) = (std::fs::read(&plain).unwrap(), plain.metadata().unwrap().modified().unwrap());
+            let file = File::create(compressed(&plain)).unwrap();
+            let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+            std::io::Write::write_all(&mut encoder, &text).unwrap();
+            encoder.finish().unwrap().set_times(std::fs::FileTimes::new().set_modified(modified)).unwrap();
+            if number == 2 {
+                // One that was just compressed is there in both forms for a moment.
+                std::fs::remove_file(plain).unwrap();
+            }
+        }
+        check(&archive, &wanted("", 10), &[0, 1, 2, 3, 4, 5], false);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tercel_alert::Alert;
 use uuid::Uuid;
 
 use crate::condition::Condition;
+use crate::duration;
 use crate::record::{Record, Records, after, from_json, to_json};
 
 /// Silences that are pending or active.
@@ -64,10 +65,7 @@ pub(crate) struct NewSilence {
     /// This or `duration` is needed.
     pub(crate) ends_at: Option<Timestamp>,
     /// From the start on.
-    #[serde(
-        default,
-        deserialize_with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional::deserialize"
-    )]
+    #[serde(default, deserialize_with = "duration::deserialize_optional")]
     pub(crate) duration: Option<Duration>,
     pub(crate) author: String,
     pub(crate) reason: String,

@@ -23,7 +23,7 @@ use crate::enrich::container::Inventory;
 use crate::enrich::dns::HostNames;
 use crate::event;
 use crate::fields::SensorCatalog;
-use crate::kernel::{self, Parameters};
+use crate::kernel::{self, Capability, Parameters, has_capability};
 use crate::metrics::{self, Metrics, Reason};
 use crate::mute::Muting;
 use crate::output::Append;
@@ -97,6 +97,7 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     let started = Instant::now();
     let detector = detector(settings)?;
     tell_unreported(&detector);
+    tell_missing();
     let emitter = Emitter::new(&settings.output, settings.token()?)?;
     let listener = bind(settings.metrics)?;
     let metrics = Arc::new(Metrics::new()?);
@@ -148,6 +149,23 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     // A write that hangs (standard output to a stopped reader) must not keep the process.
     runtime.shutdown_background();
     result
+}
+
+/// What the sensor runs without, and what it does not know then. Those without which it cannot run, the load names.
+fn tell_missing() {
+    let losses = [
+        (
+            Capability::SysPtrace,
+            "programs, directories and descriptors of processes that ran before stay unknown, and of a pod's node the names of users and the runtimes",
+        ),
+        (
+            Capability::DacReadSearch,
+            "descriptors and environments of other users' processes that ran before stay unknown",
+        ),
+    ];
+    for (capability, loss) in losses.into_iter().filter(|(capability, _)| !has_capability(*capability)) {
+        warn!("missing capability {capability}: {loss}; grant it");
+    }
 }
 
 /// Once, so that nobody takes their silence for peace.

@@ -13,7 +13,7 @@ const BUSYBOX: &str = "/usr/bin/busybox";
 const APPLETS: [&str; 5] = ["sh", "sleep", "cat", "ls", "true"];
 
 /// Its files as a tar archive.
-pub(super) fn files(folder: &Path) -> PathBuf {
+pub(crate) fn files(folder: &Path) -> PathBuf {
     let root = folder.join("image");
     fs::create_dir_all(root.join("bin")).unwrap();
     fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
@@ -24,7 +24,7 @@ pub(super) fn files(folder: &Path) -> PathBuf {
 }
 
 /// An OCI archive of it, under this name. What it runs where nobody says what is to wait, as a pod's sandbox does.
-pub(super) fn oci_archive(folder: &Path, name: &str, files: &Path) -> PathBuf {
+pub(crate) fn oci_archive(folder: &Path, name: &str, files: &Path) -> PathBuf {
     let layout = folder.join(name.replace('/', "-"));
     fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
     let blob = |media_type: &str, bytes: &[u8]| {

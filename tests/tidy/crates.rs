@@ -36,7 +36,7 @@ const ALSO_KNOWN_TO: [(&str, &[&str]); 10] = [
     ("schedule", &["routing"]),
     ("dedup", &[]),
     ("limit", &[]),
-    ("incident", &["destination"]),
+    ("incident", &["admin", "destination"]),
     ("store", &["admin", "lib", "metrics"]),
     ("render", &["destination", "normalise"]),
     ("deliver", &["lib", "reload"]),

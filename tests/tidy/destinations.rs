@@ -1,5 +1,6 @@
-//! Each type of destination has what it needs beside its source: a template, and its keys in the shipped routing file.
-//! Types and keys are asked of the parser itself, which names them when it refuses others.
+//! Each type of destination has what it needs beside its source: a template, a page that explains its keys, and its place in
+//! the schema. (That each has snapshots, and an example that works, is tested where they are made.) Types and keys are asked of
+//! the parser itself, which names them when it refuses others.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,15 +16,23 @@ use uuid::Uuid;
 use crate::harness::{alert, files_below, nasty_alert, read, workspace};
 
 /// Types without a template, and why.
-const WITHOUT_TEMPLATE: [(&str, &str); 4] = [
+const WITHOUT_TEMPLATE: [(&str, &str); 9] = [
     ("archive", "keeps alerts as they are"),
     ("console", "prints one line that no setting may break"),
     ("elasticsearch", "stores alerts as documents, under names that its mapping can hold"),
+    ("falcosidekick", "hands on what Falco would send"),
+    ("loki", "keeps alerts as they are"),
+    ("nats", "hands on the alert as it is, unless a template of the reader's says otherwise"),
     ("null", "shows nothing to anybody"),
+    ("otlp", "has a record whose parts are OpenTelemetry's"),
+    ("syslog", "has messages whose parts are the RFC's"),
 ];
 
-/// Keys that every type has; the routing file explains them once.
+/// Keys that many types have; the routing file explains them once.
 const COMMON_KEYS: [&str; 8] = ["type", "receive", "fallback", "max_age", "concurrency", "pace", "http", "raw"];
+
+/// Templates that the doubles of services judge.
+const JUDGED: [&str; 3] = ["webhook", "slack", "pagerduty"];
 
 #[test]
 fn every_destination_type_has_a_template_or_a_reason_to_have_none() {
@@ -36,42 +45,36 @@ fn every_destination_type_has_a_template_or_a_reason_to_have_none() {
 }
 
 #[tokio::test]
-async fn every_shipped_template_renders_what_its_service_takes() {
+async fn shipped_templates_render_what_their_services_take() {
     let secrets = tempfile::tempdir().unwrap();
     let (webhook, slack, pager) = (Webhook::start().await, Slack::start().await, PagerDuty::start().await);
-    for file in files_below("templates").iter().filter(|file| file.extension().is_some_and(|end| end == "hbs")) {
-        let name = file.file_name().unwrap().to_str().unwrap();
-        let (kind, secret, url) = match name {
-            "webhook.json.hbs" => ("webhook", String::new(), format!("url = \"{}\"", webhook.url())),
-            "slack.json.hbs" => ("slack", slack.url(), "webhook_url = { file = \"SECRET\" }".to_owned()),
-            "pagerduty.json.hbs" => (
-                "pagerduty",
-                "k".repeat(32),
-                format!("url = \"{}\"\nrouting_key = {{ file = \"SECRET\" }}", pager.url()),
-            ),
-            other => panic!("templates/{other}: no service to try it with"),
+    for kind in JUDGED {
+        let (secret, url) = match kind {
+            "webhook" => (String::new(), format!("url = \"{}\"", webhook.url())),
+            "slack" => (slack.url(), "webhook_url = { file = \"SECRET\" }".to_owned()),
+            _ => ("k".repeat(32), format!("url = \"{}\"\nrouting_key = {{ file = \"SECRET\" }}", pager.url())),
         };
         let path = secrets.path().join(kind);
         std::fs::write(&path, secret).unwrap();
         let url = url.replace("SECRET", path.to_str().unwrap());
-        let table = format!("type = \"{kind}\"\ntemplate = \"templates/{name}\"\n{url}");
-        let destination = build(&table);
+        let destination = build(&format!("type = \"{kind}\"\ntemplate = \"templates/{kind}.json.hbs\"\n{url}"));
         for notification in notifications() {
-            destination.send(&notification).await.unwrap_or_else(|error| panic!("templates/{name}: {error}"));
+            destination.send(&notification).await.unwrap_or_else(|error| panic!("templates/{kind}.json.hbs: {error}"));
         }
-        assert_eq!(destination.render_fallbacks(), 0, "templates/{name} failed on an alert");
+        assert_eq!(destination.render_fallbacks(), 0, "templates/{kind}.json.hbs failed on an alert");
     }
     let taken = [webhook.accepted(), slack.accepted(), pager.accepted()].map(|all| all.len());
     assert_eq!(taken, [6, 6, 6]);
 }
 
 #[test]
-fn the_shipped_routing_file_explains_every_key_of_every_destination() {
+fn an_example_in_the_shipped_routing_file_has_every_key_of_its_type() {
     let text = read("routing.toml");
     let sections = sections(&text);
-    for kind in types() {
-        let section = sections.iter().find(|section| section.contains(&format!("type = \"{kind}\"")));
-        let section = section.unwrap_or_else(|| panic!("routing.toml has no example of type `{kind}`"));
+    let example = |kind: &String| sections.iter().find(|section| section.contains(&format!("type = \"{kind}\"")));
+    let examples: Vec<_> = types().into_iter().filter_map(|kind| Some((example(&kind)?, kind))).collect();
+    assert_eq!(examples.len(), sections.len());
+    for (section, kind) in examples {
         for key in keys(&kind).iter().filter(|key| !COMMON_KEYS.contains(&key.as_str())) {
             assert!(
                 section.lines().any(|line| line.starts_with(&format!("{key} = "))),
@@ -82,14 +85,36 @@ fn the_shipped_routing_file_explains_every_key_of_every_destination() {
 }
 
 #[test]
-fn every_page_about_a_destination_names_all_of_its_settings() {
-    let pages: Vec<_> = types().into_iter().filter(|kind| workspace().join(page(kind)).exists()).collect();
-    assert!(pages.len() >= 3, "{pages:?}");
-    for kind in pages {
+fn every_type_has_a_page_that_names_all_of_its_settings_and_is_named_in_the_readme() {
+    let readme = read("README.md");
+    for kind in types() {
         let text = read(page(&kind));
+        assert!(readme.contains(&page(&kind)), "README.md does not lead to {}", page(&kind));
         for key in keys(&kind).iter().filter(|key| *key != "type") {
             assert!(text.contains(&format!("`{key}`")), "{} does not explain `{key}`", page(&kind));
         }
+    }
+}
+
+#[test]
+fn every_type_and_all_of_its_settings_are_in_the_schema() {
+    let schema: serde_json::Value = serde_json::from_str(&read("docs/routing.schema.json")).unwrap();
+    let schemas = schema["definitions"]["Destination"]["oneOf"].as_array().unwrap();
+    for kind in types() {
+        let schema = schemas.iter().find(|schema| schema["properties"]["type"]["const"] == kind.as_str());
+        let schema = schema.unwrap_or_else(|| panic!("the schema has no type `{kind}`; `cargo xtask docs` writes it"));
+        let known: BTreeSet<_> = schema["properties"].as_object().unwrap().keys().cloned().collect();
+        let missing: Vec<_> = keys(&kind).into_iter().filter(|key| !known.contains(key)).collect();
+        assert!(missing.is_empty(), "the schema of `{kind}` lacks {missing:?}");
+    }
+}
+
+#[test]
+fn every_template_is_shipped_with_the_manifests() {
+    let listed = read("templates/kustomization.yaml");
+    for file in files_below("templates").iter().filter(|file| file.extension().is_some_and(|end| end == "hbs")) {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(listed.contains(&format!("- {name}\n")), "templates/kustomization.yaml does not list {name}");
     }
 }
 

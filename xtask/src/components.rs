@@ -2,6 +2,7 @@
 //! tests themselves on loopback, and gone with them.
 
 mod opensearch;
+mod servers;
 
 use std::path::{Path, PathBuf};
 
@@ -10,12 +11,13 @@ use anyhow::{Result, ensure};
 use crate::lanes::{Lanes, Outcome};
 use crate::step;
 
-/// Each server has a lane of its own, so that one that cannot be had hides no other.
+/// What is hard to have has a lane of its own, so that it hides no other.
 pub(crate) fn run_all(lanes: &mut Lanes) {
+    lanes.run("servers", || lane(servers::prepare, "TERCEL_TEST_SERVERS", "components::servers"));
     lanes.run("opensearch", || lane(opensearch::prepare, "TERCEL_TEST_OPENSEARCH", "components::opensearch"));
 }
 
-/// `prepare` gives the program that starts the server; the tests find it by `variable`.
+/// `prepare` gives the program that starts the server, or the folder of servers; the tests find it by `variable`.
 fn lane(prepare: fn(&Path) -> Result<PathBuf>, variable: &str, tests: &str) -> Result<Outcome> {
     let program = match prepare(&step::target().join("components")) {
         Ok(program) => program,

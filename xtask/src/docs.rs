@@ -1,4 +1,4 @@
-//! Files of docs/ that the programs print about themselves.
+//! Files that the programs print about themselves, and one that Kubernetes needs in another form.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,12 +7,12 @@ use anyhow::{Context, Result, ensure};
 
 use crate::step;
 
-/// File under docs/, and what it is made of.
-const GENERATED: [(&str, &[Part]); 3] = [
-    ("fields.md", &[Part::Printed("tercel-sensor", "fields")]),
-    ("routing.schema.json", &[Part::Printed("tercel-router", "schema")]),
+/// A file, and what it is made of.
+const GENERATED: [(&str, &[Part]); 4] = [
+    ("docs/fields.md", &[Part::Printed("tercel-sensor", "fields")]),
+    ("docs/routing.schema.json", &[Part::Printed("tercel-router", "schema")]),
     (
-        "metrics.md",
+        "docs/metrics.md",
         &[
             Part::Text(METRICS),
             Part::Text("\n## tercel-router\n\n"),
@@ -23,7 +23,22 @@ const GENERATED: [(&str, &[Part]); 3] = [
             Part::Printed("tercel-sensor", "metrics"),
         ],
     ),
+    (
+        "deploy/kustomize/components/prometheus-operator/prometheus-rule.yaml",
+        &[Part::Text(PROMETHEUS_RULE), Part::Indented("grafana/prometheus-rules.yaml")],
+    ),
 ];
+
+const PROMETHEUS_RULE: &str = "\
+# Written by `cargo xtask docs` from grafana/prometheus-rules.yaml: Kustomize cannot put a file into an object.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: tercel
+  labels:
+    app.kubernetes.io/name: tercel
+spec:
+";
 
 const METRICS: &str = "\
 # Metrics
@@ -39,6 +54,8 @@ enum Part {
     Text(&'static str),
     /// What this command of this program prints.
     Printed(&'static str, &'static str),
+    /// This file, below a key.
+    Indented(&'static str),
 }
 
 /// Builds the programs and writes every generated document.
@@ -48,7 +65,7 @@ pub(crate) fn write() -> Result<()> {
         let file = file(name);
         let text = text(parts)?;
         std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        step::note(format!("docs/{name}"));
+        step::note(name);
     }
     Ok(())
 }
@@ -60,13 +77,13 @@ pub(crate) fn write() -> Result<()> {
 pub(crate) fn check() -> Result<()> {
     for (name, parts) in GENERATED {
         let found = std::fs::read_to_string(file(name)).unwrap_or_default();
-        ensure!(found == text(parts)?, "docs/{name} is out of date; `cargo xtask docs` writes it");
+        ensure!(found == text(parts)?, "{name} is out of date; `cargo xtask docs` writes it");
     }
     Ok(())
 }
 
 fn file(name: &str) -> PathBuf {
-    step::workspace().join("docs").join(name)
+    step::workspace().join(name)
 }
 
 /// Programs of the debug build print their parts.
@@ -75,6 +92,11 @@ fn text(parts: &[Part]) -> Result<String> {
         Part::Text(text) => Ok((*text).to_owned()),
         Part::Printed(program, command) => {
             step::read(Command::new(step::target().join("debug").join(program)).arg(command))
+        }
+        Part::Indented(name) => {
+            let text = std::fs::read_to_string(file(name)).with_context(|| format!("cannot read {name}"))?;
+            let line = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") };
+            Ok(text.lines().map(line).collect())
         }
     };
     parts.iter().map(text).collect()

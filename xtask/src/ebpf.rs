@@ -183,13 +183,7 @@ impl Tools {
     fn cargo_build(&self, workspace: &Path, target: &Path) -> Result<Command> {
         let mut command = Command::new(&self.cargo);
         // Only what is named below may decide the bytes.
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            let cargos = name.starts_with("CARGO") && name != "CARGO_HOME" && !name.starts_with("CARGO_HTTP");
-            if cargos || name.starts_with("RUST") && name != "RUSTUP_HOME" {
-                command.env_remove(name);
-            }
-        }
+        step::without_cargo_settings(&mut command);
         command
             .current_dir(workspace)
             .args(["build", "--locked", "--profile", "bpf", "--package", "tercel-sensor-ebpf"])
@@ -213,9 +207,7 @@ impl Tools {
     /// BTF wants debug information; the remappings keep this machine's folders out of it. The last match wins, so the
     /// narrower folders come last.
     fn rustflags(&self, workspace: &Path) -> Result<Vec<String>> {
-        let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-        let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
-        let cargo_home = cargo_home.or(home).context("neither CARGO_HOME nor HOME is set")?;
+        let cargo_home = step::cargo_home()?;
         let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
         Ok(vec![
             "-Cdebuginfo=2".to_owned(),

@@ -13,6 +13,12 @@ pub(crate) fn on_debian() -> bool {
     release.lines().any(|line| line == "ID=debian") && step::find("apt-get").is_some()
 }
 
+/// The code name of this release of Debian.
+pub(crate) fn debian_release() -> Option<String> {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=").map(str::to_owned))
+}
+
 /// Installs those of `packages` that dpkg does not know as installed. Nothing missing: no output, no apt.
 ///
 /// # Errors

@@ -7,6 +7,8 @@ mod components;
 mod docs;
 mod ebpf;
 mod fuzz;
+mod image;
+mod images;
 mod install;
 mod kernels;
 mod lanes;
@@ -20,6 +22,7 @@ mod service;
 mod soak;
 mod step;
 mod test;
+mod units;
 
 use std::process::ExitCode;
 
@@ -53,6 +56,9 @@ enum Task {
         /// Instead: the router on a machine in QEMU that loses its power so many times
         #[arg(long, value_name = "TIMES", num_args = 0..=1, default_missing_value = "20", conflicts_with_all = ["kernels", "components", "soak"])]
         power: Option<u64>,
+        /// Instead: what Kustomize makes of deploy/kustomize, and the units of deploy/systemd
+        #[arg(long, conflicts_with_all = ["kernels", "components", "soak", "power"])]
+        manifests: bool,
     },
     /// What CI runs: rebuild and compare the kernel object, then all of `test`, real servers, and other kernels
     Ci,
@@ -68,6 +74,8 @@ enum Task {
     },
     /// Run a coverage-guided fuzz target (needs a C++ compiler)
     Fuzz(fuzz::Options),
+    /// Build the images of router and sensor into target/image, without a container engine
+    Image(image::Options),
     /// Build the kernel object into sensor/bpf (installs the BPF toolchain where it is missing)
     Ebpf {
         /// Build it aside and compare it with the committed one
@@ -93,12 +101,14 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Test { components: true, .. } => return Ok(test::components()),
         Task::Test { soak: true, .. } => return Ok(soak::soak()),
         Task::Test { power: Some(times), .. } => return Ok(test::power(*times)),
+        Task::Test { manifests: true, .. } => return Ok(test::manifests()),
         Task::Test { .. } => return Ok(test::test()),
         Task::Ci => return Ok(test::ci()),
         Task::Docs => docs::write()?,
         Task::Pictures => prometheus::pictures()?,
         Task::Bench { arguments } => bench(arguments)?,
         Task::Fuzz(options) => fuzz::run(options)?,
+        Task::Image(options) => image::run(options)?,
         Task::Ebpf { check: false } => ebpf::build()?,
         Task::Ebpf { check: true } => match ebpf::check()? {
             ebpf::Checked::Same => step::note("the committed object is what the sources build to"),

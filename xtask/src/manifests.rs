@@ -1,85 +1,143 @@
-//! The Kubernetes manifests, built as a cluster's administrator would.
+//! The lane `manifests`: what Kustomize makes of deploy/kustomize, built as a cluster's administrator would, and looked at from
+//! four sides: nothing forgotten, valid for two versions of Kubernetes, what a policy linter says, and what docs/security.md
+//! says of it.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod claims;
+mod kustomize;
+mod object;
+mod policy;
+mod python;
+mod schema;
 
-use anyhow::{Result, ensure};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
 
 use crate::lanes::Outcome;
-use crate::{install, step};
+use crate::step;
+use object::Object;
 
-const BASE: &str = "deploy/kustomize/base";
-/// kubectl 1.N: the first with a Kustomize that knows `labels` and folders as resources.
-const KUBECTL_MINOR_MIN: u32 = 22;
-const KUBECTL_PAGE: &str = "https://kubernetes.io/docs/tasks/tools/";
+/// Folders of deploy/kustomize that can be applied as they are.
+const APPLIED: [&str; 3] = ["base", "overlays/dev", "overlays/production"];
 
-/// Builds the manifests, as `kubectl apply -k` would, and looks for every rule file and template in them: Kustomize takes
-/// no pattern, so a new file is easily forgotten.
-pub(crate) fn lane() -> Result<Outcome> {
-    let mut command = match kustomize()? {
-        Ok(command) => command,
-        Err(why) => return Ok(Outcome::Skipped(format!("{why}; see {KUBECTL_PAGE}"))),
-    };
-    let manifests = step::read(command.arg(BASE).current_dir(step::workspace()).stdout(Stdio::piped()))?;
-    ensure!(manifests.contains("\nkind: DaemonSet\n"), "{BASE} builds without a DaemonSet in it");
-    let forgotten = missing(&manifests, &[("rules", "yaml"), ("templates", "hbs")])?;
-    ensure!(
-        forgotten.is_empty(),
-        "not in the manifests: {}; the folder's Kustomization names its files",
-        forgotten.join(", ")
-    );
-    Ok(Outcome::Remarked(format!("{} objects", manifests.lines().filter(|line| line.starts_with("kind: ")).count())))
+/// Components, each with those that it needs before it; a component alone can only be built upon the base.
+const COMPONENTS: [(&str, &[&str]); 4] = [
+    ("prometheus-operator", &[]),
+    ("grafana-dashboards", &[]),
+    ("external-router", &[]),
+    ("tls", &["external-router"]),
+];
+
+/// Whose files the manifests ship: folder and extension.
+const SHIPPED: [(&str, &str); 3] = [("rules", "yaml"), ("templates", "hbs"), ("grafana", "json")];
+
+/// Everything that is shipped is in this one.
+const WHOLE: &str = "overlays/production";
+
+/// Manifests, as `kubectl apply -k` would send them.
+struct Build {
+    name: String,
+    /// For the tools that read files.
+    file: PathBuf,
+    objects: Vec<Object>,
 }
 
-/// Files of the folders, by extension, that are no key of a ConfigMap in `manifests`.
-fn missing(manifests: &str, folders: &[(&str, &str)]) -> Result<Vec<String>> {
-    let mut missing = Vec::new();
-    for (folder, extension) in folders {
+pub(crate) fn lane() -> Result<Outcome> {
+    let tool = match kustomize::find()? {
+        Ok(tool) => tool,
+        Err(why) => return Ok(Outcome::Skipped(why)),
+    };
+    let folder = step::target().join("manifests");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut builds = Vec::new();
+    for name in APPLIED {
+        builds.push(build(&tool, &deploy(name), name, &folder)?);
+    }
+    for (component, before) in COMPONENTS {
+        let overlay = overlay(component, before, &folder)?;
+        builds.push(build(&tool, &overlay, component, &folder)?);
+    }
+    let whole = builds.iter().find(|build| build.name == WHOLE).context("the whole is built")?;
+    let forgotten = forgotten(&whole.objects)?;
+    ensure!(
+        forgotten.is_empty(),
+        "in no ConfigMap: {}; the folder's Kustomization names its files",
+        forgotten.join(", ")
+    );
+    for build in &builds {
+        ensure_versions(build)?;
+        claims::check(build)?;
+    }
+    let python = match python::prepare() {
+        Ok(python) => python,
+        Err(error) => return Ok(Outcome::Skipped(format!("built, and not validated: {error:#}"))),
+    };
+    schema::check(&python, &builds)?;
+    policy::check(&python, &builds)?;
+    let objects: usize = builds.iter().map(|build| build.objects.len()).sum();
+    Ok(Outcome::Remarked(format!(
+        "{} builds, {objects} objects, valid for Kubernetes {}, by checkov's policies but for {} with a reason",
+        builds.len(),
+        schema::VERSIONS.join(" and "),
+        policy::EXCEPTIONS.len()
+    )))
+}
+
+fn build(tool: &kustomize::Tool, source: &Path, name: &str, folder: &Path) -> Result<Build> {
+    let text = step::read(&mut tool.build(source)).with_context(|| format!("{name} does not build"))?;
+    let file = folder.join(format!("{}.yaml", name.replace('/', "-")));
+    std::fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
+    let objects = object::read(&text).with_context(|| format!("{name}: Kustomize's output cannot be read"))?;
+    Ok(Build { name: name.to_owned(), file, objects })
+}
+
+/// A kustomization of the base with this component.
+fn overlay(component: &str, before: &[&str], folder: &Path) -> Result<PathBuf> {
+    let place = folder.join(component);
+    std::fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
+    // Kustomize takes relative paths only.
+    let root = "../".repeat(place.components().count() - 1);
+    let path = |name: &str| format!("{root}{}", deploy(name).display().to_string().trim_start_matches('/'));
+    let mut text = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: tercel\nresources: [{}]\ncomponents:\n",
+        path("base")
+    );
+    for name in before.iter().chain(&[component]) {
+        _ = writeln!(text, "  - {}", path(&format!("components/{name}")));
+    }
+    std::fs::write(place.join("kustomization.yaml"), text).context("cannot write an overlay")?;
+    Ok(place)
+}
+
+fn deploy(name: &str) -> PathBuf {
+    step::workspace().join("deploy/kustomize").join(name)
+}
+
+/// Files of the shipped folders that are in no ConfigMap: Kustomize takes no pattern, so a new one is easily forgotten.
+fn forgotten(objects: &[Object]) -> Result<Vec<String>> {
+    let keys: Vec<_> = objects.iter().flat_map(Object::config_keys).collect();
+    let mut forgotten = Vec::new();
+    for (folder, extension) in SHIPPED {
         for entry in std::fs::read_dir(step::workspace().join(folder))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            let is_key = manifests.lines().any(|line| line.starts_with(&format!("  {name}:")));
-            if name.ends_with(&format!(".{extension}")) && !is_key && name != "kustomization.yaml" {
-                missing.push(format!("{folder}/{name}"));
+            let is_meant = name.ends_with(&format!(".{extension}")) && name != "kustomization.yaml";
+            if is_meant && !keys.contains(&name) {
+                forgotten.push(format!("{folder}/{name}"));
             }
         }
     }
-    Ok(missing)
+    Ok(forgotten)
 }
 
-/// What builds manifests on this machine, or why nothing does.
-fn kustomize() -> Result<Result<Command, String>> {
-    if step::find("kubectl").is_none() && step::find("kustomize").is_none() {
-        let offered = install::debian_candidate("kubernetes-client").as_deref().and_then(minor);
-        if offered.is_none_or(|minor| minor < KUBECTL_MINOR_MIN) {
-            return Ok(Err(
-                "neither kubectl nor kustomize is on the PATH, and no recent one can be installed".to_owned()
-            ));
-        }
-        install::debian_packages(&["kubernetes-client"], "building the manifests")?;
+/// Two kustomizations name the images' version.
+fn ensure_versions(build: &Build) -> Result<()> {
+    let end = format!(":{}", env!("CARGO_PKG_VERSION"));
+    for container in build.objects.iter().flat_map(Object::containers) {
+        let image = container.image();
+        ensure!(image.ends_with(&end), "{}: the image {image} is not this version's ({end})", build.name);
     }
-    if let Some(kustomize) = step::find("kustomize") {
-        return Ok(Ok(command(&kustomize, "build")));
-    }
-    let Some(kubectl) = step::find("kubectl") else { return Ok(Err("no kubectl on the PATH".to_owned())) };
-    let version: serde_json::Value =
-        serde_json::from_str(&step::read(Command::new(&kubectl).args(["version", "--client", "--output", "json"]))?)?;
-    let version = version["clientVersion"]["gitVersion"].as_str().unwrap_or_default().trim_start_matches('v');
-    if minor(version).is_some_and(|minor| minor < KUBECTL_MINOR_MIN) {
-        return Ok(Err(format!("kubectl {version} is older than 1.{KUBECTL_MINOR_MIN}")));
-    }
-    Ok(Ok(command(&kubectl, "kustomize")))
-}
-
-fn command(program: &Path, word: &str) -> Command {
-    let mut command = Command::new(program);
-    command.arg(word);
-    command
-}
-
-/// 32 of `1.32.4-something`.
-fn minor(version: &str) -> Option<u32> {
-    let digits: String = version.split('.').nth(1)?.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
+    Ok(())
 }
 
 #[cfg(test)]
@@ -87,16 +145,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_minor_version_is_found_in_what_kubectl_and_apt_say() {
-        assert_eq!(minor("1.32.4-dispatcher"), Some(32));
-        assert_eq!(minor("1.20.5+really1.20.2-1.1+deb12u1"), Some(20));
-        assert_eq!(minor("unknown"), None);
-    }
-
-    #[test]
-    fn a_file_that_no_config_map_holds_is_named() {
-        let whole = "data:\n  routing.toml: |\n    x\n";
-        let missing = missing(whole, &[("deploy/kustomize/base", "toml"), ("xtask", "toml")]).unwrap();
-        assert_eq!(missing, ["xtask/Cargo.toml"]);
+    fn files_that_no_config_map_holds_are_named() {
+        let objects = object::read("kind: ConfigMap\ndata:\n  lists.yaml: x\n").unwrap();
+        let forgotten = forgotten(&objects).unwrap();
+        assert!(forgotten.contains(&"rules/macros.yaml".to_owned()), "{forgotten:?}");
+        assert!(!forgotten.contains(&"rules/lists.yaml".to_owned()), "{forgotten:?}");
     }
 }

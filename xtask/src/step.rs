@@ -62,6 +62,26 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// Takes away what the environment tells cargo and rustc, for builds whose bytes only we decide.
+pub(crate) fn without_cargo_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let cargos = name.starts_with("CARGO") && name != "CARGO_HOME" && !name.starts_with("CARGO_HTTP");
+        if cargos || name.starts_with("RUST") && name != "RUSTUP_HOME" {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// Where cargo keeps the sources of crates.
+///
+/// # Errors
+/// If the environment does not tell.
+pub(crate) fn cargo_home() -> Result<PathBuf> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+    std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home).context("neither CARGO_HOME nor HOME is set")
+}
+
 /// Where `program` lies on the PATH.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::lanes::{Lanes, Outcome};
-use crate::{components, docs, ebpf, install, kernels, manifests, power, prometheus, runtimes, step};
+use crate::{components, docs, ebpf, images, install, kernels, manifests, power, prometheus, runtimes, step, units};
 
 /// The kernel programs build for the BPF target only: the ebpf lane compiles them.
 const ALL_BUT_EBPF: [&str; 3] = ["--workspace", "--exclude", "tercel-sensor-ebpf"];
@@ -30,6 +30,7 @@ pub(crate) fn ci() -> ExitCode {
     run_all(&mut lanes);
     components::run_all(&mut lanes);
     lanes.run("runtimes", runtimes::lane);
+    lanes.run("images", images::lane);
     lanes.run("kernels", kernels::lane);
     lanes.run("power", || power::lane(POWER_LOSSES));
     lanes.finish()
@@ -41,6 +42,7 @@ pub(crate) fn components() -> ExitCode {
     lanes.run("build", || cargo(&with(&["build"], &["--bins"])));
     components::run_all(&mut lanes);
     lanes.run("runtimes", runtimes::lane);
+    lanes.run("images", images::lane);
     lanes.finish()
 }
 
@@ -50,6 +52,14 @@ pub(crate) fn kernels() -> ExitCode {
     lanes.run("this kernel", kernels::host);
     lanes.run("kernels", kernels::lane);
     lanes.run("power", || power::lane(POWER_LOSSES));
+    lanes.finish()
+}
+
+/// What is applied to a cluster or a host, without either.
+pub(crate) fn manifests() -> ExitCode {
+    let mut lanes = Lanes::default();
+    lanes.run("build", || cargo(&with(&["build"], &["--bins"])));
+    deployed(&mut lanes);
     lanes.finish()
 }
 
@@ -67,10 +77,15 @@ fn run_all(lanes: &mut Lanes) {
     lanes.run("unit", || cargo(&with(&["test", "--quiet"], &["--exclude", "e2e"])));
     lanes.run("e2e", end_to_end);
     lanes.run("docs", || docs::check().map(|()| Outcome::Passed));
-    lanes.run("kustomize", manifests::lane);
+    deployed(lanes);
     lanes.run("routing", routing);
     lanes.run("prometheus", prometheus::lane);
     lanes.run("deny", deny);
+}
+
+fn deployed(lanes: &mut Lanes) {
+    lanes.run("manifests", manifests::lane);
+    lanes.run("systemd", units::lane);
 }
 
 fn with<'a>(before: &[&'a str], after: &[&'a str]) -> Vec<&'a str> {

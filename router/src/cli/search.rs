@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
-use tercel_router::ToolError;
+use tercel_router::{ToolError, duration};
 
 use super::client::ClientArguments;
 use super::table::{printable, table};
@@ -45,8 +45,8 @@ fn time(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    let ago: SignedDuration = text.parse().map_err(|_neither| format!("`{text}` is neither a time nor a duration"))?;
-    Timestamp::now().checked_sub(ago.abs()).map_err(|error| error.to_string())
+    let ago = duration::parse(text).ok_or_else(|| format!("`{text}` is neither a time nor a duration"))?;
+    Timestamp::now().checked_sub(ago).map_err(|error| error.to_string())
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, ToolError> {

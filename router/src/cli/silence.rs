@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use tercel_router::ToolError;
+use tercel_router::{ToolError, duration};
 use uuid::Uuid;
 
 use super::client::ClientArguments;
@@ -37,8 +37,8 @@ struct Add {
     #[arg(value_name = "CONDITION")]
     matcher: String,
     /// For how long: 90m, 2h, 3d; at most 90 days
-    #[arg(long, value_name = "TIME", required_unless_present = "until", conflicts_with = "until")]
-    duration: Option<SignedDuration>,
+    #[arg(long, value_name = "TIME", value_parser = length, required_unless_present = "until", conflicts_with = "until")]
+    duration: Option<String>,
     /// Until when: 2026-01-05T22:00:00Z
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
@@ -103,8 +103,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, ToolError> {
 fn add(arguments: &Add) -> Result<(), ToolError> {
     let Add { matcher, duration, until, from, author, reason, destinations, client, json } = arguments;
     let mut body = json!({"matcher": matcher, "author": author, "reason": reason, "destinations": destinations});
-    let duration = duration.map(|duration| format!("{duration:#}"));
-    let times = [("duration", duration), ("ends_at", until.map(text)), ("starts_at", from.map(text))];
+    let times = [("duration", duration.clone()), ("ends_at", until.map(text)), ("starts_at", from.map(text))];
     for (name, value) in times {
         if let Some(value) = value {
             body[name] = value.into();
@@ -165,6 +164,11 @@ fn tell(silence: &Value, as_json: bool, what: &str) {
     }
     let text = |name: &str| silence[name].as_str().unwrap_or_default();
     say(&format!("silence {} {what}: {} until {}", text("id"), text("state"), text("ends_at")));
+}
+
+/// As it is written: the router reads it in the same way.
+fn length(text: &str) -> Result<String, String> {
+    duration::parse(text).map(|_| text.to_owned()).ok_or_else(|| "no duration; write 90m, 2h or 3d".to_owned())
 }
 
 fn text(time: Timestamp) -> String {

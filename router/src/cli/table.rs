@@ -1,7 +1,7 @@
 //! Tables for people. What is in them may come from an attacker: nothing of it reaches the terminal but what can be seen.
 
-/// Characters of one cell; the rest is cut, with a mark.
-const CELL_CHARS_MAX: usize = 60;
+/// Characters of one cell; the rest is cut, with a mark. A dedup key fits.
+const CELL_CHARS_MAX: usize = 64;
 
 /// Columns side by side under their names; the last one is as long as it is.
 pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {

@@ -60,6 +60,11 @@ impl Address {
         Ok(Self::Made { origin, start: start.to_owned(), rest })
     }
 
+    /// Whether it is made of values.
+    pub(super) fn is_made(&self) -> bool {
+        matches!(self, Self::Made { .. })
+    }
+
     /// One that says all that a client must know.
     pub(super) fn representative(&self) -> Arc<Url> {
         match self {

@@ -30,7 +30,7 @@ const TOKEN_FRESH: Duration = Duration::from_mins(1);
 /// `auth` in `[destination.NAME]`: one of these.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum AuthSettings {
+pub(super) enum AuthSettings {
     Basic(BasicSettings),
     Bearer(SecretRef),
     #[serde(rename = "oauth2")]
@@ -39,14 +39,14 @@ pub enum AuthSettings {
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct BasicSettings {
+pub(super) struct BasicSettings {
     user: String,
     pub(super) password: SecretRef,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OAuth2Settings {
+pub(super) struct OAuth2Settings {
     token_url: PlainOrSecret,
     client_id: String,
     pub(super) client_secret: SecretRef,

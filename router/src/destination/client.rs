@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Certificate, Client, Identity, Proxy, Url, redirect};
 use schemars::JsonSchema;
@@ -13,6 +12,7 @@ use serde::Deserialize;
 use super::Problem;
 use super::http::innermost;
 use super::live::Live;
+use crate::duration;
 use crate::secret::{PlainOrSecret, SecretRef};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ const CERTIFICATES_BYTES_MAX: u64 = 1024 * 1024;
 /// `http` in `[destination.NAME]`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct HttpSettings {
+pub(super) struct HttpSettings {
     /// From the first byte sent to the last byte of the answer; absent: 15 s.
     timeout: Option<Timeout>,
     /// Until there is a connection; absent: 5 s.
@@ -128,7 +128,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, Problem> {
     }
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>, Problem> {
+pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, Problem> {
     use std::io::Read as _;
     let unreadable = |error: std::io::Error| Problem::new(format!("cannot read {}: {error}", path.display()));
     let mut content = Vec::new();
@@ -188,10 +188,10 @@ impl TryFrom<String> for Timeout {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match text.parse::<SignedDuration>().map(Duration::try_from) {
-            Ok(Ok(wait)) if (TIMEOUT_LEAST..=TIMEOUT_MOST).contains(&wait) => Ok(Self(wait)),
-            Ok(Ok(_)) => Err(format!("`{text}` is out of bounds: 100ms at least, 1m at most")),
-            _ => Err(format!("`{text}` is no duration; write 500ms, 5s or 1m")),
+        match duration::parse(&text) {
+            Some(wait) if (TIMEOUT_LEAST..=TIMEOUT_MOST).contains(&wait) => Ok(Self(wait)),
+            Some(_) => Err(format!("`{text}` is out of bounds: 100ms at least, 1m at most")),
+            None => Err(format!("`{text}` is no duration; write 500ms, 5s or 1m")),
         }
     }
 }

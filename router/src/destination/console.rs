@@ -2,12 +2,17 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tercel_alert::Priority;
 
+use super::service::Service;
+use super::settings::{Folders, Settings};
+use super::terms::Habit;
 use super::write::Writes;
-use super::{MaxAge, Notification, Reason, Receive, Retry, SendError};
+use super::{Notification, Problem, Reason, Retry, SendError};
 use crate::render::{alert_text, headline, truncate, visible};
 
 /// The longest text that a line shows; the archive keeps all of it.
@@ -17,19 +22,14 @@ const RESET: &str = "\x1b[0m";
 
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ConsoleConfig {
-    pub receive: Option<Receive>,
-    /// The destination that takes over what this one does not take.
-    pub fallback: Option<String>,
-    /// How long a delivery is tried.
-    pub max_age: Option<MaxAge>,
+pub(super) struct ConsoleConfig {
     #[serde(default)]
-    pub format: Format,
+    format: Format,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+enum Format {
     /// For people: time in UTC, priority, rule, output.
     #[default]
     Text,
@@ -37,32 +37,47 @@ pub enum Format {
     Json,
 }
 
-pub(super) struct Console {
+struct Console {
     format: Format,
     is_coloured: bool,
     writes: Writes,
 }
 
-impl ConsoleConfig {
-    pub(super) fn build(&self) -> Console {
+impl Settings for ConsoleConfig {
+    fn build(&self, _folders: Folders<'_>) -> Result<Box<dyn Service>, Problem> {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let is_coloured = !no_color && io::stdout().is_terminal();
-        Console { format: self.format, is_coloured, writes: Writes::default() }
+        Ok(Box::new(Console { format: self.format, is_coloured, writes: Writes::default() }))
+    }
+
+    fn habit(&self) -> Habit {
+        Habit::OneByOne
+    }
+
+    fn withhold_secrets(&mut self) {}
+}
+
+impl Service for Console {
+    fn send<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<(), SendError>> {
+        async {
+            let line = self.line(notification, self.is_coloured);
+            let written = self.writes.write(notification.id, move || print(&line)).await;
+            written.map_err(|error| console_error(&error))
+        }
+        .boxed()
+    }
+
+    fn preview(&self, notification: &Notification) -> Result<String, SendError> {
+        Ok(self.line(notification, false))
     }
 }
 
 impl Console {
-    pub(super) fn line(&self, notification: &Notification, is_coloured: bool) -> String {
+    fn line(&self, notification: &Notification, is_coloured: bool) -> String {
         match self.format {
             Format::Text => line(notification, is_coloured),
             Format::Json => format!("{}\n", alert_text(notification)),
         }
-    }
-
-    pub(super) async fn send(&self, notification: &Notification) -> Result<(), SendError> {
-        let line = self.line(notification, self.is_coloured);
-        let written = self.writes.write(notification.id, move || print(&line)).await;
-        written.map_err(|error| console_error(&error))
     }
 }
 

@@ -19,6 +19,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use schemars::JsonSchema;
@@ -27,8 +29,10 @@ use serde::Deserialize;
 use super::client::HttpSettings;
 use super::http::sensitive_header;
 use super::live::Live;
-use super::terms::Batch;
-use super::{Concurrency, MaxAge, Notification, Problem, Reason, Receive, Retry, SendError};
+use super::service::Service;
+use super::settings::{Folders, Settings, WITHHELD_KEY, WITHHELD_URL};
+use super::terms::{Batch, Habit};
+use super::{Notification, Problem, Reason, Receive, Retry, SendError};
 use crate::render::{truncate, visible};
 use crate::secret::{Secret, SecretRef};
 
@@ -57,35 +61,28 @@ const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ElasticsearchConfig {
-    pub receive: Option<Receive>,
-    /// The destination that takes over what this one does not take.
-    pub fallback: Option<String>,
-    /// How long a delivery is tried.
-    pub max_age: Option<MaxAge>,
-    /// Requests on their way at once.
-    pub concurrency: Option<Concurrency>,
+pub(super) struct ElasticsearchConfig {
     /// What goes into one request.
-    pub batch: Option<Batch>,
+    batch: Option<Batch>,
     /// The cluster's address, without `_bulk`, or those of several of its nodes.
-    pub url: Urls,
+    url: Urls,
     /// An index, with `{date}` where the event's day belongs. Excludes `data_stream`.
-    pub index: Option<String>,
-    pub data_stream: Option<String>,
+    index: Option<String>,
+    data_stream: Option<String>,
     /// Whether each document also has its output fields as a list of `name=value`.
     #[serde(default)]
-    pub key_values: bool,
+    key_values: bool,
     /// Whether bodies are compressed.
     #[serde(default = "yes")]
-    pub gzip: bool,
+    gzip: bool,
     /// An API key in its encoded form. Excludes the other ways to log in, as they exclude one another.
-    pub api_key: Option<SecretRef>,
-    pub user: Option<String>,
-    pub password: Option<SecretRef>,
-    pub bearer_token: Option<SecretRef>,
+    api_key: Option<SecretRef>,
+    user: Option<String>,
+    password: Option<SecretRef>,
+    bearer_token: Option<SecretRef>,
     /// Of the client.
     #[serde(default)]
-    pub http: HttpSettings,
+    http: HttpSettings,
 }
 
 fn yes() -> bool {
@@ -108,8 +105,29 @@ enum Login {
     Basic { user: String, password: Secret },
 }
 
+impl Settings for ElasticsearchConfig {
+    fn build(&self, folders: Folders<'_>) -> Result<Box<dyn Service>, Problem> {
+        Ok(Box::new(self.cluster(folders.base)?))
+    }
+
+    fn habit(&self) -> Habit {
+        Habit::Bulk(self.batch)
+    }
+
+    fn receive(&self) -> Receive {
+        Receive::All
+    }
+
+    fn withhold_secrets(&mut self) {
+        self.url.withhold(WITHHELD_URL);
+        let keys = [&mut self.api_key, &mut self.password, &mut self.bearer_token];
+        keys.into_iter().flatten().for_each(|key| *key = SecretRef::Withheld(WITHHELD_KEY));
+        self.http = HttpSettings::default();
+    }
+}
+
 impl ElasticsearchConfig {
-    pub(super) fn build(&self, base: &Path) -> Result<Elasticsearch, Problem> {
+    fn cluster(&self, base: &Path) -> Result<Elasticsearch, Problem> {
         let target = Arc::new(self.target()?);
         let urls = self.url.resolve(base)?;
         let batch = Batch::of_bulk(self.batch);
@@ -177,9 +195,27 @@ fn check_name(setting: &str, given: &str) -> Result<(), Problem> {
     )))
 }
 
+impl Service for Elasticsearch {
+    fn send<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<(), SendError>> {
+        self.send_one(notification).boxed()
+    }
+
+    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<(), SendError>>> {
+        self.create(notifications).boxed()
+    }
+
+    fn preview(&self, notification: &Notification) -> Result<String, SendError> {
+        Ok(bulk::lines(&self.target, notification))
+    }
+
+    fn elasticsearch(&self) -> Option<&Elasticsearch> {
+        Some(self)
+    }
+}
+
 impl Elasticsearch {
     /// One attempt for each of them; one result for each.
-    pub(super) async fn send(&self, notifications: &[Notification]) -> Vec<Result<(), SendError>> {
+    async fn create(&self, notifications: &[Notification]) -> Vec<Result<(), SendError>> {
         let documents = match self.documents(notifications).await {
             Ok(documents) => documents,
             Err(error) => return vec![Err(error); notifications.len()],
@@ -201,14 +237,9 @@ impl Elasticsearch {
         results
     }
 
-    pub(super) async fn send_one(&self, notification: &Notification) -> Result<(), SendError> {
-        let mut results = self.send(std::slice::from_ref(notification)).await;
+    async fn send_one(&self, notification: &Notification) -> Result<(), SendError> {
+        let mut results = self.create(std::slice::from_ref(notification)).await;
         results.pop().unwrap_or_else(|| Err(SendError::new(Reason::Other, Retry::Never, "nothing was sent")))
-    }
-
-    /// What would be sent, before compression.
-    pub(super) fn preview(&self, notification: &Notification) -> String {
-        bulk::lines(&self.target, notification)
     }
 
     /// On a thread of its own: a thousand documents take as long as many requests.

@@ -4,6 +4,8 @@ use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
@@ -11,8 +13,9 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use super::auth::Auth;
 use super::client::HttpSettings;
 use super::live::Live;
+use super::service::Service;
 use super::{Notification, Problem, Reason, Retry, SendError};
-use crate::render::{Renderer, UnknownField, truncate, visible};
+use crate::render::{Renderer, truncate, visible};
 use crate::secret::{PlainOrSecret, Secret};
 
 /// What is read of an answer; the services say all that matters in far less.
@@ -29,6 +32,11 @@ pub(super) trait HttpDestination: Send + Sync {
     /// The request for one notification, built with `client`.
     fn request(&self, client: &Client, notification: &Notification) -> Result<RequestBuilder, SendError>;
 
+    /// One request for all of them, where the service takes many. `None`: it takes them one by one.
+    fn request_all(&self, _client: &Client, _many: &[Notification]) -> Option<Result<RequestBuilder, SendError>> {
+        None
+    }
+
     /// Looks at the body of a 2xx answer to this notification, before it is judged.
     fn note(&self, _notification: &Notification, _answer: &[u8]) {}
 
@@ -41,6 +49,11 @@ pub(super) trait HttpDestination: Send + Sync {
     /// What a refusing answer gives as its cause. Only parts that the service words itself: an answer may repeat the
     /// URL or the key that it was sent.
     fn explain(&self, _answer: &[u8]) -> Option<String> {
+        None
+    }
+
+    /// How long to wait, where a refusing answer says so in its body and not in `Retry-After`.
+    fn wait(&self, _answer: &[u8]) -> Option<Duration> {
         None
     }
 
@@ -83,33 +96,46 @@ impl HttpService {
         Self { auth, ..self }
     }
 
-    pub(super) fn render_fallbacks(&self) -> u64 {
-        self.destination.renderer().map_or(0, Renderer::fallbacks)
-    }
-
-    pub(super) fn unknown_fields(&self) -> &[UnknownField] {
-        self.destination.renderer().map_or(&[], Renderer::unknown_fields)
-    }
-
-    /// What would be sent.
-    pub(super) fn body(&self, notification: &Notification) -> Result<String, SendError> {
-        let request =
-            self.destination.request(&self.client.current(), notification)?.build().map_err(transport_error)?;
-        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
-        Ok(String::from_utf8_lossy(body).into_owned())
-    }
-
-    /// What would be sent, for tests of single destinations.
-    #[cfg(test)]
-    pub(super) fn request(&self, notification: &Notification) -> reqwest::Request {
-        self.destination.request(&self.client.current(), notification).unwrap().build().unwrap()
-    }
-
-    pub(super) async fn send(&self, notification: &Notification) -> Result<(), SendError> {
+    async fn post(&self, notification: &Notification) -> Result<(), SendError> {
         let client = self.client.current();
-        let mut request = self.destination.request(&client, notification)?;
+        let request = self.destination.request(&client, notification)?;
+        let answer = self.execute(&client, request).await?;
+        self.destination.note(notification, answer.as_deref().unwrap_or_default());
+        self.destination.check(answer)
+    }
+
+    /// All with one request, where that can be. One that is refused for good says nothing about its single parts: they are
+    /// sent one by one.
+    async fn post_all(&self, notifications: &[Notification]) -> Vec<Result<(), SendError>> {
+        if notifications.len() > 1 {
+            let client = self.client.current();
+            let result = match self.destination.request_all(&client, notifications) {
+                Some(Ok(request)) => {
+                    self.execute(&client, request).await.and_then(|answer| self.destination.check(answer))
+                }
+                Some(Err(error)) => Err(error),
+                None => Err(SendError::new(Reason::Other, Retry::Never, "takes one at a time")),
+            };
+            match result {
+                Err(error) if error.retry == Retry::Never && error.reason != Reason::AuthError => {}
+                result => return vec![result; notifications.len()],
+            }
+        }
+        let mut results = Vec::with_capacity(notifications.len());
+        for notification in notifications {
+            results.push(self.post(notification).await);
+        }
+        results
+    }
+
+    /// The answer of a 2xx, which is an error where it could not be read.
+    async fn execute(
+        &self,
+        client: &Client,
+        mut request: RequestBuilder,
+    ) -> Result<Result<Vec<u8>, SendError>, SendError> {
         if let Some(auth) = &self.auth {
-            request = auth.sign(&client, request).await?;
+            request = auth.sign(client, request).await?;
         }
         let response = request.send().await.map_err(transport_error)?;
         let status = response.status();
@@ -122,19 +148,45 @@ impl HttpService {
             error.retry = Retry::Backoff;
         }
         match verdict {
-            Ok(()) => {
-                self.destination.note(notification, answer.as_deref().unwrap_or_default());
-                self.destination.check(answer)
-            }
+            Ok(()) => Ok(answer),
             Err(error) => Err(self.with_explanation(error, &answer.unwrap_or_default())),
         }
     }
 
-    fn with_explanation(&self, error: SendError, answer: &[u8]) -> SendError {
+    fn with_explanation(&self, mut error: SendError, answer: &[u8]) -> SendError {
+        if let (Retry::Backoff, Some(wait)) = (error.retry, self.destination.wait(answer)) {
+            error.retry = Retry::After(wait.min(RETRY_AFTER_MAX));
+        }
         match self.destination.explain(answer) {
             Some(explanation) => explained(error, &explanation),
             None => error,
         }
+    }
+}
+
+impl Service for HttpService {
+    fn send<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<(), SendError>> {
+        self.post(notification).boxed()
+    }
+
+    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<(), SendError>>> {
+        self.post_all(notifications).boxed()
+    }
+
+    fn preview(&self, notification: &Notification) -> Result<String, SendError> {
+        let request =
+            self.destination.request(&self.client.current(), notification)?.build().map_err(transport_error)?;
+        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+        Ok(String::from_utf8_lossy(body).into_owned())
+    }
+
+    fn renderer(&self) -> Option<&Renderer> {
+        self.destination.renderer()
+    }
+
+    #[cfg(test)]
+    fn request(&self, notification: &Notification) -> Option<reqwest::Request> {
+        Some(self.destination.request(&self.client.current(), notification).unwrap().build().unwrap())
     }
 }
 
@@ -157,6 +209,16 @@ pub(super) fn parse_url(setting: &str, value: &PlainOrSecret, base: &Path) -> Re
         return Err(Problem::new(format!("`{setting}` {message}")));
     }
     Ok(url)
+}
+
+/// What is at `path` below the address of a service, which may have a path of its own.
+pub(super) fn below(setting: &str, url: &Url, path: &str) -> Result<Url, Problem> {
+    let mut folder = url.clone();
+    if !folder.path().ends_with('/') {
+        folder.set_path(&format!("{}/", url.path()));
+    }
+    // With a colon in it, `path` alone could be an address of its own.
+    folder.join(&format!("./{path}")).map_err(|error| Problem::new(format!("`{setting}` has no `{path}`: {error}")))
 }
 
 /// A header value that logs and debug output leave out.

@@ -3,7 +3,7 @@
 mod event;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Url};
@@ -15,7 +15,10 @@ use super::address::Address;
 use super::client::HttpSettings;
 use super::http::{HttpDestination, HttpService, parse_url};
 use super::live::Live;
-use super::{Concurrency, MaxAge, Notification, NotificationKind, Pace, Problem, Quiet, Receive, SendError};
+use super::service::Service;
+use super::settings::{Folders, Settings, WITHHELD_KEY, WITHHELD_URL};
+use super::terms::{Habit, Quiet};
+use super::{Notification, NotificationKind, Problem, SendError};
 use crate::fingerprint::KeyField;
 use crate::incident::{self, IncidentTerms};
 use crate::render::{Renderer, attack_page};
@@ -31,48 +34,39 @@ const TAG_LINKS_MAX: usize = 5;
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PagerDutyConfig {
-    pub receive: Option<Receive>,
-    /// The destination that takes over what this one does not take.
-    pub fallback: Option<String>,
-    /// How long a delivery is tried.
-    pub max_age: Option<MaxAge>,
-    /// Deliveries on their way at once.
-    pub concurrency: Option<Concurrency>,
-    /// The most that it is sent.
-    pub pace: Option<Pace>,
+pub(super) struct PagerDutyConfig {
     #[serde(default)]
-    pub http: HttpSettings,
+    http: HttpSettings,
     /// The integration key of an Events API v2 integration.
-    pub routing_key: SecretRef,
+    routing_key: SecretRef,
     /// The service region of the account.
     #[serde(default)]
-    pub region: Region,
+    region: Region,
     /// In place of the region's address: a proxy, or a receiver under test.
-    pub url: Option<PlainOrSecret>,
+    url: Option<PlainOrSecret>,
     /// What makes alerts one incident; absent: what the route's `by` says.
-    pub dedup_by: Option<Vec<String>>,
+    dedup_by: Option<Vec<String>>,
     /// An incident is resolved when nothing of it came for so long; absent: by hand only.
-    pub resolve_after: Option<Quiet>,
+    resolve_after: Option<Quiet>,
     /// Where the client's name in an incident leads.
-    pub client_url: Option<String>,
+    client_url: Option<String>,
     /// Text → address, which may hold templates in path and query.
     #[serde(default)]
-    pub links: BTreeMap<String, String>,
+    links: BTreeMap<String, String>,
     /// Tag → address of what to do about alerts that bear it.
     #[serde(default)]
-    pub runbooks: BTreeMap<String, String>,
+    runbooks: BTreeMap<String, String>,
     /// A Handlebars file in place of the built-in event. Gives all keys but `routing_key`, `event_action` and
     /// `dedup_key`.
-    pub template: Option<PathBuf>,
+    template: Option<PathBuf>,
     /// The template may write values without escaping.
     #[serde(default)]
-    pub raw: bool,
+    raw: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Region {
+enum Region {
     #[default]
     Us,
     Eu,
@@ -97,14 +91,24 @@ struct PagerDuty {
     body: Renderer,
 }
 
-impl PagerDutyConfig {
-    /// Fields that [`PagerDutyConfig::build`] refuses count for nothing.
-    pub(super) fn incidents(&self) -> IncidentTerms {
-        let by = self.dedup_by.as_deref().and_then(|names| key_fields(names).ok());
-        IncidentTerms { by, quiet: self.resolve_after.map(|Quiet(quiet)| quiet) }
+impl Settings for PagerDutyConfig {
+    fn habit(&self) -> Habit {
+        Habit::OneByOne
     }
 
-    pub(super) fn build(&self, base: &Path) -> Result<HttpService, Problem> {
+    /// Fields that [`PagerDutyConfig::build`] refuses count for nothing.
+    fn incidents(&self) -> Option<IncidentTerms> {
+        let by = self.dedup_by.as_deref().and_then(|names| key_fields(names).ok());
+        Some(IncidentTerms { by, quiet: self.resolve_after.map(|Quiet(quiet)| quiet), keep: Vec::new() })
+    }
+
+    fn withhold_secrets(&mut self) {
+        self.url.iter_mut().for_each(|url| url.withhold(WITHHELD_URL));
+        self.routing_key = SecretRef::Withheld(WITHHELD_KEY);
+        self.http = HttpSettings::default();
+    }
+
+    fn build(&self, Folders { base, .. }: Folders<'_>) -> Result<Box<dyn Service>, Problem> {
         let region = PlainOrSecret::Plain(self.region.url().to_owned());
         let url = parse_url("url", self.url.as_ref().unwrap_or(&region), base)?;
         let routing_key = {
@@ -126,7 +130,7 @@ impl PagerDutyConfig {
                 .collect::<Result<_, Problem>>()?,
             body: Renderer::build(Some(TEMPLATE), self.template.as_deref(), self.raw, base)?,
         };
-        HttpService::with(&self.http, &url, base, pagerduty)
+        Ok(Box::new(HttpService::with(&self.http, &url, base, pagerduty)?))
     }
 }
 

@@ -16,15 +16,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::client::HttpSettings;
-use super::http::{HttpDestination, HttpService, parse_url, sensitive_header};
+use super::http::{HttpDestination, HttpService, below, parse_url, sensitive_header};
 use super::live::Live;
-use super::{Concurrency, MaxAge, Notification, Pace, Problem, Receive, SendError};
+use super::service::Service;
+use super::settings::{Folders, Settings, WITHHELD_KEY, WITHHELD_URL};
+use super::terms::{Habit, Pace};
+use super::{Notification, Problem, SendError};
 use crate::render::Renderer;
 use crate::secret::{PlainOrSecret, SecretRef};
 
-use thread::{Place, Threads};
-
-pub use thread::FollowUps;
+use thread::{FollowUps, Place, Threads};
 
 const TEMPLATE: &str = include_str!("../../../templates/slack.json.hbs");
 
@@ -33,34 +34,25 @@ const WEB_API: &str = "https://slack.com/api/";
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SlackConfig {
-    pub receive: Option<Receive>,
-    /// The destination that takes over what this one does not take.
-    pub fallback: Option<String>,
-    /// How long a delivery is tried.
-    pub max_age: Option<MaxAge>,
-    /// Deliveries on their way at once.
-    pub concurrency: Option<Concurrency>,
-    /// The most that it is sent; absent: one message a second, which is what Slack takes for a channel.
-    pub pace: Option<Pace>,
+pub(super) struct SlackConfig {
     #[serde(default)]
-    pub http: HttpSettings,
+    http: HttpSettings,
     /// The incoming webhook's URL. Who knows it may post, so it is a secret. Excludes the three that follow.
-    pub webhook_url: Option<SecretRef>,
+    webhook_url: Option<SecretRef>,
     /// A bot's token with the scope `chat:write`; needs `channel`.
-    pub bot_token: Option<SecretRef>,
+    bot_token: Option<SecretRef>,
     /// The id or name of the channel.
-    pub channel: Option<String>,
+    channel: Option<String>,
     /// In place of Slack's Web API: another cloud of Slack's, or a receiver under test.
-    pub url: Option<PlainOrSecret>,
+    url: Option<PlainOrSecret>,
     /// Where summaries and digests go, with a bot token.
     #[serde(default)]
-    pub follow_ups: FollowUps,
+    follow_ups: FollowUps,
     /// A Handlebars file in place of the built-in message.
-    pub template: Option<PathBuf>,
+    template: Option<PathBuf>,
     /// The template may write values without escaping.
     #[serde(default)]
-    pub raw: bool,
+    raw: bool,
 }
 
 struct Slack {
@@ -81,32 +73,45 @@ struct WebApi {
     threads: Threads,
 }
 
-impl SlackConfig {
-    pub(super) fn build(&self, base: &Path) -> Result<HttpService, Problem> {
+impl Settings for SlackConfig {
+    fn habit(&self) -> Habit {
+        Habit::OneByOne
+    }
+
+    /// What Slack takes for a channel.
+    fn pace(&self) -> Option<Pace> {
+        Some(Pace::ONE_A_SECOND)
+    }
+
+    fn withhold_secrets(&mut self) {
+        self.webhook_url.iter_mut().for_each(|url| *url = SecretRef::Withheld(WITHHELD_URL));
+        self.bot_token.iter_mut().for_each(|token| *token = SecretRef::Withheld(WITHHELD_KEY));
+        self.url.iter_mut().for_each(|url| url.withhold(WITHHELD_URL));
+        self.http = HttpSettings::default();
+    }
+
+    fn build(&self, Folders { base, .. }: Folders<'_>) -> Result<Box<dyn Service>, Problem> {
         let (url, way) = match (&self.webhook_url, &self.bot_token, &self.channel) {
             (Some(webhook), None, None) if self.url.is_none() => webhook_way(webhook, base)?,
             (None, Some(token), Some(channel)) => self.web_api(token, channel, base)?,
             _ => return Err(Problem::new("needs either `webhook_url` alone, or `bot_token` with `channel`")),
         };
         let body = Renderer::build(Some(TEMPLATE), self.template.as_deref(), self.raw, base)?;
-        HttpService::with(&self.http, &url, base, Slack { way, body })
+        Ok(Box::new(HttpService::with(&self.http, &url, base, Slack { way, body })?))
     }
+}
 
+impl SlackConfig {
     fn web_api(&self, token: &SecretRef, channel: &str, base: &Path) -> Result<(Url, Way), Problem> {
         let usual = PlainOrSecret::Plain(WEB_API.to_owned());
-        let mut api = parse_url("url", self.url.as_ref().unwrap_or(&usual), base)?;
-        if !api.path().ends_with('/') {
-            api.set_path(&format!("{}/", api.path()));
-        }
-        let method =
-            |name: &str| api.join(name).map_err(|error| Problem::new(format!("`url` has no `{name}`: {error}")));
+        let api = parse_url("url", self.url.as_ref().unwrap_or(&usual), base)?;
         let authorization = {
             let (token, base) = (token.clone(), base.to_owned());
             Live::new(token.file(&base), move || {
                 sensitive_header("bot_token", &token.resolve(&base)?.prefixed("Bearer "))
             })?
         };
-        let (post, update) = (method("chat.postMessage")?, method("chat.update")?);
+        let (post, update) = (below("url", &api, "chat.postMessage")?, below("url", &api, "chat.update")?);
         let threads = Threads::new(self.follow_ups);
         let way = WebApi { post, update, authorization, channel: channel.to_owned(), threads };
         Ok((api, Way::WebApi(Box::new(way))))

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::settings::CommonSettings;
+use crate::duration;
 
 /// How long a delivery is tried where the destination does not say.
 const MAX_AGE_DEFAULT: Duration = Duration::from_hours(24);
@@ -32,22 +34,22 @@ const BATCH_WAIT_MAX: Duration = Duration::from_mins(1);
 /// `max_age`: how long a delivery is tried, from the acceptance of its alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct MaxAge(Duration);
+pub(super) struct MaxAge(Duration);
 
 /// `concurrency`: how many deliveries are on their way at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "i64")]
-pub struct Concurrency(usize);
+pub(super) struct Concurrency(usize);
 
 /// `resolve_after`: how long an incident must be quiet before it is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct Quiet(pub(super) Duration);
+pub(super) struct Quiet(pub(super) Duration);
 
 /// `pace`: the most deliveries within a time, evenly spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct Pace(Duration);
+pub(super) struct Pace(Duration);
 
 /// What a destination's settings say about delivery, with the defaults of its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,12 +119,8 @@ impl Batch {
 }
 
 impl DeliverySettings {
-    pub(super) fn new(
-        habit: Habit,
-        concurrency: Option<Concurrency>,
-        max_age: Option<MaxAge>,
-        fallback: Option<&String>,
-    ) -> Self {
+    /// `pace`: what the type keeps to where nothing is said.
+    pub(super) fn new(habit: Habit, pace: Option<Pace>, common: &CommonSettings) -> Self {
         let (usual, batch) = match habit {
             Habit::OneByOne => (1, Batch::ONE),
             Habit::Several => (8, Batch::ONE),
@@ -130,17 +128,13 @@ impl DeliverySettings {
             Habit::Bulk(batch) => (2, Batch::of_bulk(batch)),
         };
         Self {
-            concurrency: concurrency.map_or(usual, |Concurrency(count)| count),
-            max_age: max_age.map_or(MAX_AGE_DEFAULT, |MaxAge(age)| age),
-            fallback: fallback.cloned(),
+            concurrency: common.concurrency.map_or(usual, |Concurrency(count)| count),
+            max_age: common.max_age.map_or(MAX_AGE_DEFAULT, |MaxAge(age)| age),
+            fallback: common.fallback.clone(),
             is_bulk: matches!(habit, Habit::File | Habit::Bulk(_)),
             batch,
-            interval: None,
+            interval: common.pace.or(pace).map(|Pace(interval)| interval),
         }
-    }
-
-    pub(super) fn paced(self, pace: Option<Pace>) -> Self {
-        Self { interval: pace.map(|Pace(interval)| interval), ..self }
     }
 }
 
@@ -148,16 +142,18 @@ impl TryFrom<String> for MaxAge {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match text.parse::<SignedDuration>().map(Duration::try_from) {
-            Ok(Ok(age)) if (MAX_AGE_LEAST..=MAX_AGE_MOST).contains(&age) => Ok(Self(age)),
-            Ok(Ok(_)) => Err(format!("max_age = \"{text}\" is out of bounds: 1s at least, 30 days at most")),
-            _ => Err(format!("max_age = \"{text}\" is no duration; write 30m, 24h or 168h")),
+        match duration::parse(&text) {
+            Some(age) if (MAX_AGE_LEAST..=MAX_AGE_MOST).contains(&age) => Ok(Self(age)),
+            Some(_) => Err(format!("max_age = \"{text}\" is out of bounds: 1s at least, 30 days at most")),
+            None => Err(format!("max_age = \"{text}\" is no duration; write 30m, 24h or 7d")),
         }
     }
 }
 
 impl Pace {
     pub(super) const ONE_A_SECOND: Self = Self(Duration::from_secs(1));
+    pub(super) const EVERY_TWO_SECONDS: Self = Self(Duration::from_secs(2));
+    pub(super) const EVERY_THREE_SECONDS: Self = Self(Duration::from_secs(3));
 }
 
 impl TryFrom<String> for Pace {
@@ -185,10 +181,10 @@ impl TryFrom<String> for Quiet {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match text.parse::<SignedDuration>().map(Duration::try_from) {
-            Ok(Ok(quiet)) if (QUIET_LEAST..=QUIET_MOST).contains(&quiet) => Ok(Self(quiet)),
-            Ok(Ok(_)) => Err(format!("resolve_after = \"{text}\" is out of bounds: 1s at least, 30 days at most")),
-            _ => Err(format!("resolve_after = \"{text}\" is no duration; write 30m or 2h")),
+        match duration::parse(&text) {
+            Some(quiet) if (QUIET_LEAST..=QUIET_MOST).contains(&quiet) => Ok(Self(quiet)),
+            Some(_) => Err(format!("resolve_after = \"{text}\" is out of bounds: 1s at least, 30 days at most")),
+            None => Err(format!("resolve_after = \"{text}\" is no duration; write 30m or 2h")),
         }
     }
 }
@@ -223,11 +219,10 @@ impl TryFrom<BatchTable> for Batch {
                 )
             })
         })?;
-        let wait =
-            wait.map_or(Ok(usual.wait), |wait| match wait.parse::<SignedDuration>().map(Duration::try_from) {
-                Ok(Ok(time)) if time <= BATCH_WAIT_MAX => Ok(time),
-                _ => Err(format!("batch.wait = \"{wait}\" is no duration of 60 s at most; write 0s, 500ms or 5s")),
-            })?;
+        let wait = wait.map_or(Ok(usual.wait), |wait| match duration::parse(&wait) {
+            Some(time) if time <= BATCH_WAIT_MAX => Ok(time),
+            _ => Err(format!("batch.wait = \"{wait}\" is no duration of 60 s at most; write 0s, 500ms or 5s")),
+        })?;
         Ok(Self { count, bytes, wait })
     }
 }

@@ -1,18 +1,26 @@
-//! What each destination sends for an alert whose every text was chosen by an attacker, as snapshots, and the limits
-//! that the services publish.
+//! What destinations send for alerts whose every text was chosen by an attacker, and the limits that the services publish.
+
+/// The limits that the services publish.
+mod limits;
+
+/// What every type sends, as snapshots.
+mod shown;
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tercel_alert::Alert;
+use uuid::Uuid;
 
 use super::*;
 
 /// Mentions everybody, ends lines, strings and code spans, colours, reverses, and hides.
 const NASTY: &str =
-    "<!channel> <https://evil|ok> &lt; ```x```\r\n\"}]\\\x1b[31mred\x1b[0m\u{202e}txt.exe\u{200b}é🔴{{id}}";
+    "<!channel> <https://evil|ok> &lt; ```x```\r\n\"}]\\\x1b[31mred\x1b[0m\u{202e}txt.exe\u{200b}\u{fffd}é🔴{{id}}";
 
-/// A command line as long as the kernel lets one be read.
-const LONG: usize = 100_000;
+/// Characters of its longest texts: together they make an alert of the size that is still accepted.
+const LONG: usize = 250_000;
 
 fn nasty_alert() -> Arc<Alert> {
     let fields = json!({
@@ -29,22 +37,31 @@ fn nasty_alert() -> Arc<Alert> {
     Arc::new(serde_json::from_value(alert).unwrap())
 }
 
-/// What the sensor sends of a shell in a container.
+/// The richest one: every field that the shipped rules and the schema of Elasticsearch have a place for.
+const RICH: &str = r#"{
+    "uuid": "01890a5d-ac96-774b-bcce-b302099a8057", "time": "2026-11-23T23:59:59.999999999Z",
+    "priority": "Critical", "original_uuid": "5f9f1c0e-9a0b-4a55-8d6e-0a1f5a2b3c4d",
+    "rule": "Shell in a container", "source": "syscall", "hostname": "node-1",
+    "tags": ["T1059", "T1059.004", "T1611", "container", "mitre_execution", "mitre_privilege_escalation"],
+    "output": "23:59:59.999999999: Critical A shell started (user=root)",
+    "output_fields": {
+        "evt.type": "execve", "evt.time": 1700000000000000000, "proc.pid": 4711, "proc.name": "bash",
+        "proc.exepath": "/bin/bash", "proc.cmdline": "bash -i", "proc.cwd": "/tmp/", "proc.pgid": 4711,
+        "proc.sid": 1, "proc.ppid": 1, "proc.pname": "nginx", "proc.pexepath": "/usr/sbin/nginx",
+        "proc.pcmdline": "nginx -g daemon", "proc.aname[2]": "containerd-shim", "thread.tid": 4711, "user.uid": 0,
+        "user.name": "root", "user.loginuid": 1000, "user.loginname": "eve", "group.gid": 0, "group.name": "root",
+        "fd.name": "10.0.0.7:41234->192.0.2.1:4444", "fd.cip": "10.0.0.7", "fd.cport": 41234,
+        "fd.sip": "192.0.2.1", "fd.sport": 4444, "fd.l4proto": "tcp", "fd.sip.name": "evil.example",
+        "fs.path.target": "/etc/shadow", "container.id": "0123456789ab", "container.name": "shop",
+        "container.type": "containerd", "container.image.repository": "registry.example/shop",
+        "container.image.tag": "1.2", "container.image.digest": "sha256:ab", "k8s.ns.name": "payments",
+        "k8s.pod.name": "shop-1", "k8s.pod.uid": "6f1c", "k8s.pod.ip": "10.0.0.7", "k8s.pod.labels": "app=shop",
+        "proc.is_exe_writable": true, "cpu.load": 0.5, "nothing": null, "proc.env": "<NA>"
+    }
+}"#;
+
 fn rich_alert() -> Arc<Alert> {
-    let fields = json!({
-        "evt.time": 1_700_000_000_000_000_000_u64, "container.id": "3f1c0ad5f2b1", "container.name": "shop",
-        "container.image.repository": "registry.example/shop", "container.image.tag": "1.4.2", "k8s.ns.name": "payments",
-        "k8s.pod.name": "shop-7d4b9-x2x8q", "user.name": "root", "user.uid": 0, "user.loginname": "<NA>",
-        "proc.name": "bash", "proc.cmdline": "bash -i", "proc.pname": "nginx", "proc.pcmdline": "nginx: worker process",
-        "proc.exepath": "/usr/bin/bash", "proc.tty": 34_816, "fd.name": null,
-    });
-    let alert = json!({
-        "uuid": "01890a5d-ac96-774b-bcce-b302099a8057", "time": "2026-11-23T16:38:40.618643973Z", "priority": "Critical",
-        "rule": "Terminal shell in container", "source": "syscall", "hostname": "node-7",
-        "tags": ["T1059.004", "container", "mitre_execution", "shell"], "output_fields": fields,
-        "output": "16:38:40.618643973: Critical A shell was spawned in a container (user=root process=bash parent=nginx)",
-    });
-    Arc::new(serde_json::from_value(alert).unwrap())
+    Arc::new(serde_json::from_str(RICH).unwrap())
 }
 
 fn resolve(by: Option<&str>) -> NotificationKind {
@@ -105,10 +122,7 @@ api_key = { file = "key" }"#;
 const SLACK_URL: &str = "http://127.0.0.1:1/services/T0/B0/hunter2";
 
 fn request(table: &str, secret: &str, notification: &Notification) -> reqwest::Request {
-    match build(table, secret).unwrap().service {
-        Service::Http(service) => service.request(notification),
-        _ => panic!("sends no request of its own"),
-    }
+    build(table, secret).unwrap().service.request(notification).expect("a service that speaks HTTP")
 }
 
 fn body(table: &str, secret: &str, notification: &Notification) -> String {
@@ -118,24 +132,6 @@ fn body(table: &str, secret: &str, notification: &Notification) -> String {
 
 fn json_body(table: &str, secret: &str, notification: &Notification) -> Value {
     serde_json::from_str(&body(table, secret, notification)).unwrap()
-}
-
-/// Long texts by their beginning and length, so that a person can read the snapshot.
-fn shorten(value: &mut Value) {
-    match value {
-        Value::String(text) if text.len() > 1_000 => {
-            let beginning: String = text.chars().take(120).collect();
-            *text = format!("{beginning}[{} characters in all]", text.chars().count());
-        }
-        Value::Array(list) => list.iter_mut().for_each(shorten),
-        Value::Object(map) => map.values_mut().for_each(shorten),
-        _ => {}
-    }
-}
-
-fn snapshot(name: &str, mut value: Value) {
-    shorten(&mut value);
-    insta::assert_json_snapshot!(name, value);
 }
 
 fn texts<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
@@ -166,13 +162,6 @@ fn a_webhook_gets_the_alert_as_it_is() {
 }
 
 #[test]
-fn a_webhook_gets_a_summary_in_the_shape_of_an_alert() {
-    snapshot("webhook_summary", json_body(WEBHOOK, "s", &notification(nasty_alert(), summary())));
-    snapshot("webhook_digest", json_body(WEBHOOK, "s", &notification(bare_alert(), digest())));
-    snapshot("webhook_resolve", json_body(WEBHOOK, "s", &notification(bare_alert(), resolve(Some("alice")))));
-}
-
-#[test]
 fn a_webhook_takes_other_forms_of_the_same_body() {
     let with = |form: &str| format!("{WEBHOOK}\nform = \"{form}\"");
     let shown = |form: &str| body(&with(form), "s", &notification(rich_alert(), NotificationKind::Alert));
@@ -180,9 +169,18 @@ fn a_webhook_takes_other_forms_of_the_same_body() {
     assert_eq!(shown("ndjson"), format!("{alert}\n"));
     let cloud_event: Value = serde_json::from_str(&shown("cloudevents")).unwrap();
     assert_eq!(cloud_event["data"], alert);
-    snapshot("webhook_cloudevent", cloud_event);
+    for (key, value) in [
+        ("specversion", json!("1.0")),
+        ("id", json!(rich_alert().uuid)),
+        ("source", json!("/tercel/node-1")),
+        ("type", json!("io.tercel.alert")),
+        ("subject", json!("Shell in a container")),
+        ("time", json!("2026-11-23T23:59:59.999999999Z")),
+    ] {
+        assert_eq!(cloud_event[key], value, "{key}");
+    }
     let form = shown("form");
-    assert!(form.contains("&rule=Terminal+shell+in+container&") && !form.contains([' ', '"', '\n']), "{form}");
+    assert!(form.contains("&rule=Shell+in+a+container&") && !form.contains([' ', '"', '\n']), "{form}");
 }
 
 #[test]
@@ -194,18 +192,6 @@ fn a_webhook_request_carries_its_headers_and_hides_the_secret_ones() {
     assert_eq!(request.headers()["authorization"], "Bearer hunter2");
     assert_eq!(request.headers()["x-plain"], "a");
     assert!(!format!("{:?}", request.headers()).contains("hunter2"));
-}
-
-#[test]
-fn slack_messages_keep_their_meaning_and_their_place() {
-    for (name, kind) in
-        [("slack_alert", NotificationKind::Alert), ("slack_summary", summary()), ("slack_digest", digest())]
-    {
-        snapshot(name, json_body(SLACK, SLACK_URL, &notification(nasty_alert(), kind)));
-    }
-    snapshot("slack_bare", json_body(SLACK, SLACK_URL, &notification(bare_alert(), NotificationKind::Alert)));
-    snapshot("slack_rich", json_body(SLACK, SLACK_URL, &notification(rich_alert(), NotificationKind::Alert)));
-    snapshot("slack_resolve", json_body(SLACK, SLACK_URL, &notification(bare_alert(), resolve(None))));
 }
 
 #[test]
@@ -236,18 +222,6 @@ fn slack_messages_keep_to_the_limits_and_mention_nobody() {
 }
 
 #[test]
-fn pagerduty_events_carry_severity_key_and_details() {
-    for (name, kind) in
-        [("pagerduty_alert", NotificationKind::Alert), ("pagerduty_summary", summary()), ("pagerduty_digest", digest())]
-    {
-        snapshot(name, json_body(PAGERDUTY, "key", &notification(nasty_alert(), kind)));
-    }
-    snapshot("pagerduty_bare", json_body(PAGERDUTY, "key", &notification(bare_alert(), NotificationKind::Alert)));
-    snapshot("pagerduty_rich", json_body(PAGERDUTY, "key", &notification(rich_alert(), NotificationKind::Alert)));
-    snapshot("pagerduty_resolve", json_body(PAGERDUTY, "key", &notification(bare_alert(), resolve(None))));
-}
-
-#[test]
 fn pagerduty_events_keep_to_the_limits() {
     let with_fields = |count: usize, length: usize| {
         let mut alert = (*nasty_alert()).clone();
@@ -275,45 +249,10 @@ fn bulk_lines(table: &str, notification: &Notification) -> Value {
     lines.into()
 }
 
-/// An alert with every field that the schema has a place for.
-const RICH: &str = r#"{
-    "uuid": "01890a5d-ac96-774b-bcce-b302099a8057", "time": "2026-11-23T23:59:59.999999999Z",
-    "priority": "Critical", "original_uuid": "5f9f1c0e-9a0b-4a55-8d6e-0a1f5a2b3c4d",
-    "rule": "Shell in a container", "source": "syscall", "hostname": "node-1",
-    "tags": ["T1059", "T1059.004", "T1611", "container", "mitre_execution", "mitre_privilege_escalation"],
-    "output": "23:59:59.999999999: Critical A shell started (user=root)",
-    "output_fields": {
-        "evt.type": "execve", "evt.time": 1700000000000000000, "proc.pid": 4711, "proc.name": "bash",
-        "proc.exepath": "/bin/bash", "proc.cmdline": "bash -i", "proc.cwd": "/tmp/", "proc.pgid": 4711,
-        "proc.sid": 1, "proc.ppid": 1, "proc.pname": "nginx", "proc.pexepath": "/usr/sbin/nginx",
-        "proc.pcmdline": "nginx -g daemon", "proc.aname[2]": "containerd-shim", "thread.tid": 4711, "user.uid": 0,
-        "user.name": "root", "user.loginuid": 1000, "user.loginname": "eve", "group.gid": 0, "group.name": "root",
-        "fd.name": "10.0.0.7:41234->192.0.2.1:4444", "fd.cip": "10.0.0.7", "fd.cport": 41234,
-        "fd.sip": "192.0.2.1", "fd.sport": 4444, "fd.l4proto": "tcp", "fd.sip.name": "evil.example",
-        "fs.path.target": "/etc/shadow", "container.id": "0123456789ab", "container.name": "shop",
-        "container.type": "containerd", "container.image.repository": "registry.example/shop",
-        "container.image.tag": "1.2", "container.image.digest": "sha256:ab", "k8s.ns.name": "payments",
-        "k8s.pod.name": "shop-1", "k8s.pod.uid": "6f1c", "k8s.pod.ip": "10.0.0.7", "k8s.pod.labels": "app=shop",
-        "proc.is_exe_writable": true, "cpu.load": 0.5, "nothing": null, "proc.env": "<NA>"
-    }
-}"#;
-
-fn richest_alert() -> Arc<Alert> {
-    Arc::new(serde_json::from_str(RICH).unwrap())
-}
-
-#[test]
-fn elasticsearch_documents_keep_to_the_schema() {
-    snapshot("elasticsearch_bare", bulk_lines(ELASTICSEARCH, &notification(bare_alert(), NotificationKind::Alert)));
-    snapshot("elasticsearch_rich", bulk_lines(ELASTICSEARCH, &notification(richest_alert(), NotificationKind::Alert)));
-    snapshot("elasticsearch_alert", bulk_lines(ELASTICSEARCH, &notification(nasty_alert(), NotificationKind::Alert)));
-    snapshot("elasticsearch_digest", bulk_lines(ELASTICSEARCH, &notification(bare_alert(), digest())));
-}
-
 #[test]
 fn elasticsearch_gets_output_fields_as_a_list_where_that_is_asked_for() {
     let table = format!("{ELASTICSEARCH}\nkey_values = true\ndata_stream = \"alerts\"");
-    let lines = bulk_lines(&table, &notification(richest_alert(), NotificationKind::Alert));
+    let lines = bulk_lines(&table, &notification(rich_alert(), NotificationKind::Alert));
     assert_eq!(lines[0]["create"]["_index"], "alerts");
     let list = lines[1]["falco"]["key_values"].as_array().unwrap();
     assert!(list.contains(&"proc.name=bash".into()) && list.contains(&"user.uid=0".into()), "{list:?}");
@@ -332,7 +271,7 @@ fn no_value_of_an_elasticsearch_document_is_longer_than_the_server_finds_again()
             _ => {}
         }
     }
-    for alert in [nasty_alert(), richest_alert()] {
+    for alert in [nasty_alert(), rich_alert()] {
         check("", &bulk_lines(ELASTICSEARCH, &notification(alert, NotificationKind::Alert))[1]);
     }
 }
@@ -344,9 +283,6 @@ fn a_console_line_is_one_line_and_moves_no_cursor() {
         assert!(line.ends_with('\n') && line.chars().filter(|character| character.is_control()).count() == 1, "{line}");
         assert!(line.chars().count() < 2_100);
     }
-    let shown: String = all_kinds().iter().map(|notification| console::line(notification, true)).collect();
-    let shown: Vec<String> = shown.lines().map(|line| line.chars().take(260).collect()).collect();
-    insta::assert_json_snapshot!("console", shown);
 }
 
 #[test]
@@ -360,9 +296,7 @@ fn a_template_that_fails_on_an_alert_costs_no_alert() {
     let mut alert = (*bare_alert()).clone();
     alert.output_fields.insert("n".into(), "}".into());
     let notification = notification(Arc::new(alert), NotificationKind::Alert);
-    let Service::Http(service) = &destination.service else { panic!("sends no request") };
-    let request = service.request(&notification);
-    let body: Value = serde_json::from_slice(request.body().unwrap().as_bytes().unwrap()).unwrap();
+    let body: Value = serde_json::from_str(&destination.preview(&notification).unwrap()).unwrap();
     assert_eq!(body["rule"], "Bare");
     assert_eq!(destination.render_fallbacks(), 1);
 }
@@ -372,10 +306,8 @@ fn the_example_template_renders_every_kind() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let table = "type = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\ntemplate = \"templates/webhook.json.hbs\"";
     let destination = Destination::build("d", &toml::from_str(table).unwrap(), folder, folder).unwrap();
-    let Service::Http(service) = &destination.service else { panic!("sends no request") };
     for notification in all_kinds() {
-        let request = service.request(&notification);
-        let body: Value = serde_json::from_slice(request.body().unwrap().as_bytes().unwrap()).unwrap();
+        let body: Value = serde_json::from_str(&destination.preview(&notification).unwrap()).unwrap();
         assert_eq!(body["kind"], notification.kind.name());
     }
     assert_eq!(destination.render_fallbacks(), 0);

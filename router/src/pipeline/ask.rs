@@ -14,6 +14,7 @@ use super::thread::Message;
 use super::{Pipeline, Refused};
 use crate::dead_letter::Replayed;
 use crate::explain::StateStep;
+use crate::incident::{self, OrderError};
 use crate::silence::{Listed, NewSilence, SilenceError, State};
 
 /// Where the one who asked waits.
@@ -30,6 +31,8 @@ pub(super) enum Ask {
     /// Dead letters by their numbers.
     Replay(Vec<u64>, Reply<Replayed>),
     Purge(Vec<u64>, Reply<u64>),
+    Incidents(Reply<Vec<incident::Listed>>),
+    Resolve(incident::Order, Reply<Result<Vec<incident::Listed>, OrderError>>),
 }
 
 /// An answer that is given once the commit has ended.
@@ -65,6 +68,19 @@ impl Pipeline {
         self.ask(|reply| Ask::Purge(letters, reply)).await
     }
 
+    /// Those that are open.
+    pub(crate) async fn incidents(&self) -> Result<Vec<incident::Listed>, Refused> {
+        self.ask(Ask::Incidents).await
+    }
+
+    /// The incidents as they were; that their destinations are told of the end is on the disk.
+    pub(crate) async fn resolve(
+        &self,
+        order: incident::Order,
+    ) -> Result<Result<Vec<incident::Listed>, OrderError>, Refused> {
+        self.ask(|reply| Ask::Resolve(order, reply)).await
+    }
+
     async fn ask<T>(&self, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Refused> {
         let (reply, answered) = oneshot::channel();
         self.messages.send(Message::Ask(ask(reply))).await.map_err(|_closed| Refused::Closed)?;
@@ -96,6 +112,11 @@ impl Decider {
                 group.is_promised |= purged > 0;
                 group.promises.push(promise(reply, purged));
             }
+            Ask::Incidents(reply) => group.promises.push(promise(reply, self.list_incidents())),
+            Ask::Resolve(order, reply) => {
+                let resolved = self.resolve(group, &order, now);
+                group.promises.push(promise(reply, resolved));
+            }
             Ask::States(alert, reply) => group.promises.push(promise(reply, self.states(&alert, now))),
             Ask::Silences(state, reply) => group.promises.push(promise(reply, self.silences.list(state, now))),
         }
@@ -111,6 +132,8 @@ impl Ask {
             Self::States(_, reply) => drop(reply.send(Err(Refused::Store))),
             Self::Replay(_, reply) => drop(reply.send(Err(Refused::Store))),
             Self::Purge(_, reply) => drop(reply.send(Err(Refused::Store))),
+            Self::Incidents(reply) => drop(reply.send(Err(Refused::Store))),
+            Self::Resolve(_, reply) => drop(reply.send(Err(Refused::Store))),
         }
     }
 }

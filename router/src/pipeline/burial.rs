@@ -6,8 +6,9 @@ use tercel_alert::Alert;
 use tracing::error;
 
 use super::alive::Live;
-use super::decider::{self, Decider};
+use super::decider::Decider;
 use super::group::{Count, Group};
+use super::outgoing;
 use super::record::{self, Record};
 use crate::dead_letter::DeadLetter;
 use crate::deliver::Finished;
@@ -24,7 +25,7 @@ impl Decider {
         (reason, detail): (&str, &str),
         now: Timestamp,
     ) {
-        match decider::read_delivery(&self.store, finished.id) {
+        match outgoing::read_delivery(&self.store, finished.id) {
             Some((record, alert)) => {
                 let letter = letter(&record, &alert, (reason, detail), now).with_attempts(finished.attempts);
                 put(group, finished.id, &letter);
@@ -38,7 +39,7 @@ impl Decider {
     /// A delivery to a destination that the configuration does not have any more.
     pub(super) fn bury_stranger(&self, group: &mut Group, number: u64, record: &Record, now: Timestamp) {
         group.batch.remove(Table::Deliveries, &record::key(number));
-        let Some(alert) = decider::read_alert(&self.store, record.alert) else { return };
+        let Some(alert) = outgoing::read_alert(&self.store, record.alert) else { return };
         let why = (REMOVED, "the configuration has this destination no more");
         put(group, number, &letter(record, &alert, why, now));
         error!(destination = %record.destination, id = %record.id, "what was owed to a destination that is gone is a dead letter");

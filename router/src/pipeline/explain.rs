@@ -11,7 +11,6 @@ use tercel_alert::Alert;
 use super::decider::Decider;
 use super::plan::{Plan, Way};
 use crate::condition::why;
-use crate::destination::DestinationConfig;
 use crate::explain::{
     DedupStep, DeliveryStep, Explanation, InhibitionStep, KeyPart, LimitStep, MutingStep, OFF, RouteStep, RouteVerdict,
     StateStep, WindowStep,
@@ -62,10 +61,8 @@ impl Explainer {
         let Routing { destinations, archive, .. } = &self.routing;
         let is_wanted = |index: usize| name.map_or(index == *archive, |name| destinations[index].name == name);
         let wanted = (0..destinations.len()).find(|index| is_wanted(*index));
-        match wanted.map(|index| &destinations[index].config) {
-            Some(DestinationConfig::Archive(config)) => Ok(config.file(state)),
-            _ => Err(format!("there is no archive `{}`", name.unwrap_or_default())),
-        }
+        let file = wanted.and_then(|index| destinations[index].config.archive_file(state));
+        file.ok_or_else(|| format!("there is no archive `{}`", name.unwrap_or_default()))
     }
 
     fn routes(&self, alert: &Alert) -> Vec<RouteStep> {

@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::decider::{Decider, read_delivery};
+use super::decider::Decider;
+use super::outgoing::read_delivery;
 use super::thread::Message;
 use super::{Received, Refused, Station};
 use crate::StartError;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tercel_alert::Priority;
 
-use super::decider::{Decider, Part, share, store_alert};
+use super::decider::Decider;
 use super::group::{Count, Group};
+use super::outgoing::{Part, store_alert};
+use super::stages::share;
 use crate::audit::Event;
 use crate::dead_letter::{DeadLetter, Kept, Replayed, record_key};
 use crate::destination::NotificationKind;

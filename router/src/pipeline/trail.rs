@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::alive::Live;
-use super::decider::{Decider, read_delivery};
+use super::decider::Decider;
 use super::group::Group;
+use super::outgoing::read_delivery;
 use crate::audit::{Event, Line};
 use crate::deliver::{Finished, Outcome};
 

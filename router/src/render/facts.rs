@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::value_text;
+use super::field_text;
 
 /// Label, and the fields that say it: the first that has a value. A second name after `+` is joined by a colon.
 const FACTS: [(&str, &[&str]); 10] = [
@@ -53,7 +53,7 @@ fn value(fields: &serde_json::Map<String, Value>, source: &str) -> Option<String
 
 /// `None`: null, empty, or what Falco writes for a value that is missing.
 fn given(value: &Value) -> Option<String> {
-    let text = value_text(value);
+    let text = field_text(value);
     (!matches!(text.as_str(), "" | MISSING)).then_some(text)
 }
 

@@ -8,13 +8,16 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tercel_alert::Priority;
 
-use super::{attack, facts, value_text};
+use super::{attack, facts, field_text};
 
 /// What a link of Slack's shows.
 const LINK_CHARS_MAX: usize = 100;
 
 /// The longest address of one.
 const LINK_URL_BYTES_MAX: usize = 1_024;
+
+/// What code blocks begin and end with.
+const CODE_FENCE: &str = "```";
 
 /// How `date` writes a time that is told nothing else.
 const DATE_FORMAT: &str = "%Y-%m-%d %H:%M:%S %Z";
@@ -51,9 +54,13 @@ fn helpers() -> Vec<(&'static str, Box<dyn HelperDef + Send + Sync>)> {
         ("mrkdwn", Box::new(mrkdwn_helper)),
         ("fence", Box::new(fence_helper)),
         ("link", Box::new(link_helper)),
+        ("html", Box::new(html_helper)),
+        ("markdown", Box::new(markdown_helper)),
+        ("codeblock", Box::new(codeblock_helper)),
         ("mitre", Box::new(mitre_helper)),
         ("severity", Box::new(severity_helper)),
         ("colour", Box::new(colour_helper)),
+        ("colour_number", Box::new(colour_number_helper)),
         ("emoji", Box::new(emoji_helper)),
     ]
 }
@@ -86,18 +93,66 @@ fn is_hidden(character: char) -> bool {
 /// [`visible`], with Slack's three control characters escaped, backticks replaced so that a code span cannot be left,
 /// and at most `max` characters in all, never cut within an escape.
 fn mrkdwn(text: &str, max: usize) -> String {
+    escape(text, max, |character| match character {
+        '&' => Some("&amp;"),
+        '<' => Some("&lt;"),
+        '>' => Some("&gt;"),
+        '`' => Some("ˋ"),
+        _ => None,
+    })
+}
+
+/// [`visible`], safe in HTML, also within quotes, and at most `max` characters in all.
+fn html(text: &str, max: usize) -> String {
+    escape(text, max, |character| match character {
+        '&' => Some("&amp;"),
+        '<' => Some("&lt;"),
+        '>' => Some("&gt;"),
+        '"' => Some("&quot;"),
+        _ => None,
+    })
+}
+
+/// [`visible`], with whatever Markdown acts on escaped, and at most `max` characters in all.
+fn markdown(text: &str, max: usize) -> String {
+    escape(text, max, |character| match character {
+        '\\' => Some("\\\\"),
+        '*' => Some("\\*"),
+        '_' => Some("\\_"),
+        '~' => Some("\\~"),
+        '|' => Some("\\|"),
+        '`' => Some("\\`"),
+        '<' => Some("\\<"),
+        '>' => Some("\\>"),
+        '[' => Some("\\["),
+        ']' => Some("\\]"),
+        '(' => Some("\\("),
+        ')' => Some("\\)"),
+        '#' => Some("\\#"),
+        '-' => Some("\\-"),
+        '@' => Some("\\@"),
+        ':' => Some("\\:"),
+        _ => None,
+    })
+}
+
+/// A code block of Markdown, at most `max` characters with its fences. Nothing in a value can end it.
+fn codeblock(text: &str, max: usize) -> String {
+    let text = if text.is_empty() { " " } else { text };
+    let within =
+        escape(text, max.saturating_sub(2 * CODE_FENCE.len() + 2), |character| (character == '`').then_some("ˋ"));
+    format!("{CODE_FENCE}\n{within}\n{CODE_FENCE}")
+}
+
+/// [`visible`], with characters that mean something replaced, at most `max` characters in all, and none of the replacements
+/// cut.
+fn escape(text: &str, max: usize, replacement: impl Fn(char) -> Option<&'static str>) -> String {
     let mut escaped = String::new();
     let mut length = 0;
     let mut end_before_mark = 0;
     for character in visible(text).chars() {
         let mut own = [0; 4];
-        let piece = match character {
-            '&' => "&amp;",
-            '<' => "&lt;",
-            '>' => "&gt;",
-            '`' => "ˋ",
-            other => other.encode_utf8(&mut own),
-        };
+        let piece = replacement(character).unwrap_or_else(|| character.encode_utf8(&mut own));
         length += piece.chars().count();
         if length > max {
             escaped.truncate(end_before_mark);
@@ -114,9 +169,8 @@ fn mrkdwn(text: &str, max: usize) -> String {
 
 /// A code block of Slack's: [`mrkdwn`] between two fences, which count towards `max`. Nothing in a value can end it.
 fn fence(text: &str, max: usize) -> String {
-    const FENCE: &str = "```";
     let text = if text.is_empty() { " " } else { text };
-    format!("{FENCE}{}{FENCE}", mrkdwn(text, max.saturating_sub(2 * FENCE.len())))
+    format!("{CODE_FENCE}{}{CODE_FENCE}", mrkdwn(text, max.saturating_sub(2 * CODE_FENCE.len())))
 }
 
 /// A link of Slack's; the text alone where `url` is none of http, or holds what could end it.
@@ -140,7 +194,7 @@ fn priority(name: &str) -> Priority {
     name.parse().unwrap_or(Priority::Informational)
 }
 
-fn severity(name: &str) -> &'static str {
+pub(crate) fn severity(name: &str) -> &'static str {
     match priority(name) {
         Priority::Emergency | Priority::Alert | Priority::Critical => "critical",
         Priority::Error => "error",
@@ -183,21 +237,27 @@ fn count(number: u64) -> usize {
 }
 
 handlebars_helper!(default_helper: |*args| first_given(&args));
-handlebars_helper!(concat_helper: |*args| args.iter().map(|value| value_text(value)).collect::<String>());
+handlebars_helper!(concat_helper: |*args| args.iter().map(|value| field_text(value)).collect::<String>());
 handlebars_helper!(first_helper: |list: array, number: u64|
     list.iter().take(count(number)).cloned().collect::<Vec<_>>());
 handlebars_helper!(beyond_helper: |list: array, number: u64| list.len().saturating_sub(count(number)));
-handlebars_helper!(truncate_helper: |text: Json, number: u64| truncate(&value_text(text), count(number)));
-handlebars_helper!(visible_helper: |text: Json| visible(&value_text(text)));
+handlebars_helper!(truncate_helper: |text: Json, number: u64| truncate(&field_text(text), count(number)));
+handlebars_helper!(visible_helper: |text: Json| visible(&field_text(text)));
 // 3,000 characters are what Slack takes in a section; the macro wants a literal.
-handlebars_helper!(mrkdwn_helper: |text: Json, {max: u64 = 3_000}| mrkdwn(&value_text(text), count(max)));
+handlebars_helper!(mrkdwn_helper: |text: Json, {max: u64 = 3_000}| mrkdwn(&field_text(text), count(max)));
 // A fence with its text fits into a section.
-handlebars_helper!(fence_helper: |text: Json, {max: u64 = 3_000}| fence(&value_text(text), count(max)));
-handlebars_helper!(link_helper: |url: str, text: Json| link(url, &value_text(text)));
+handlebars_helper!(fence_helper: |text: Json, {max: u64 = 3_000}| fence(&field_text(text), count(max)));
+// Telegram's messages have 4,096 characters.
+handlebars_helper!(html_helper: |text: Json, {max: u64 = 4_096}| html(&field_text(text), count(max)));
+// A value of Discord's fields has 1,024.
+handlebars_helper!(markdown_helper: |text: Json, {max: u64 = 1_024}| markdown(&field_text(text), count(max)));
+handlebars_helper!(codeblock_helper: |text: Json, {max: u64 = 1_024}| codeblock(&field_text(text), count(max)));
+handlebars_helper!(link_helper: |url: str, text: Json| link(url, &field_text(text)));
 handlebars_helper!(mitre_helper: |tag: Json| tag.as_str().and_then(attack::page).unwrap_or_default());
 handlebars_helper!(facts_helper: |alert: Json| facts_of(alert));
 handlebars_helper!(severity_helper: |name: str| severity(name));
 handlebars_helper!(colour_helper: |name: str| colour(name));
+handlebars_helper!(colour_number_helper: |name: str| u32::from_str_radix(&colour(name)[1..], 16).unwrap_or_default());
 handlebars_helper!(emoji_helper: |name: str| emoji(name));
 
 /// `{{json x}}`: written without escaping, since it is JSON already.
@@ -237,7 +297,7 @@ impl HelperDef for FieldHelper {
             .and_then(|param| param.value().as_str())
             .ok_or(RenderErrorReason::ParamNotFoundForIndex("field", 0))?;
         let value = context.data().get("alert").and_then(|alert| alert.get("output_fields")?.get(name));
-        let text = value.map(value_text).unwrap_or_default();
+        let text = value.map(field_text).unwrap_or_default();
         match helper.hash_get("default").filter(|_| text.is_empty()) {
             Some(default) => Ok(ScopedJson::Derived(default.value().clone())),
             None => Ok(ScopedJson::Derived(text.into())),
@@ -258,7 +318,7 @@ impl HelperDef for DateHelper {
     ) -> Result<ScopedJson<'rc>, RenderError> {
         let time = helper.param(0).ok_or(RenderErrorReason::ParamNotFoundForIndex("date", 0))?.value();
         let option = |name| helper.hash_get(name).and_then(|value| value.value().as_str());
-        let text = value_text(time);
+        let text = field_text(time);
         let date = match text.parse::<Timestamp>() {
             Ok(time) => date(time, option("zone").unwrap_or("UTC"), option("format").unwrap_or(DATE_FORMAT))
                 .map_err(RenderErrorReason::Other)?,
@@ -316,6 +376,22 @@ mod tests {
         for max in 10..40 {
             let text = fence("`&`&`&`&`&`&`&`&", max);
             assert!(text.chars().count() <= max && text.ends_with("```") && text.starts_with("```"), "{text}");
+        }
+    }
+
+    #[test]
+    fn html_and_markdown_hold_whatever_stands_in_them() {
+        assert_eq!(html("<b onclick=\"x\">&", 200), "&lt;b onclick=&quot;x&quot;&gt;&amp;");
+        assert_eq!(html("a&b", 6), "a…");
+        assert_eq!(
+            markdown("[x](http://y) **b** <@1> `c` @everyone", 200),
+            r"\[x\]\(http\://y\) \*\*b\*\* \<\@1\> \`c\` \@everyone"
+        );
+        assert_eq!(markdown("a**", 4), "a\\*…");
+        assert_eq!(codeblock("a```b", 200), "```\naˋˋˋb\n```");
+        for max in 12..40 {
+            let block = codeblock("`x`\n`x`<x>`x`\n`x`", max);
+            assert!(block.chars().count() <= max && block.ends_with("\n```"), "{block}");
         }
     }
 

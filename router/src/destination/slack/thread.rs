@@ -23,7 +23,7 @@ const STORM_END: Duration = Duration::from_hours(1);
 /// `follow_ups`: what becomes of what is told about a message that is there already.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum FollowUps {
+pub(super) enum FollowUps {
     /// It goes into the message's thread.
     #[default]
     Thread,

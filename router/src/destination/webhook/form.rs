@@ -10,13 +10,14 @@ use super::super::Notification;
 /// What the body is, whichever template made it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Form {
+pub(super) enum Form {
     #[default]
     Json,
     /// One line of JSON with its end: for receivers that read streams.
     Ndjson,
     /// `name=value&…` with the keys of the object; what is no text is written as JSON.
-    Form,
+    #[serde(rename = "form")]
+    UrlEncoded,
     /// A `CloudEvent` (1.0, structured mode) with the JSON as its `data`.
     CloudEvents,
 }
@@ -26,8 +27,24 @@ impl Form {
         match self {
             Self::Json => "application/json",
             Self::Ndjson => "application/x-ndjson",
-            Self::Form => "application/x-www-form-urlencoded",
+            Self::UrlEncoded => "application/x-www-form-urlencoded",
             Self::CloudEvents => "application/cloudevents+json",
+        }
+    }
+
+    /// Of many in one body.
+    pub(super) fn content_type_of_many(self) -> &'static str {
+        match self {
+            Self::CloudEvents => "application/cloudevents-batch+json",
+            one => one.content_type(),
+        }
+    }
+
+    /// Many bodies in one: lines as they are, anything else as a list.
+    pub(super) fn join(self, bodies: &[String]) -> String {
+        match self {
+            Self::Ndjson => bodies.concat(),
+            Self::Json | Self::UrlEncoded | Self::CloudEvents => format!("[{}]", bodies.join(",")),
         }
     }
 
@@ -35,7 +52,7 @@ impl Form {
         match self {
             Self::Json => json.to_string(),
             Self::Ndjson => format!("{json}\n"),
-            Self::Form => form(json),
+            Self::UrlEncoded => form(json),
             Self::CloudEvents => cloud_event(json, notification).to_string(),
         }
     }

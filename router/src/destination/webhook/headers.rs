@@ -38,6 +38,11 @@ impl Headers {
         settings.iter().map(|(name, value)| header(name, value, base)).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether one of them is made of values.
+    pub(super) fn are_made(&self) -> bool {
+        self.0.iter().any(|(_, header)| matches!(header, Header::Made(_)))
+    }
+
     /// Those for one notification. One whose value no header can carry is left out and counted: the body is worth more.
     pub(super) fn of(&self, notification: &Notification, counter: &Renderer) -> HeaderMap {
         let mut headers = HeaderMap::new();

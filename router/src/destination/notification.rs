@@ -1,0 +1,101 @@
+//! What destinations are asked to deliver.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tercel_alert::Alert;
+use uuid::Uuid;
+
+/// What one destination is asked to deliver.
+#[derive(Debug, Clone)]
+pub struct Notification {
+    /// The alert's uuid for [`NotificationKind::Alert`], else an id of the notification's own. The same at every
+    /// attempt, so that a destination can tell a repetition.
+    pub id: Uuid,
+    /// The alert itself; for a summary the first one, for a digest the most urgent one.
+    pub alert: Arc<Alert>,
+    /// Name of the route that led here.
+    pub route: Arc<str>,
+    /// Hex SHA-256 over what makes alerts equal; absent where deduplication is off or has no key.
+    pub dedup_key: Option<Arc<str>>,
+    pub kind: NotificationKind,
+    /// How often the same alert came again while this one waited; known at the attempt, zero for other kinds.
+    pub repeats: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum NotificationKind {
+    Alert,
+    /// What deduplication held back.
+    Summary(Summary),
+    /// What a rate limit or a time window held back.
+    Digest(Digest),
+    /// An incident is over.
+    Resolve(Resolve),
+}
+
+/// The repeats of one alert within a window.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Summary {
+    /// Repeats beyond the first alert.
+    pub count: u64,
+    pub first: Timestamp,
+    pub last: Timestamp,
+    /// Up to three differing outputs.
+    pub samples: Vec<String>,
+    /// How long the window was open: its length, or less where it was closed early.
+    pub window: Duration,
+}
+
+/// The alerts that a rate limit or a time window held back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Digest {
+    pub count: u64,
+    pub since: Timestamp,
+    pub until: Timestamp,
+    /// The ten most frequent rules; the rest is summed as `other`.
+    pub rules: Vec<(String, u64)>,
+    /// The time window that muted them; `None`: a rate limit held them back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_window: Option<Arc<str>>,
+}
+
+/// The end of an incident at a destination that keeps incidents.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Resolve {
+    /// The destination's name for the incident.
+    pub dedup_key: String,
+    /// Alerts that belonged to it.
+    pub count: u64,
+    pub since: Timestamp,
+    /// When the last of them came.
+    pub last: Timestamp,
+    /// Who said that it is over; `None`: it was quiet for long enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+impl NotificationKind {
+    /// As templates, metrics and the `notification` key of bodies print it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Summary(_) => "summary",
+            Self::Digest(_) => "digest",
+            Self::Resolve(_) => "resolve",
+        }
+    }
+
+    /// How many alerts it stands for.
+    pub(crate) fn count(&self) -> u64 {
+        match self {
+            Self::Alert => 1,
+            Self::Summary(summary) => summary.count,
+            Self::Digest(digest) => digest.count,
+            Self::Resolve(resolve) => resolve.count,
+        }
+    }
+}

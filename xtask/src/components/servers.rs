@@ -1,0 +1,43 @@
+//! Servers out of packages, unpacked into one folder: Alertmanager and NATS out of Debian's newest, whose programs run on any
+//! release, rsyslog out of this machine's own release, an SMTP server out of `PyPI`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::apt::Apt;
+use crate::{install, step};
+
+const TOOLS: [&str; 1] = ["python3-pip"];
+const NEWEST: [&str; 2] = ["nats-server", "prometheus-alertmanager"];
+/// rsyslog, and the libraries that nothing else brings.
+const OF_THIS_RELEASE: [&str; 4] = ["rsyslog", "libestr0", "libfastjson4", "liblognorm5"];
+const SMTP_SERVER: &str = "aiosmtpd==1.4.6";
+
+/// The folder: `newest` and `release` as packages lay them out, `python` for Python's path.
+///
+/// # Errors
+/// If this is not Debian, or a package is gone or cannot be fetched.
+pub(super) fn prepare(folder: &Path) -> Result<PathBuf> {
+    let place = folder.join("servers");
+    if place.join("complete").is_file() {
+        return Ok(place);
+    }
+    ensure!(install::on_debian(), "servers come out of Debian's packages, and this is not Debian");
+    install::debian_packages(&TOOLS, "a real SMTP server")?;
+    step::say("fetching Alertmanager, NATS, rsyslog and aiosmtpd, some 40 MB");
+    if place.exists() {
+        std::fs::remove_dir_all(&place).with_context(|| format!("cannot empty {}", place.display()))?;
+    }
+    std::fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
+    let release = install::debian_release().context("/etc/os-release names no release of Debian")?;
+    for (name, suite, packages) in [("newest", "sid", &NEWEST[..]), ("release", &release, &OF_THIS_RELEASE[..])] {
+        let apt = Apt::new(&place.join(format!("{name}-lists")), &[("debian", suite)], "servers of tests")?;
+        apt.unpack(packages, &place.join(name))?;
+    }
+    let mut pip = Command::new("python3");
+    step::run(pip.args(["-m", "pip", "-q", "install", SMTP_SERVER, "--target"]).arg(place.join("python")))?;
+    std::fs::write(place.join("complete"), "").context("cannot note that the servers are complete")?;
+    Ok(place)
+}
