@@ -99,7 +99,7 @@ name = "team"
 # Whoever builds and tests on this machine runs programs there.
 when = "priority >= notice and not rule = 'Program run from a temporary directory'"
 to = ["team", "siem", "archive"]
-limit = {{ rate = "6/min", burst = 6, by = ["rule"], over = "digest" }}
+limit = {{ rate = "3/min", burst = 3, by = ["rule"], over = "digest" }}
 
 [destination.team]
 type = "slack"
