@@ -156,7 +156,7 @@ fn tell_missing() {
     let losses = [
         (
             Capability::SysPtrace,
-            "programs, directories and descriptors of processes that ran before stay unknown, and of a pod's node the names of users and the runtimes",
+            "programs, directories and descriptors of processes that ran before stay unknown, and names of containers' users",
         ),
         (
             Capability::DacReadSearch,

@@ -22,10 +22,8 @@ pub(super) struct Manifest(Value);
 pub(super) struct Changes {
     /// Folders in place of volumes, by the volume's name.
     pub(super) volumes: BTreeMap<String, PathBuf>,
-    /// Texts in arguments and values of variables.
+    /// Texts in arguments.
     pub(super) texts: Vec<(String, String)>,
-    /// Further variables of the sensor.
-    pub(super) variables: Vec<(String, String)>,
 }
 
 impl Manifest {
@@ -62,10 +60,7 @@ impl Manifest {
 
     fn container(&self, container: &Value, changes: &Changes, without: Option<&str>) -> ContainerConfig {
         let name = text(&container["name"]);
-        let mut envs: Vec<_> = list(&container["env"]).iter().map(variable).collect();
-        if name == "sensor" {
-            envs.extend(changes.variables.iter().cloned());
-        }
+        let envs: Vec<_> = list(&container["env"]).iter().map(variable).collect();
         // As the kubelet does it.
         let expand = |argument: &Value| {
             let texts = envs.iter().map(|(name, value)| (format!("$({name})"), value.clone()));

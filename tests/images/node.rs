@@ -32,7 +32,7 @@ version = 2
 root = "FOLDER/root"
 state = "FOLDER/state"
 [grpc]
-  address = "FOLDER/containerd.sock"
+  address = "FOLDER/run/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "docker.io/local/pause:1"
   restrict_oom_score_adj = true
@@ -87,7 +87,7 @@ impl Node {
         let config = folder.path().join("config.toml");
         fs::write(&config, CONFIG.replace("FOLDER", &folder.path().display().to_string())).unwrap();
         let daemon = Process::start(Command::new("containerd").arg("--config").arg(config));
-        let socket = folder.path().join("containerd.sock");
+        let socket = folder.path().join("run/containerd.sock");
         eventually("containerd answers", WITHIN, async || {
             let is_up = ctr(&socket, &["version"]).output().unwrap().status.success();
             if is_up { Ok(()) } else { Err(daemon.stderr()) }
@@ -165,19 +165,15 @@ impl Node {
     }
 
     fn changes(&self, sensor: SocketAddr, router: SocketAddr) -> Changes {
-        let volumes = ["rules", "templates", "routing", "socket", "state"];
-        let socket = self.folder.path().join("containerd.sock");
+        let volumes = ["rules", "templates", "routing", "socket", "state"].map(|name| (name, self.path(name)));
+        let runtime = ("containerd", self.folder.path().join("run"));
         Changes {
-            volumes: volumes.map(|name| (name.to_owned(), self.path(name))).into(),
+            volumes: volumes.into_iter().chain([runtime]).map(|(name, path)| (name.to_owned(), path)).collect(),
             // In the node's network, where others may have the ports.
             texts: vec![
                 ("0.0.0.0:2803".to_owned(), sensor.to_string()),
                 ("0.0.0.0:2802".to_owned(), router.to_string()),
             ],
-            variables: vec![(
-                "TERCEL_SENSOR_RUNTIMES".to_owned(),
-                format!("containerd=/proc/1/root{}", socket.display()),
-            )],
         }
     }
 }
@@ -213,7 +209,7 @@ impl Pod<'_> {
 
     /// Of the container's first process.
     pub(super) fn status_of(&self, container: &str) -> Status {
-        let tasks = ctr(&self.node.folder.path().join("containerd.sock"), &["tasks", "list"]).output().unwrap();
+        let tasks = ctr(&self.node.folder.path().join("run/containerd.sock"), &["tasks", "list"]).output().unwrap();
         let tasks = String::from_utf8_lossy(&tasks.stdout).into_owned();
         let line =
             tasks.lines().find(|line| line.starts_with(&self.containers[container])).expect("the task is listed");
@@ -255,7 +251,7 @@ impl Pod<'_> {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let socket = self.folder.path().join("containerd.sock");
+        let socket = self.folder.path().join("run/containerd.sock");
         let tasks =
             ctr(&socket, &["tasks", "list", "--quiet"]).output().map(|output| output.stdout).unwrap_or_default();
         for task in String::from_utf8_lossy(&tasks).lines() {

@@ -99,7 +99,8 @@ impl Arch {
 
 /// Builds both images, and says what they are.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let images = build(&options.arch)?;
+    let origin = Origin::of(&step::workspace());
+    let images = build_from(&origin, &options.arch)?;
     for image in &images {
         let bytes = std::fs::metadata(&image.archive).context("the image is gone")?.len();
         step::note(format!("{}\n    {} {}", image.archive.display(), image.name, image.digest));
@@ -107,27 +108,29 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ensure!(bytes < IMAGE_BYTES_MAX, "{} has {bytes} bytes, more than {IMAGE_BYTES_MAX}", image.archive.display());
     }
     if options.check {
-        check(&images, &options.arch)?;
+        check(&images, origin, &options.arch)?;
     }
     Ok(())
 }
 
 /// Both images, below `target/image`.
 pub(crate) fn build(arches: &[Arch]) -> Result<Vec<Built>> {
-    let source = step::workspace();
-    let place = Place { origin: Origin::of(&source), source, target: step::target().join("image") };
+    build_from(&Origin::of(&step::workspace()), arches)
+}
+
+fn build_from(origin: &Origin, arches: &[Arch]) -> Result<Vec<Built>> {
+    let place = Place { origin: origin.clone(), source: step::workspace(), target: step::target().join("image") };
     Program::ALL.into_iter().map(|program| place.image(program, arches)).collect()
 }
 
 /// # Errors
 /// If an image built from a copy of the sources is another one.
-fn check(images: &[Built], arches: &[Arch]) -> Result<()> {
+fn check(images: &[Built], origin: Origin, arches: &[Arch]) -> Result<()> {
     let again = step::target().join("image/again");
     if again.exists() {
         std::fs::remove_dir_all(&again).with_context(|| format!("cannot empty {}", again.display()))?;
     }
-    let place =
-        Place { origin: Origin::of(&step::workspace()), source: again.join("source"), target: again.join("target") };
+    let place = Place { origin, source: again.join("source"), target: again.join("target") };
     step::say("building once more, from a copy in another folder");
     copy_sources(&step::workspace(), &place.source)?;
     for (program, image) in Program::ALL.into_iter().zip(images) {
