@@ -49,6 +49,20 @@ impl Priority {
             Self::Emergency => "Emergency",
         }
     }
+
+    /// As syslog (RFC 5424) and the Elastic Common Schema count it: 0 for an emergency, 7 for debug.
+    pub const fn syslog_severity(self) -> u8 {
+        match self {
+            Self::Emergency => 0,
+            Self::Alert => 1,
+            Self::Critical => 2,
+            Self::Error => 3,
+            Self::Warning => 4,
+            Self::Notice => 5,
+            Self::Informational => 6,
+            Self::Debug => 7,
+        }
+    }
 }
 
 impl fmt::Display for Priority {

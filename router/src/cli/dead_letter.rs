@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tercel_router::{EXIT_FAILURE, ToolError};
 
 use super::client::{Client, ClientArguments};
-use super::table::table;
+use super::table::{second, table};
 use super::{complain, say};
 
 const PATH: &str = "/v1/dead-letters";
@@ -156,10 +156,9 @@ fn carry_out(client: &Client, path: &str, mut body: Value) -> Result<Map<String,
 
 fn row(letter: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let died: Option<Timestamp> = letter["died"].as_str().and_then(|time| time.parse().ok());
     vec![
         letter["number"].to_string(),
-        died.map(|time| format!("{time:.0}")).unwrap_or_default(),
+        second(letter, "died"),
         text(&letter["destination"]),
         text(&letter["reason"]),
         letter["attempts"].to_string(),

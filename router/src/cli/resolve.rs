@@ -4,13 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use http::Method;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tercel_router::ToolError;
 
 use super::client::ClientArguments;
 use super::say;
-use super::table::table;
+use super::table::{second, table};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -54,15 +53,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, ToolError> {
 
 fn row(incident: &Value) -> Vec<String> {
     let text = |name: &str| incident[name].as_str().unwrap_or_default().to_owned();
-    let second = |name: &str| {
-        let time: Option<Timestamp> = incident[name].as_str().and_then(|time| time.parse().ok());
-        time.map(|time| format!("{time:.0}")).unwrap_or_default()
-    };
     vec![
         text("dedup_key"),
         text("destination"),
-        second("since"),
-        second("last"),
+        second(incident, "since"),
+        second(incident, "last"),
         incident["count"].to_string(),
         text("priority"),
         text("hostname"),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::client::ClientArguments;
 use super::say;
-use super::table::table;
+use super::table::{second, table};
 
 const PATH: &str = "/v1/silences";
 
@@ -137,18 +137,14 @@ fn expire(arguments: &Expire) -> Result<(), ToolError> {
 
 fn row(silence: &Value) -> Vec<String> {
     let text = |name: &str| silence[name].as_str().unwrap_or_default().to_owned();
-    let second = |name: &str| {
-        let time: Option<Timestamp> = silence[name].as_str().and_then(|time| time.parse().ok());
-        time.map(|time| format!("{time:.0}")).unwrap_or_default()
-    };
     let destinations = silence["destinations"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let destinations: Vec<_> = destinations.collect();
     let destinations = if destinations.is_empty() { "all".to_owned() } else { destinations.join(",") };
     vec![
         text("id"),
         text("state"),
-        second("starts_at"),
-        second("ends_at"),
+        second(silence, "starts_at"),
+        second(silence, "ends_at"),
         silence["hits"].to_string(),
         destinations,
         text("author"),

@@ -1,7 +1,16 @@
 //! Tables for people. What is in them may come from an attacker: nothing of it reaches the terminal but what can be seen.
 
+use jiff::Timestamp;
+use serde_json::Value;
+
 /// Characters of one cell; the rest is cut, with a mark. A dedup key fits.
 const CELL_CHARS_MAX: usize = 64;
+
+/// The time of this name in a JSON object, to the second; empty where there is none.
+pub(super) fn second(object: &Value, name: &str) -> String {
+    let time: Option<Timestamp> = object[name].as_str().and_then(|time| time.parse().ok());
+    time.map(|time| format!("{time:.0}")).unwrap_or_default()
+}
 
 /// Columns side by side under their names; the last one is as long as it is.
 pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> String {

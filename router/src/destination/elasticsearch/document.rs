@@ -5,7 +5,7 @@
 //! (an address that is none) stand there only.
 
 use serde_json::{Map, Value, json};
-use tercel_alert::{Alert, Priority};
+use tercel_alert::Alert;
 use uuid::Uuid;
 
 use super::super::{Notification, NotificationKind};
@@ -51,7 +51,7 @@ pub(super) fn document(notification: &Notification, key_values: bool) -> Value {
             "kind": if matches!(notification.kind, NotificationKind::Alert) { "alert" } else { "event" },
             "module": "tercel",
             "dataset": "tercel.alerts",
-            "severity": syslog_severity(alert.priority),
+            "severity": alert.priority.syslog_severity(),
         },
         "log": { "level": alert.priority.name().to_lowercase() },
         "rule": { "name": truncate(&alert.rule, VALUE_CHARS_MAX) },
@@ -76,20 +76,6 @@ fn id(notification: &Notification) -> Uuid {
     match notification.kind {
         NotificationKind::Alert => notification.alert.uuid.unwrap_or(notification.id),
         _ => notification.id,
-    }
-}
-
-/// 0 for an emergency, 7 for debug.
-fn syslog_severity(priority: Priority) -> u8 {
-    match priority {
-        Priority::Emergency => 0,
-        Priority::Alert => 1,
-        Priority::Critical => 2,
-        Priority::Error => 3,
-        Priority::Warning => 4,
-        Priority::Notice => 5,
-        Priority::Informational => 6,
-        Priority::Debug => 7,
     }
 }
 

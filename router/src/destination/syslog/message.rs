@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tercel_alert::Priority;
 
 use super::super::{Notification, NotificationKind};
 use super::{Format, cef};
@@ -56,7 +55,7 @@ pub(super) enum Facility {
 
 pub(super) fn message(notification: &Notification, facility: Facility, format: Format, bytes_max: usize) -> String {
     let alert = &notification.alert;
-    let priority = facility as u8 * 8 + severity(alert.priority);
+    let priority = facility as u8 * 8 + alert.priority.syslog_severity();
     let (time, host) = (format!("{:.6}", alert.time), hostname(&alert.hostname));
     let header = format!("<{priority}>1 {time} {host} {APPLICATION} - {}", notification.kind.name());
     // The other formats say all of it themselves.
@@ -70,19 +69,6 @@ pub(super) fn message(notification: &Notification, facility: Facility, format: F
     };
     // A header as long as all that there is room for is cut with the rest.
     cut(&format!("{start}{content}"), bytes_max)
-}
-
-fn severity(priority: Priority) -> u8 {
-    match priority {
-        Priority::Emergency => 0,
-        Priority::Alert => 1,
-        Priority::Critical => 2,
-        Priority::Error => 3,
-        Priority::Warning => 4,
-        Priority::Notice => 5,
-        Priority::Informational => 6,
-        Priority::Debug => 7,
-    }
 }
 
 fn hostname(name: &str) -> String {
