@@ -66,6 +66,9 @@ enum Measurement {
         alerts: u64,
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
         rounds: u64,
+        /// Measure only what has this in its name, and the floors.
+        #[arg(long, default_value = "")]
+        only: String,
     },
     /// The floor of `router`: a server that reads and parses.
     #[command(hide = true)]
@@ -77,7 +80,9 @@ fn main() -> anyhow::Result<()> {
         Measurement::SensorCost { rules, rounds } => on_one_thread(sensor_cost::run(&rules, rounds)),
         Measurement::Rules { rules, records } => rules::run(&rules, records),
         Measurement::Latency { alerts } => on_one_thread(latency::run(alerts)),
-        Measurement::Router { alerts, rounds } => on_all_cpus(router::run(alerts as usize, rounds as usize)),
+        Measurement::Router { alerts, rounds, only } => {
+            on_all_cpus(router::run(alerts as usize, rounds as usize, &only))
+        }
         Measurement::ParseOnly { address } => on_all_cpus(router::parse_only(address)),
     }
 }

@@ -72,9 +72,13 @@ struct Latencies {
     delivered: Vec<f64>,
 }
 
-/// `alerts`: of one measurement.
-pub(crate) async fn run(alerts: usize, rounds: usize) -> anyhow::Result<()> {
-    let setups = setups();
+/// `alerts`: of one measurement. `only`: what the names of the measured have in them.
+pub(crate) async fn run(alerts: usize, rounds: usize, only: &str) -> anyhow::Result<()> {
+    let setups: Vec<_> = setups().into_iter().filter(|setup| setup.name().contains(only)).collect();
+    ensure!(
+        !setups.is_empty(),
+        "--only {only:?}: no measurement has this in its name, as `null, no fsync, 1 rule` has"
+    );
     let mut floors = [Vec::new(), Vec::new()];
     let mut samples = vec![Vec::new(); setups.len()];
     let mut latencies: Vec<Latencies> = Vec::new();
