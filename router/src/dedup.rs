@@ -11,7 +11,7 @@
 //! [`Dedup::record`] fill the commit, and [`Dedup::committed`] makes it known to the deliveries. After a commit that
 //! failed, [`Dedup::reload`] takes back what it decided since the last one.
 //!
-//! moka is the bounded look-up; what has to make room closes at once and still tells what it counted.
+//! The look-up is bounded; what has to make room closes at once and still tells what it counted.
 
 mod records;
 mod window;
@@ -22,13 +22,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use moka::sync::Cache;
+use lru::LruCache;
 use tercel_alert::Alert;
 use uuid::Uuid;
 
 use crate::destination::Summary;
 use crate::fingerprint::Fingerprint;
 use crate::record::Owner;
+pub(crate) use records::Stored;
 use window::Window;
 
 /// Memory of one destination's open windows, with their first alerts and all the samples they may come to hold: some
@@ -44,17 +45,19 @@ pub(crate) struct Dedup {
     destination: Arc<str>,
     owner: Owner,
     bounds: Bounds,
-    open: Cache<Fingerprint, Shared>,
+    /// Has no bound of its own: [`Dedup::insert`] keeps it within `bounds`.
+    open: LruCache<Fingerprint, Shared>,
+    open_bytes: u64,
     /// Closing time and id of every open window.
     closing: BTreeMap<(Timestamp, u64), Fingerprint>,
     /// By the delivery of the first alert.
     handed_over: HashMap<u64, Shared>,
-    /// Filled by moka's listener.
-    evicted: Arc<Mutex<Vec<Shared>>>,
     ready: Vec<Closed>,
     changed: Vec<Shared>,
     /// Recorded, and perhaps not committed yet.
     recorded: Vec<Shared>,
+    /// Alerts of windows that are not open any more.
+    released: Vec<u64>,
     /// Records that made no sense; removed with the next commit.
     senseless: Vec<Vec<u8>>,
     /// The last `now`.
@@ -66,6 +69,10 @@ pub(crate) struct Dedup {
 struct Bounds {
     windows_bytes: u64,
     handed_over: usize,
+}
+
+impl Bounds {
+    const USUAL: Self = Self { windows_bytes: WINDOWS_BYTES_MAX, handed_over: HANDED_OVER_MAX };
 }
 
 /// What happened since the last look, for the metrics.
@@ -81,7 +88,7 @@ pub(crate) struct Tally {
     pub(crate) untold: u64,
 }
 
-/// The decider's thread is the only one that takes the lock; moka asks for values that may be sent.
+/// In the list of windows and in that of what changed. The decider's thread is the only one that takes the lock.
 type Shared = Arc<Mutex<Window>>;
 
 /// An alert that may open a window.
@@ -93,6 +100,16 @@ pub(crate) struct Candidate<'a> {
     pub(crate) route: &'a Arc<str>,
     /// Longer than zero.
     pub(crate) window: Duration,
+}
+
+/// An alert that opens a window, as it lies in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct First {
+    pub(crate) delivery: u64,
+    /// Number of the alert, which must stay in the store until [`Dedup::take_released`] gives it.
+    pub(crate) alert: u64,
+    /// Of its record.
+    pub(crate) bytes: u32,
 }
 
 /// What an alert is to its destination.
@@ -135,7 +152,7 @@ impl Dedup {
     /// Counts a repeat. Nothing is opened yet.
     pub(crate) fn decide(&mut self, candidate: &Candidate<'_>, now: Timestamp) -> Verdict {
         self.observe(now);
-        let Some(shared) = self.open.get(&candidate.key) else { return Verdict::First };
+        let Some(shared) = self.open.get(&candidate.key).cloned() else { return Verdict::First };
         let mut window = lock(&shared);
         if window.counts.closes <= now {
             drop(window);
@@ -154,16 +171,15 @@ impl Dedup {
 
     /// Repeats in the open window of this key, and when it closes.
     pub(crate) fn window(&self, key: &Fingerprint, now: Timestamp) -> Option<(u64, Timestamp)> {
-        let shared = self.open.get(key)?;
-        let counts = &lock(&shared).counts;
+        let counts = &lock(self.open.peek(key)?).counts;
         (counts.closes > now).then_some((counts.count, counts.closes))
     }
 
-    /// From now on, for the window's length, equal alerts are repeats of this one, whose delivery this is. Gives what that
-    /// delivery shows as its count.
-    pub(crate) fn open(&mut self, first: &Candidate<'_>, now: Timestamp, delivery: u64) -> Arc<AtomicU64> {
+    /// From now on, for the window's length, equal alerts are repeats of this one. Gives what its delivery shows as its
+    /// count.
+    pub(crate) fn open(&mut self, candidate: &Candidate<'_>, now: Timestamp, first: First) -> Arc<AtomicU64> {
         self.observe(now);
-        let window = Window::new(first, now, delivery);
+        let window = Window::new(candidate, now, first);
         let repeats = Arc::clone(&window.repeats);
         let shared = self.insert(window);
         self.note(&shared);
@@ -172,7 +188,7 @@ impl Dedup {
 
     /// This alert passes as well, by this delivery; from now on only a more urgent one does.
     pub(crate) fn escalate(&mut self, candidate: &Candidate<'_>, delivery: u64) {
-        let Some(shared) = self.open.get(&candidate.key) else { return };
+        let Some(shared) = self.open.get(&candidate.key).cloned() else { return };
         let mut window = lock(&shared);
         window.counts.priority = window.counts.priority.max(candidate.alert.priority);
         window.counts.raised_by = Some(delivery);
@@ -189,11 +205,10 @@ impl Dedup {
         end: FirstEnd,
         first_alert: impl FnOnce() -> Option<Arc<Alert>>,
     ) -> Option<Closed> {
-        self.take_evicted();
         if let Some(shared) = self.handed_over.remove(&delivery) {
             return self.end_handed_over(&shared, end, first_alert);
         }
-        let shared = self.open.get(&key)?;
+        let shared = Arc::clone(self.open.peek(&key)?);
         let mut window = lock(&shared);
         let is_dead = end == FirstEnd::Dead;
         if window.counts.raised_by == Some(delivery) {
@@ -219,11 +234,9 @@ impl Dedup {
     /// and when [`Dedup::next_closing`] says so.
     pub(crate) fn closed(&mut self, now: Timestamp) -> Vec<Closed> {
         self.observe(now);
-        self.open.run_pending_tasks();
-        self.take_evicted();
         while let Some(entry) = self.closing.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((_, id), key) = entry.remove_entry();
-            if let Some(shared) = self.open.get(&key).filter(|shared| lock(shared).id == id) {
+            if let Some(shared) = self.open.peek(&key).filter(|shared| lock(shared).id == id).cloned() {
                 self.close(&shared);
             }
         }
@@ -234,10 +247,8 @@ impl Dedup {
     /// delivery are told when that ends, as always.
     pub(crate) fn close_all(&mut self, now: Timestamp) -> Vec<Closed> {
         self.observe(now);
-        self.take_evicted();
-        let windows: Vec<_> = self.open.iter().map(|(_key, shared)| shared).collect();
-        for shared in &windows {
-            self.close(shared);
+        for shared in self.windows() {
+            self.close(&shared);
         }
         std::mem::take(&mut self.ready)
     }
@@ -246,6 +257,22 @@ impl Dedup {
     pub(crate) fn next_closing(&self) -> Option<Timestamp> {
         let first = self.closing.first_key_value().map(|((closes, _), _)| *closes);
         if self.ready.is_empty() { first } else { Some(Timestamp::MIN) }
+    }
+
+    /// The first alerts of all windows that were loaded, by number, and the bytes of their records: they must stay in the
+    /// store until [`Dedup::take_released`] gives them.
+    pub(crate) fn hold(&self) -> Vec<(u64, u32)> {
+        let hold = |shared: &Shared| {
+            let mut window = lock(shared);
+            window.is_alert_held = true;
+            (window.alert_number, window.alert_stored)
+        };
+        self.open.iter().map(|(_key, shared)| hold(shared)).collect()
+    }
+
+    /// Alerts that were held for windows which are not open any more, by number.
+    pub(crate) fn take_released(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.released)
     }
 
     /// Number of open windows.
@@ -263,21 +290,30 @@ impl Dedup {
 impl Dedup {
     fn insert(&mut self, window: Window) -> Shared {
         let key = window.key;
-        if let Some(old) = self.open.get(&key) {
+        if let Some(old) = self.open.peek(&key).cloned() {
             self.close(&old);
         }
         self.closing.insert((window.counts.closes, window.id), key);
+        self.open_bytes += window.weight();
         let shared = Arc::new(Mutex::new(window));
-        self.open.insert(key, Arc::clone(&shared));
+        self.open.put(key, Arc::clone(&shared));
+        while self.open_bytes > self.bounds.windows_bytes
+            && let Some(oldest) = self.open.peek_lru().map(|(_key, oldest)| Arc::clone(oldest))
+        {
+            self.tally.evicted += 1;
+            self.close(&oldest);
+        }
         shared
+    }
+
+    fn windows(&self) -> Vec<Shared> {
+        self.open.iter().map(|(_key, shared)| Arc::clone(shared)).collect()
     }
 
     /// The clock stands at `now`. Where it went back, no window lasts longer than its length from there.
     fn observe(&mut self, now: Timestamp) {
         if now < self.latest {
-            self.take_evicted();
-            let windows: Vec<_> = self.open.iter().map(|(_key, shared)| shared).collect();
-            for shared in windows {
+            for shared in self.windows() {
                 let mut window = lock(&shared);
                 let (closes, id, key) = (window.counts.closes, window.id, window.key);
                 if window.clamp(now) {
@@ -291,17 +327,14 @@ impl Dedup {
         self.latest = now;
     }
 
-    fn take_evicted(&mut self) {
-        let evicted = std::mem::take(&mut *self.evicted.lock().unwrap_or_else(PoisonError::into_inner));
-        self.tally.evicted += evicted.len() as u64;
-        for shared in &evicted {
-            self.end(shared);
-        }
-    }
-
     fn close(&mut self, shared: &Shared) {
-        let key = lock(shared).key;
-        self.open.invalidate(&key);
+        let (key, weight) = {
+            let window = lock(shared);
+            (window.key, window.weight())
+        };
+        if self.open.pop(&key).is_some() {
+            self.open_bytes -= weight;
+        }
         self.end(shared);
     }
 
@@ -309,6 +342,9 @@ impl Dedup {
     fn end(&mut self, shared: &Shared) {
         let mut window = lock(shared);
         self.closing.remove(&(window.counts.closes, window.id));
+        if std::mem::take(&mut window.is_alert_held) {
+            self.released.push(window.alert_number);
+        }
         if window.counts.is_pending && window.untold() > 0 {
             if self.handed_over.len() < self.bounds.handed_over {
                 window.hand_over();

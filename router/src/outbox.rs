@@ -170,9 +170,12 @@ impl Outbox {
     }
 
     /// Adds what is committed; so it never refuses.
-    pub(crate) fn push(&self, waiting: Waiting) {
+    pub(crate) fn push(&self, waiting: impl IntoIterator<Item = Waiting>) {
+        let (now, instant) = (Timestamp::now(), Instant::now());
         let mut state = self.state();
-        state.index.push(Entry::new(waiting, Timestamp::now(), Instant::now()), BODY_BYTES_MAX);
+        for waiting in waiting {
+            state.index.push(Entry::new(waiting, now, instant), BODY_BYTES_MAX);
+        }
         self.show(&state);
         drop(state);
         self.changed.notify_one();

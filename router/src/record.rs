@@ -5,6 +5,7 @@
 //! one that failed the stage is loaded again. Keys begin with the names of their owner, so that one table serves all
 //! destinations.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,15 +19,36 @@ use crate::fingerprint::Fingerprint;
 /// Bytes of a name in a key, so that the store takes keys of several.
 const NAME_BYTES_MAX: usize = 1_024;
 
+/// What is kept of the buffer in which records are made.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
 /// A key and a value, as the store gives them back.
 pub(crate) type Record = (Vec<u8>, Vec<u8>);
+
+/// What a stage knows of the record that it replaces or removes: the store, which keeps account of all bytes, looks up what
+/// it is not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    Unknown,
+    Absent,
+    /// Bytes of its value.
+    Bytes(usize),
+}
 
 /// The part of a commit that is one stage's: its own table, or the shared one of several of its kind. What is said last
 /// about a key holds.
 pub(crate) trait Records {
-    fn put(&mut self, key: &[u8], value: Vec<u8>);
+    /// Without a value: the record is removed, where there is one.
+    fn change(&mut self, key: &[u8], before: Before, value: Option<Vec<u8>>);
+
+    fn put(&mut self, key: &[u8], value: Vec<u8>) {
+        self.change(key, Before::Unknown, Some(value));
+    }
+
     /// Nothing happens where there is no such record.
-    fn remove(&mut self, key: &[u8]);
+    fn remove(&mut self, key: &[u8]) {
+        self.change(key, Before::Unknown, None);
+    }
 }
 
 /// The names that a record's key begins with: the destination, then what the stage tells apart below it.
@@ -92,9 +114,18 @@ fn hash_of(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// `None`, which no record of ours gives, is written as null and skipped at the next start.
+/// An error, which no record of ours gives, is written as null and skipped at the next start.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_else(|_| b"null".to_vec())
+    thread_local! {
+        /// What grows is kept, so that a record is one allocation of its own size.
+        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    let json = serde_json::to_writer(&mut buffer, value).map_or_else(|_| b"null".to_vec(), |()| buffer.clone());
+    buffer.shrink_to(BUFFER_BYTES_MAX);
+    BUFFER.set(buffer);
+    json
 }
 
 pub(crate) fn from_json<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
@@ -108,12 +139,13 @@ pub(crate) fn after(time: Timestamp, length: Duration) -> Timestamp {
 
 #[cfg(test)]
 impl Records for std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
-    fn put(&mut self, key: &[u8], value: Vec<u8>) {
-        self.insert(key.to_vec(), value);
-    }
-
-    fn remove(&mut self, key: &[u8]) {
-        std::collections::BTreeMap::remove(self, key);
+    fn change(&mut self, key: &[u8], before: Before, value: Option<Vec<u8>>) {
+        let there = self.get(key).map_or(Before::Absent, |value| Before::Bytes(value.len()));
+        assert!(before == Before::Unknown || before == there, "the stage says {before:?} of what is {there:?}");
+        match value {
+            Some(value) => drop(self.insert(key.to_vec(), value)),
+            None => drop(std::collections::BTreeMap::remove(self, key)),
+        }
     }
 }
 

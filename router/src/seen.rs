@@ -5,20 +5,23 @@
 //! A plain state machine: it neither waits nor reads a clock. For each alert that brought an id it is asked
 //! [`Seen::check`]; then [`Seen::record`] fills the commit. After a commit that failed it is loaded again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::record::{self, Record, Records};
+use crate::record::{self, Before, Record, Records};
 
 /// How long an id is remembered: a sender that has not tried again by then has given up, or will make a duplicate.
 const REMEMBERED: Duration = Duration::from_mins(15);
 
 /// Alerts that are remembered at once, some 16 MiB: 220 a second for all of the time. Beyond it the oldest are forgotten.
 const ENTRIES_MAX: usize = 200_000;
+
+/// Alerts of one record.
+const BLOCK_MAX: usize = 1_024;
 
 /// Bytes of an id, and of a content's hash.
 const HALF: usize = 16;
@@ -45,15 +48,30 @@ pub(crate) enum Verdict {
 /// The alerts of the last quarter of an hour that brought an id.
 pub(crate) struct Seen {
     entries_max: usize,
-    /// When each came.
-    times: BTreeMap<Key, Timestamp>,
-    /// By age, the oldest first.
+    keys: BTreeSet<Key>,
+    /// The same by age, the oldest first.
     ages: VecDeque<Key>,
-    /// Not recorded yet, in the order in which it happened; without a value: forgotten.
-    changed: Vec<(Vec<u8>, Option<Timestamp>)>,
+    /// How they lie in the store, the oldest first; those at the end may not be there yet.
+    blocks: VecDeque<Block>,
+    /// Of the next block.
+    next_number: u64,
+    /// Keys of records to be removed.
+    removed: Vec<(Vec<u8>, Before)>,
     /// The last `now`.
     latest: Timestamp,
     tally: Tally,
+}
+
+/// Alerts that came at the same time: one record, since they are forgotten together.
+struct Block {
+    number: u64,
+    time: Timestamp,
+    /// Alerts that its record holds.
+    recorded: usize,
+    /// Alerts of it that are not forgotten.
+    left: usize,
+    /// Without a record yet.
+    new: Vec<Key>,
 }
 
 /// What happened since the last look, for the metrics.
@@ -89,9 +107,11 @@ impl Seen {
     pub(crate) fn new() -> Self {
         Self {
             entries_max: ENTRIES_MAX,
-            times: BTreeMap::new(),
+            keys: BTreeSet::new(),
             ages: VecDeque::new(),
-            changed: Vec::new(),
+            blocks: VecDeque::new(),
+            next_number: 0,
+            removed: Vec::new(),
             latest: Timestamp::MIN,
             tally: Tally::default(),
         }
@@ -100,18 +120,32 @@ impl Seen {
     /// From the records of a former time. What makes no sense is counted, and removed with the next commit.
     pub(crate) fn load(records: impl IntoIterator<Item = Record>) -> Self {
         let mut seen = Self::new();
+        let mut blocks = Vec::new();
         for (key, value) in records {
-            if let (Ok(key), Some(time)) = (Key::try_from(&key[..]), time(&value)) {
-                seen.times.insert(key, time);
+            if let Some(block) = Block::parse(&key, &value) {
+                blocks.push(block);
                 continue;
             }
             seen.tally.senseless += 1;
-            seen.changed.push((key, None));
+            seen.removed.push((key, Before::Bytes(value.len())));
         }
-        let mut ages: Vec<_> = seen.times.iter().map(|(key, time)| (*time, *key)).collect();
-        ages.sort_unstable();
-        seen.latest = ages.last().map_or(Timestamp::MIN, |(time, _)| *time);
-        seen.ages = ages.into_iter().map(|(_, key)| key).collect();
+        blocks.sort_by_key(|(block, _)| (block.time, block.number));
+        seen.latest = blocks.last().map_or(Timestamp::MIN, |(block, _)| block.time);
+        seen.next_number = blocks.iter().map(|(block, _)| block.number + 1).max().unwrap_or_default();
+        // From the newest on: what came again after it was forgotten is as old as its last time.
+        for (mut block, keys) in blocks.into_iter().rev() {
+            for key in keys.into_iter().rev() {
+                if seen.keys.insert(key) {
+                    seen.ages.push_front(key);
+                    block.left += 1;
+                }
+            }
+            if block.left > 0 {
+                seen.blocks.push_front(block);
+            } else {
+                seen.remove(&block);
+            }
+        }
         seen.make_room();
         seen
     }
@@ -119,15 +153,15 @@ impl Seen {
     /// Remembers the alert, unless it is a repeat: that one keeps the time of its first.
     pub(crate) fn check(&mut self, sent: &Sent, now: Timestamp) -> Verdict {
         self.expire(now);
-        if self.times.contains_key(&sent.key) {
+        if self.keys.contains(&sent.key) {
             self.tally.repeats += 1;
             return Verdict::Repeat;
         }
-        let is_reused = self.times.range(sent.range()).next().is_some();
+        let is_reused = self.keys.range(sent.range()).next().is_some();
         self.tally.reused += u64::from(is_reused);
-        self.times.insert(sent.key, now);
+        self.keys.insert(sent.key);
         self.ages.push_back(sent.key);
-        self.changed.push((sent.key.to_vec(), Some(now)));
+        self.append(sent.key, now);
         self.make_room();
         if is_reused { Verdict::Reused } else { Verdict::New }
     }
@@ -136,7 +170,7 @@ impl Seen {
     pub(crate) fn expire(&mut self, now: Timestamp) {
         if now < self.latest {
             // The clock was set back: nothing may stay longer than it would have from now on.
-            self.times.values_mut().for_each(|time| *time = now.min(*time));
+            self.blocks.iter_mut().for_each(|block| block.time = now.min(block.time));
         }
         self.latest = now;
         while self.due().is_some_and(|due| due <= now) {
@@ -146,50 +180,98 @@ impl Seen {
 
     /// When [`Seen::expire`] has something to do; `None`: nothing is remembered.
     pub(crate) fn due(&self) -> Option<Timestamp> {
-        let oldest = self.times.get(self.ages.front()?)?;
-        Some(record::after(*oldest, REMEMBERED))
+        self.blocks.front().map(|oldest| record::after(oldest.time, REMEMBERED))
     }
 
     /// Puts into the commit what has changed since the last one.
     pub(crate) fn record(&mut self, records: &mut impl Records) {
-        for (key, time) in self.changed.drain(..) {
-            match time {
-                Some(time) => records.put(&key, time.as_microsecond().to_be_bytes().to_vec()),
-                None => records.remove(&key),
-            }
+        for (key, before) in self.removed.drain(..) {
+            records.change(&key, before, None);
+        }
+        for block in self.blocks.iter_mut().rev().take_while(|block| !block.new.is_empty()) {
+            records.change(&block.key(), Before::Absent, Some(block.value()));
+            block.recorded = std::mem::take(&mut block.new).len();
         }
     }
 
     /// Alerts that are remembered.
     pub(crate) fn len(&self) -> usize {
-        self.times.len()
+        self.keys.len()
     }
 
     pub(crate) fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
     }
 
+    fn append(&mut self, key: Key, now: Timestamp) {
+        let fits = |block: &&mut Block| block.time == now && (1..BLOCK_MAX).contains(&block.new.len());
+        if let Some(block) = self.blocks.back_mut().filter(fits) {
+            block.left += 1;
+            block.new.push(key);
+            return;
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        self.blocks.push_back(Block { number, time: now, recorded: 0, left: 1, new: vec![key] });
+    }
+
     fn make_room(&mut self) {
-        while self.times.len() > self.entries_max {
+        while self.keys.len() > self.entries_max {
             self.forget_oldest();
             self.tally.evicted += 1;
         }
     }
 
     fn forget_oldest(&mut self) {
-        let Some(key) = self.ages.pop_front() else { return };
-        self.times.remove(&key);
-        self.changed.push((key.to_vec(), None));
+        let Some((key, block)) = self.ages.pop_front().zip(self.blocks.front_mut()) else { return };
+        self.keys.remove(&key);
+        block.left -= 1;
+        if block.left == 0
+            && let Some(block) = self.blocks.pop_front()
+        {
+            self.remove(&block);
+        }
+    }
+
+    fn remove(&mut self, block: &Block) {
+        if block.recorded > 0 {
+            self.removed.push((block.key().to_vec(), Before::Bytes(bytes(block.recorded))));
+        }
     }
 }
 
-fn time(value: &[u8]) -> Option<Timestamp> {
-    Timestamp::from_microsecond(i64::from_be_bytes(value.try_into().ok()?)).ok()
+/// The record: the number, and the time with the alerts.
+impl Block {
+    fn key(&self) -> [u8; 8] {
+        self.number.to_be_bytes()
+    }
+
+    fn value(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(bytes(self.new.len()));
+        value.extend(self.time.as_microsecond().to_be_bytes());
+        self.new.iter().for_each(|key| value.extend(key));
+        value
+    }
+
+    /// Nothing of it is remembered yet.
+    fn parse(key: &[u8], value: &[u8]) -> Option<(Self, Vec<Key>)> {
+        let number = u64::from_be_bytes(key.try_into().ok()?);
+        let (time, keys) = value.split_first_chunk::<8>()?;
+        let time = Timestamp::from_microsecond(i64::from_be_bytes(*time)).ok()?;
+        let (keys, rest) = keys.as_chunks();
+        let block = Self { number, time, recorded: keys.len(), left: 0, new: Vec::new() };
+        (rest.is_empty() && number < u64::MAX).then(|| (block, keys.to_vec()))
+    }
+}
+
+/// Of a record's value.
+const fn bytes(alerts: usize) -> usize {
+    size_of::<i64>() + alerts * size_of::<Key>()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{BTreeMap, HashMap};
 
     use proptest::prelude::*;
 
@@ -274,8 +356,32 @@ mod tests {
     }
 
     #[test]
+    fn what_came_together_is_one_record_until_the_last_of_it_is_forgotten() {
+        let mut seen = Seen { entries_max: 2 * BLOCK_MAX, ..Seen::new() };
+        let mut store = BTreeMap::new();
+        let (more, all) = (BLOCK_MAX as u128 + 1, 2 * BLOCK_MAX as u128);
+        (0..more).for_each(|id| assert_eq!(seen.check(&sent(id, "a"), at(0)), Verdict::New));
+        seen.record(&mut store);
+        assert_eq!(store.len(), 2, "more than one record may hold");
+        (more..all).for_each(|id| assert_eq!(seen.check(&sent(id, "a"), at(1)), Verdict::New));
+        seen.check(&sent(all, "a"), at(1));
+        seen.record(&mut store);
+        assert_eq!(seen.check(&sent(0, "a"), at(2)), Verdict::New, "it was forgotten: there are too many");
+        seen.record(&mut store);
+        assert_eq!((seen.len(), store.len()), (2 * BLOCK_MAX, 4));
+
+        let mut seen = Seen { entries_max: 2 * BLOCK_MAX, ..Seen::load(store.clone()) };
+        assert_eq!(seen.check(&sent(0, "a"), at(901)), Verdict::Repeat, "as old as its last time");
+        seen.record(&mut store);
+        assert_eq!((seen.len(), store.len()), (1, 1));
+        seen.expire(at(902));
+        seen.record(&mut store);
+        assert!(seen.len() == 0 && store.is_empty());
+    }
+
+    #[test]
     fn the_largest_table_stays_within_its_memory() {
-        let memory = (size_of::<Key>() + size_of::<Timestamp>()) * 4 / 3 + size_of::<Key>();
+        let memory = size_of::<Key>() * 4 / 3 + size_of::<Key>();
         assert!(ENTRIES_MAX * memory <= 20 * 1024 * 1024, "{memory}");
     }
 

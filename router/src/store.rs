@@ -17,6 +17,7 @@ mod salvage;
 mod start;
 mod statistics;
 
+use crate::record::Before;
 pub(crate) use durable::Store;
 pub use error::StoreError;
 pub(crate) use statistics::Statistics;
@@ -56,6 +57,7 @@ pub(crate) struct Batch {
 struct Change {
     table: Table,
     key: Vec<u8>,
+    before: Before,
     /// `None`: removed.
     value: Option<Vec<u8>>,
 }
@@ -133,14 +135,18 @@ impl Batch {
 
     /// Adds a record or replaces the one with this key. Keys have at most 64 KiB.
     pub(crate) fn put(&mut self, table: Table, key: &[u8], value: Vec<u8>) {
-        self.bytes += key.len() + value.len();
-        self.changes.push(Change { table, key: key.to_vec(), value: Some(value) });
+        self.change(table, key, Before::Unknown, Some(value));
     }
 
     /// Removes a record; that there is none is fine.
     pub(crate) fn remove(&mut self, table: Table, key: &[u8]) {
-        self.bytes += key.len();
-        self.changes.push(Change { table, key: key.to_vec(), value: None });
+        self.change(table, key, Before::Unknown, None);
+    }
+
+    /// Adds, replaces or removes a record of which the caller may know what there is now.
+    pub(crate) fn change(&mut self, table: Table, key: &[u8], before: Before, value: Option<Vec<u8>>) {
+        self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+        self.changes.push(Change { table, key: key.to_vec(), before, value });
     }
 
     pub(crate) fn is_empty(&self) -> bool {

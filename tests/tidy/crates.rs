@@ -51,7 +51,7 @@ const LIBRARIES: [(&str, &str); 15] = [
     ("governor", "router/src/limit.rs"),
     ("handlebars", "router/src/render.rs"),
     ("hyper", "router/src/ingest.rs"),
-    ("moka", "router/src/dedup.rs"),
+    ("lru", "router/src/dedup.rs"),
     ("prometheus", "router/src/metrics.rs"),
     ("prometheus", "sensor/src/metrics.rs"),
     ("reqwest", "router/src/destination/http.rs"),

@@ -2,44 +2,47 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use moka::notification::RemovalCause;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
+use lru::LruCache;
+use tercel_alert::Alert;
 
 use super::window::{State, Window};
-use super::{Bounds, Dedup, HANDED_OVER_MAX, Shared, Tally, WINDOWS_BYTES_MAX, lock};
-use crate::fingerprint::Fingerprint;
+use super::{Bounds, Dedup, Tally, lock};
 use crate::record::{Owner, Record, Records};
 
+/// What is stored beside the windows.
+pub(crate) trait Stored {
+    /// Whether a delivery is still to be made; a window whose first one is not tells its own count.
+    fn waits(&self, delivery: u64) -> bool;
+
+    /// The alert of this number; `None`: it is not there, or cannot be read.
+    fn alert(&self, number: u64) -> Option<Arc<Alert>>;
+}
+
 impl Dedup {
-    /// `records`: those of the windows' table, in the order of their keys; others' are passed over. `waits`: whether a
-    /// delivery is still to be made; a window whose first one is not tells its own count.
-    pub(crate) fn load(
-        destination: &Arc<str>,
-        records: impl Iterator<Item = Record>,
-        waits: impl Fn(u64) -> bool,
-    ) -> Self {
-        let bounds = Bounds { windows_bytes: WINDOWS_BYTES_MAX, handed_over: HANDED_OVER_MAX };
-        Self::with_bounds(destination, records, waits, &HashMap::new(), bounds)
+    pub(crate) fn new(destination: &Arc<str>) -> Self {
+        Self::empty(destination, Bounds::USUAL)
+    }
+
+    /// `records`: those of the windows' table, in the order of their keys; others' are passed over.
+    pub(crate) fn load(destination: &Arc<str>, records: impl Iterator<Item = Record>, stored: &impl Stored) -> Self {
+        Self::with_bounds(destination, records, stored, &HashMap::new(), Bounds::USUAL)
     }
 
     /// As [`Dedup::load`], after a commit that failed: deliveries in memory keep the counters that they share.
-    pub(crate) fn reload(&mut self, records: impl Iterator<Item = Record>, waits: impl Fn(u64) -> bool) {
-        let loaded = Self::with_bounds(&self.destination, records, waits, &self.repeats(), self.bounds);
+    pub(crate) fn reload(&mut self, records: impl Iterator<Item = Record>, stored: &impl Stored) {
+        let loaded = Self::with_bounds(&self.destination, records, stored, &self.repeats(), self.bounds);
         *self = Self { tally: self.tally, ..loaded };
     }
 
     /// What each first delivery that has not ended shows as its count, by delivery.
     pub(crate) fn repeats(&self) -> HashMap<u64, Arc<AtomicU64>> {
         let open = self.open.iter().map(|(_key, shared)| shared);
-        let evicted = self.evicted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        open.chain(self.handed_over.values().cloned())
-            .chain(evicted)
+        open.chain(self.handed_over.values())
             .filter_map(|shared| {
-                let window = lock(&shared);
+                let window = lock(shared);
                 window.counts.is_pending.then(|| (window.id, Arc::clone(&window.repeats)))
             })
             .collect()
@@ -62,7 +65,7 @@ impl Dedup {
     fn with_bounds(
         destination: &Arc<str>,
         records: impl Iterator<Item = Record>,
-        waits: impl Fn(u64) -> bool,
+        stored: &impl Stored,
         repeats: &HashMap<u64, Arc<AtomicU64>>,
         bounds: Bounds,
     ) -> Self {
@@ -81,24 +84,24 @@ impl Dedup {
                 window.repeats = Arc::clone(repeats);
             }
             window.publish();
-            dedup.take_back(window, &waits);
+            dedup.take_back(window, stored);
         }
         dedup
     }
 
     pub(super) fn empty(destination: &Arc<str>, bounds: Bounds) -> Self {
-        let evicted = Arc::new(Mutex::new(Vec::new()));
         Self {
             destination: Arc::clone(destination),
             owner: Owner::new(&[destination]),
             bounds,
-            open: cache(bounds.windows_bytes, &evicted),
+            open: LruCache::unbounded(),
+            open_bytes: 0,
             closing: BTreeMap::new(),
             handed_over: HashMap::new(),
-            evicted,
             ready: Vec::new(),
             changed: Vec::new(),
             recorded: Vec::new(),
+            released: Vec::new(),
             senseless: Vec::new(),
             // So that the first `now` counts as a step back and bounds what was loaded.
             latest: Timestamp::MAX,
@@ -106,9 +109,16 @@ impl Dedup {
         }
     }
 
-    fn take_back(&mut self, mut window: Window, waits: &impl Fn(u64) -> bool) {
-        let is_orphan = window.counts.is_pending && !waits(window.id);
+    fn take_back(&mut self, mut window: Window, stored: &impl Stored) {
+        let is_orphan = window.counts.is_pending && !stored.waits(window.id);
         window.counts.is_pending &= !is_orphan;
+        if window.counts.state == State::Open || is_orphan {
+            window.alert = stored.alert(window.alert_number);
+            if window.alert.is_none() {
+                self.tally.untold += window.untold();
+                return self.forget(&Arc::new(Mutex::new(window)));
+            }
+        }
         match window.counts.state {
             State::Open => {
                 let shared = self.insert(window);
@@ -123,19 +133,4 @@ impl Dedup {
             State::HandedOver | State::Gone => self.end(&Arc::new(Mutex::new(window))),
         }
     }
-}
-
-fn cache(bytes_max: u64, evicted: &Arc<Mutex<Vec<Shared>>>) -> Cache<Fingerprint, Shared> {
-    let evicted = Arc::clone(evicted);
-    Cache::builder()
-        .max_capacity(bytes_max)
-        .weigher(|_key, window: &Shared| u32::try_from(lock(window).weight()).unwrap_or(u32::MAX))
-        // The default policy may refuse a new entry, and every alert must open its window.
-        .eviction_policy(EvictionPolicy::lru())
-        .eviction_listener(move |_key, window, cause| {
-            if cause == RemovalCause::Size {
-                evicted.lock().unwrap_or_else(PoisonError::into_inner).push(window);
-            }
-        })
-        .build()
 }

@@ -6,7 +6,7 @@ use tercel_alert::Priority;
 
 use super::window::{SAMPLE_BYTES_MAX, SAMPLES_MAX, cut};
 use super::*;
-use crate::record::Records;
+use crate::record::{Before, Records};
 
 const WINDOW: Duration = Duration::from_mins(5);
 
@@ -16,8 +16,27 @@ type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 struct Bench {
     dedup: Dedup,
     table: Table,
+    /// First alerts in the store, by the number of their delivery.
+    alerts: HashMap<u64, Arc<Alert>>,
     now: Timestamp,
     delivery: u64,
+}
+
+/// What a window is read with: which deliveries wait, and the alerts.
+struct InStore<'a, W>(W, &'a HashMap<u64, Arc<Alert>>);
+
+impl<W: Fn(u64) -> bool> Stored for InStore<'_, W> {
+    fn waits(&self, delivery: u64) -> bool {
+        self.0(delivery)
+    }
+
+    fn alert(&self, number: u64) -> Option<Arc<Alert>> {
+        self.1.get(&number).cloned()
+    }
+}
+
+const fn first(delivery: u64) -> First {
+    First { delivery, alert: delivery, bytes: 100 }
 }
 
 fn alert(priority: Priority, output: &str) -> Arc<Alert> {
@@ -38,21 +57,45 @@ fn with_candidate<T>(number: u8, alert: &Arc<Alert>, action: impl FnOnce(&Candid
 
 impl Bench {
     fn new() -> Self {
-        Self::with_bounds(Bounds { windows_bytes: WINDOWS_BYTES_MAX, handed_over: HANDED_OVER_MAX })
+        Self::with_bounds(Bounds::USUAL)
     }
 
     fn with_bounds(bounds: Bounds) -> Self {
         let dedup = Dedup::empty(&Arc::from("hook"), bounds);
-        Self { dedup, table: Table::new(), now: "2026-01-01T00:00:00Z".parse().unwrap(), delivery: 0 }
+        Self {
+            dedup,
+            table: Table::new(),
+            alerts: HashMap::new(),
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+            delivery: 0,
+        }
     }
 
     fn commit(&mut self) {
         self.dedup.record(&mut self.table);
+        for alert in self.dedup.take_released() {
+            assert!(self.alerts.remove(&alert).is_some(), "{alert} was given back before");
+        }
         self.dedup.committed();
     }
 
+    fn open(&mut self, candidate: &Candidate<'_>) {
+        self.alerts.insert(self.delivery, Arc::clone(candidate.alert));
+        self.dedup.open(candidate, self.now, first(self.delivery));
+    }
+
     fn restart(&mut self, waits: impl Fn(u64) -> bool) {
-        self.dedup = Dedup::load(&Arc::from("hook"), self.table.clone().into_iter(), waits);
+        self.dedup = Dedup::load(&Arc::from("hook"), self.table.clone().into_iter(), &InStore(waits, &self.alerts));
+        self.hold();
+    }
+
+    fn reload(&mut self, waits: impl Fn(u64) -> bool) {
+        self.dedup.reload(self.table.clone().into_iter(), &InStore(waits, &self.alerts));
+        self.hold();
+    }
+
+    fn hold(&self) {
+        assert!(self.dedup.hold().iter().all(|held| self.alerts.contains_key(&held.0) && held.1 == 100));
     }
 
     fn advance(&mut self, seconds: i64) {
@@ -60,15 +103,14 @@ impl Bench {
     }
 
     fn push_alert(&mut self, number: u8, alert: &Arc<Alert>) -> Verdict {
-        let (now, delivery) = (self.now, self.delivery + 1);
         let verdict = with_candidate(number, alert, |candidate| {
-            let verdict = self.dedup.decide(candidate, now);
+            let verdict = self.dedup.decide(candidate, self.now);
+            self.delivery += u64::from(matches!(verdict, Verdict::First | Verdict::Escalated));
             match verdict {
-                Verdict::First => drop(self.dedup.open(candidate, now, delivery)),
-                Verdict::Escalated => self.dedup.escalate(candidate, delivery),
-                Verdict::Repeat | Verdict::Early(_) => return verdict,
+                Verdict::First => self.open(candidate),
+                Verdict::Escalated => self.dedup.escalate(candidate, self.delivery),
+                Verdict::Repeat | Verdict::Early(_) => {}
             }
-            self.delivery = delivery;
             verdict
         });
         self.commit();
@@ -227,7 +269,7 @@ fn a_count_is_shown_to_the_delivery_only_when_it_is_committed() {
     let (alert, now) = (alert(Priority::Error, "o"), bench.now);
     with_candidate(1, &alert, |candidate| bench.dedup.decide(candidate, now));
     assert_eq!(repeats.load(Ordering::Relaxed), 0);
-    bench.dedup.reload(bench.table.clone().into_iter(), |_| true);
+    bench.reload(|_| true);
     bench.push_many(1, 3);
     assert_eq!(repeats.load(Ordering::Relaxed), 3, "after a failed commit the delivery keeps its counter");
 }
@@ -256,7 +298,8 @@ fn a_window_that_closes_before_its_first_is_delivered_hands_its_count_over() {
 fn a_window_that_is_opened_and_handed_over_in_one_group_survives_a_restart() {
     let mut bench = Bench::new();
     let (alert, now) = (alert(Priority::Error, "o"), bench.now);
-    with_candidate(1, &alert, |candidate| bench.dedup.open(candidate, now, 1));
+    bench.delivery = 1;
+    with_candidate(1, &alert, |candidate| bench.open(candidate));
     with_candidate(1, &alert, |candidate| bench.dedup.decide(candidate, now));
     bench.advance(300);
     assert!(bench.closed().is_empty());
@@ -302,7 +345,7 @@ fn when_the_first_dies_its_repeats_are_told_and_the_next_occurrence_passes() {
 }
 
 #[test]
-fn a_first_that_is_not_in_the_store_any_more_leaves_its_count_to_the_window() {
+fn a_first_delivery_that_is_not_in_the_store_any_more_leaves_its_count_to_the_window() {
     let mut bench = Bench::new();
     bench.push(1, "o");
     bench.push_many(1, 4);
@@ -310,6 +353,7 @@ fn a_first_that_is_not_in_the_store_any_more_leaves_its_count_to_the_window() {
     bench.closed();
     bench.push(2, "o");
     bench.push_many(2, 5);
+    bench.alerts.insert(1, alert(Priority::Error, "o")); // its delivery had kept it
     bench.restart(|_| false);
     assert!(bench.dedup.repeats().is_empty());
     assert_eq!(bench.dedup.next_closing(), Some(Timestamp::MIN));
@@ -317,6 +361,19 @@ fn a_first_that_is_not_in_the_store_any_more_leaves_its_count_to_the_window() {
     bench.advance(300);
     assert_eq!(counts(&bench.closed()), [5]);
     assert!(bench.table.is_empty());
+}
+
+#[test]
+fn a_window_whose_alert_is_not_in_the_store_any_more_goes_and_what_it_counted_is_counted() {
+    let mut bench = Bench::new();
+    bench.push(1, "o");
+    bench.delivered(1, 1);
+    bench.push_many(1, 4);
+    bench.alerts.clear();
+    bench.restart(|_| false);
+    assert_eq!(bench.dedup.take_tally(), Tally { untold: 4, ..Tally::default() });
+    assert!(bench.closed().is_empty() && bench.table.is_empty() && bench.dedup.len() == 0);
+    assert!(matches!(bench.push(1, "o"), Verdict::First));
 }
 
 #[test]
@@ -335,7 +392,7 @@ fn an_evicted_window_tells_at_once_what_it_counted() {
     let open = bench.dedup.len();
     assert!((1..=3).contains(&open), "{open}");
     assert_eq!(bench.dedup.take_tally().evicted, 10 - open as u64);
-    assert_eq!(bench.table.len(), 2 * open, "what was evicted leaves no record");
+    assert_eq!((bench.table.len(), bench.alerts.len()), (open, open), "what was evicted leaves no record");
 }
 
 #[test]
@@ -349,9 +406,9 @@ fn the_memory_of_all_windows_with_their_samples_lies_within_the_bound() {
         }
         bench.closed();
     }
-    let weights: Vec<_> = bench.dedup.open.iter().map(|(_key, window)| lock(&window).weight()).collect();
-    assert!(weights.len() > 5 && weights.iter().sum::<usize>() <= BYTES_MAX, "{weights:?}");
-    assert!(weights[0] > SAMPLES_MAX * SAMPLE_BYTES_MAX);
+    let weights: Vec<_> = bench.dedup.open.iter().map(|(_key, window)| lock(window).weight()).collect();
+    assert!(weights.len() > 5 && weights.iter().sum::<u64>() <= BYTES_MAX as u64, "{weights:?}");
+    assert!(weights[0] > (SAMPLES_MAX * SAMPLE_BYTES_MAX) as u64);
 }
 
 #[test]
@@ -418,8 +475,8 @@ fn records_that_make_no_sense_are_counted_removed_and_hurt_no_other() {
     bench.push_many(1, 3);
     let owner = Owner::new(&["hook"]);
     bench.table.insert(owner.key(&[b"short"]), b"{}".to_vec());
-    bench.table.insert(owner.key(&[&[9; 40], b"a"]), b"not json".to_vec());
-    bench.table.insert(owner.key(&[&[9; 40], b"b"]), b"{}".to_vec());
+    bench.table.insert(owner.key(&[&[9; 8], b"a"]), b"not json".to_vec());
+    bench.table.insert(owner.key(&[&[9; 8], b"b"]), b"{}".to_vec());
     bench.table.insert(Owner::new(&["other"]).key(&[b"x"]), b"somebody else's".to_vec());
     bench.restart(|_| true);
     assert_eq!(bench.dedup.take_tally(), Tally { senseless: 3, ..Tally::default() });
@@ -433,10 +490,9 @@ fn records_that_make_no_sense_are_counted_removed_and_hurt_no_other() {
 fn a_group_writes_small_counts_once_however_many_repeats_it_has() {
     struct Sizes(Vec<usize>);
     impl Records for Sizes {
-        fn put(&mut self, _key: &[u8], value: Vec<u8>) {
-            self.0.push(value.len());
+        fn change(&mut self, _key: &[u8], _before: Before, value: Option<Vec<u8>>) {
+            self.0.extend(value.map(|value| value.len()));
         }
-        fn remove(&mut self, _key: &[u8]) {}
     }
     let mut bench = Bench::new();
     bench.push(1, &"x".repeat(100_000));
@@ -550,12 +606,11 @@ impl Ledger {
                 let (alert, now, delivery) = (alert(Priority::Error, "o"), bench.now, bench.delivery + 1);
                 with_candidate(*key, &alert, |candidate| {
                     if let Verdict::First = bench.dedup.decide(candidate, now) {
-                        bench.dedup.open(candidate, now, delivery);
+                        bench.dedup.open(candidate, now, first(delivery));
                     }
                 });
                 let waiting = self.waiting.clone();
-                let waits = |id| waiting.iter().any(|(waiting, _)| *waiting == id);
-                bench.dedup.reload(bench.table.clone().into_iter(), waits);
+                bench.reload(|id| waiting.iter().any(|(waiting, _)| *waiting == id));
             }
             Event::Clock { seconds } => bench.advance(*seconds),
             Event::End { which, told, is_dead } => self.end(bench, *which, *told, *is_dead),
@@ -585,7 +640,7 @@ proptest! {
         ledger.tell(bench.closed());
         prop_assert_eq!(ledger.received, ledger.passed + ledger.counted);
         prop_assert_eq!(ledger.counted, ledger.told);
-        prop_assert!(bench.table.is_empty());
+        prop_assert!(bench.table.is_empty() && bench.alerts.is_empty());
         let ids: std::collections::HashSet<_> = ledger.ids.iter().collect();
         prop_assert_eq!(ids.len(), ledger.ids.len());
     }

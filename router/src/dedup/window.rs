@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tercel_alert::{Alert, Priority};
 
-use super::{Candidate, Closed};
+use super::{Candidate, Closed, First};
 use crate::destination::Summary;
 use crate::fingerprint::Fingerprint;
-use crate::record::{Owner, Records, after, derived_id, from_json, to_json};
+use crate::record::{Before, Owner, Records, after, derived_id, from_json, to_json};
 
 /// What a window costs beside its alert and samples.
 const WINDOW_BYTES: usize = 512;
@@ -25,10 +25,15 @@ pub(super) const SAMPLE_BYTES_MAX: usize = 1_024;
 /// The count at which a window that is still open says so for the first time; then at each tenfold of it.
 const EARLY_FIRST: u64 = 1_000;
 
-/// The last byte of a record's key: what the record holds. In this order, so that loading reads the opening first.
-const OPENING: u8 = b'a';
-const COUNTS: u8 = b'b';
-const SAMPLES: u8 = b'c';
+/// What one of a window's records holds: the last byte of its key is `a`, `b` or `c`, so that loading reads the opening
+/// first.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Opening,
+    /// None while it would say what the opening and the first delivery say already: see [`Window::is_plain`].
+    Counts,
+    Samples,
+}
 
 /// What a summary's id is derived from in place of an early step.
 const FINAL_STEP: u64 = 0;
@@ -39,8 +44,14 @@ pub(super) struct Window {
     /// The delivery of the first alert: what tells this window from an earlier one of the same key.
     pub(super) id: u64,
     pub(super) route: Arc<str>,
-    /// The first one. `None` once the window is handed over and recorded: its delivery has it.
+    /// The first one. `None` once the window is handed over: its delivery has it.
     pub(super) alert: Option<Arc<Alert>>,
+    /// Its number in the store, where it stays for as long as the window is open.
+    pub(super) alert_number: u64,
+    /// Bytes of its record there.
+    pub(super) alert_stored: u32,
+    /// Somebody was told to keep it there.
+    pub(super) is_alert_held: bool,
     /// Bytes of memory of the alert.
     alert_bytes: usize,
     first_priority: Priority,
@@ -51,9 +62,9 @@ pub(super) struct Window {
     samples: Vec<String>,
     /// What the delivery of the first alert says when it goes out; behind `counts` until the commit.
     pub(super) repeats: Arc<AtomicU64>,
-    /// What the next [`Window::record`] has to write beside the counts.
-    is_new: bool,
     has_new_samples: bool,
+    /// Bytes of its records, by [`Part`].
+    stored: [Option<usize>; 3],
     /// In the list of what changed.
     pub(super) is_listed: bool,
 }
@@ -86,34 +97,43 @@ pub(super) enum State {
 
 /// What a window is from its first alert on.
 #[derive(Serialize, Deserialize)]
-struct Opening<A> {
+struct Opening {
+    key: Fingerprint,
     opened: Timestamp,
     length: Duration,
     route: Arc<str>,
+    alert: u64,
+    alert_stored: u32,
     alert_bytes: usize,
-    alert: A,
+    time: Timestamp,
+    priority: Priority,
 }
 
 impl Window {
-    pub(super) fn new(first: &Candidate<'_>, now: Timestamp, id: u64) -> Self {
+    pub(super) fn new(candidate: &Candidate<'_>, now: Timestamp, first: First) -> Self {
         let opening = Opening {
+            key: candidate.key,
             opened: now,
-            length: first.window,
-            route: Arc::clone(first.route),
-            alert_bytes: first.weight,
-            alert: Arc::clone(first.alert),
+            length: candidate.window,
+            route: Arc::clone(candidate.route),
+            alert: first.alert,
+            alert_stored: first.bytes,
+            alert_bytes: candidate.weight,
+            time: candidate.alert.time,
+            priority: candidate.alert.priority,
         };
-        Self { is_new: true, ..Self::from_opening(first.key, id, opening) }
+        let alert = Some(Arc::clone(candidate.alert));
+        Self { alert, is_alert_held: true, ..Self::from_opening(first.delivery, opening) }
     }
 
-    fn from_opening(key: Fingerprint, id: u64, opening: Opening<Arc<Alert>>) -> Self {
-        let Opening { opened, length, route, alert_bytes, alert } = opening;
+    fn from_opening(id: u64, opening: Opening) -> Self {
+        let Opening { key, opened, length, route, alert, alert_stored, alert_bytes, time, priority } = opening;
         let counts = Counts {
             count: 0,
             told: 0,
-            last: alert.time,
+            last: time,
             closes: after(opened, length),
-            priority: alert.priority,
+            priority,
             raised_by: None,
             is_pending: true,
             state: State::Open,
@@ -122,24 +142,27 @@ impl Window {
             key,
             id,
             route,
-            first_priority: alert.priority,
-            first: alert.time,
-            alert: Some(alert),
+            first_priority: priority,
+            first: time,
+            alert: None,
+            alert_number: alert,
+            alert_stored,
+            is_alert_held: false,
             alert_bytes,
             opened,
             length,
             counts,
             samples: Vec::new(),
             repeats: Arc::new(AtomicU64::new(0)),
-            is_new: false,
             has_new_samples: false,
+            stored: [None; 3],
             is_listed: false,
         }
     }
 
     /// Bytes of memory, with all samples that may come.
-    pub(super) fn weight(&self) -> usize {
-        self.alert_bytes + WINDOW_BYTES + SAMPLES_MAX * SAMPLE_BYTES_MAX
+    pub(super) fn weight(&self) -> u64 {
+        (self.alert_bytes + WINDOW_BYTES + SAMPLES_MAX * SAMPLE_BYTES_MAX) as u64
     }
 
     pub(super) fn add(&mut self, alert: &Alert) {
@@ -216,9 +239,7 @@ impl Window {
     pub(super) fn hand_over(&mut self) {
         self.counts.state = State::HandedOver;
         self.samples = Vec::new();
-        if !self.is_new {
-            self.alert = None;
-        }
+        self.alert = None;
     }
 
     /// The delivery that raised the priority ended; one that died raised nothing.
@@ -240,57 +261,100 @@ impl Window {
 impl Window {
     pub(super) fn record(&mut self, owner: &Owner, records: &mut dyn Records) {
         self.is_listed = false;
-        let key = |part: u8| owner.key(&[&self.key.0, &self.id.to_be_bytes(), &[part]]);
         if self.counts.state == State::Gone {
-            // What was never written need not be looked for.
-            let parts: &[u8] = match (self.is_new, self.samples.is_empty()) {
-                (true, _) => &[],
-                (false, true) => &[OPENING, COUNTS],
-                (false, false) => &[OPENING, COUNTS, SAMPLES],
-            };
-            return parts.iter().for_each(|part| records.remove(&key(*part)));
+            return [Part::Opening, Part::Counts, Part::Samples]
+                .into_iter()
+                .for_each(|part| self.write(part, None, owner, records));
         }
-        if let Some(alert) = self.alert.as_ref().filter(|_| self.is_new) {
-            let (route, opened) = (Arc::clone(&self.route), self.opened);
-            let opening = Opening { opened, length: self.length, route, alert_bytes: self.alert_bytes, alert };
-            records.put(&key(OPENING), to_json(&opening));
+        if self.stored[Part::Opening as usize].is_none() {
+            let opening = to_json(&self.opening());
+            self.write(Part::Opening, Some(opening), owner, records);
         }
-        records.put(&key(COUNTS), to_json(&self.counts));
+        if !self.is_plain() || self.stored[Part::Counts as usize].is_some() {
+            let counts = to_json(&self.counts);
+            self.write(Part::Counts, Some(counts), owner, records);
+        }
         if self.counts.state == State::HandedOver {
-            records.remove(&key(SAMPLES));
+            self.write(Part::Samples, None, owner, records);
         } else if self.has_new_samples {
-            records.put(&key(SAMPLES), to_json(&self.samples));
+            let samples = to_json(&self.samples);
+            self.write(Part::Samples, Some(samples), owner, records);
         }
-        (self.is_new, self.has_new_samples) = (false, false);
-        if self.counts.state == State::HandedOver {
-            self.alert = None;
+        self.has_new_samples = false;
+    }
+
+    fn write(&mut self, part: Part, value: Option<Vec<u8>>, owner: &Owner, records: &mut dyn Records) {
+        let before = std::mem::replace(&mut self.stored[part as usize], value.as_ref().map(Vec::len));
+        if before.is_some() || value.is_some() {
+            let key = owner.key(&[&self.id.to_be_bytes(), &[part.letter()]]);
+            records.change(&key, before.map_or(Before::Absent, Before::Bytes), value);
         }
     }
 
-    /// Takes one record, in the order of their keys. `rest`: the key without its owner. False: it makes no sense.
+    fn opening(&self) -> Opening {
+        Opening {
+            key: self.key,
+            opened: self.opened,
+            length: self.length,
+            route: Arc::clone(&self.route),
+            alert: self.alert_number,
+            alert_stored: self.alert_stored,
+            alert_bytes: self.alert_bytes,
+            time: self.first,
+            priority: self.first_priority,
+        }
+    }
+
+    /// Nothing has happened since it was opened but perhaps that its first delivery ended, which deliveries tell.
+    fn is_plain(&self) -> bool {
+        let Counts { count, told, last, closes, priority, raised_by, is_pending: _, state } = &self.counts;
+        (*count, *told, *last, *closes) == (0, 0, self.first, after(self.opened, self.length))
+            && (*priority, *raised_by, *state) == (self.first_priority, None, State::Open)
+    }
+
+    /// Takes one record, in the order of their keys. `rest`: the key without its owner. False: it makes no sense. The
+    /// first alert of what is still open is not there yet.
     pub(super) fn load(windows: &mut Vec<Self>, rest: &[u8], value: &[u8]) -> bool {
         Self::parse(windows, rest, value).is_some()
     }
 
     fn parse(windows: &mut Vec<Self>, rest: &[u8], value: &[u8]) -> Option<()> {
-        let (key, rest) = rest.split_first_chunk::<32>()?;
-        let (id, part) = rest.split_first_chunk::<8>()?;
-        let (key, id) = (Fingerprint(*key), u64::from_be_bytes(*id));
-        if part == [OPENING] {
-            windows.push(Self::from_opening(key, id, from_json(value)?));
-            return Some(());
+        let (id, letter) = rest.split_first_chunk::<8>()?;
+        let (id, part) = (u64::from_be_bytes(*id), Part::from_letter(letter)?);
+        if matches!(part, Part::Opening) {
+            windows.push(Self::from_opening(id, from_json(value)?));
         }
-        let window = windows.last_mut().filter(|window| window.key == key && window.id == id)?;
+        let window = windows.last_mut().filter(|window| window.id == id)?;
         match part {
-            [COUNTS] => window.counts = from_json(value)?,
-            [SAMPLES] => window.samples = from_json(value)?,
-            _ => return None,
+            Part::Opening => {}
+            Part::Counts => window.counts = from_json(value)?,
+            Part::Samples => window.samples = from_json(value)?,
         }
+        window.stored[part as usize] = Some(value.len());
         Some(())
     }
 
     pub(super) fn opened(&self) -> Timestamp {
         self.opened
+    }
+}
+
+impl Part {
+    const fn letter(self) -> u8 {
+        match self {
+            Self::Opening => b'a',
+            Self::Counts => b'b',
+            Self::Samples => b'c',
+        }
+    }
+
+    fn from_letter(letter: &[u8]) -> Option<Self> {
+        match letter {
+            b"a" => Some(Self::Opening),
+            b"b" => Some(Self::Counts),
+            b"c" => Some(Self::Samples),
+            _ => None,
+        }
     }
 }
 

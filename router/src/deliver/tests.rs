@@ -99,7 +99,7 @@ fn bench_loading(terms: Terms, destination: Destination, load: Loader) -> Bench 
 
 impl Bench {
     fn push(&self, entries: impl IntoIterator<Item = Waiting>) -> &Self {
-        entries.into_iter().for_each(|waiting| self.outbox.push(waiting));
+        self.outbox.push(entries);
         self
     }
 

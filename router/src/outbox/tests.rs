@@ -27,7 +27,7 @@ fn waiting(id: u64, key: u8, lane: Lane) -> Waiting {
 fn filled(entries: &[(u64, u8, Lane)]) -> Outbox {
     let outbox = outbox();
     for (id, key, lane) in entries {
-        outbox.push(waiting(*id, *key, *lane));
+        outbox.push([waiting(*id, *key, *lane)]);
     }
     outbox
 }
@@ -63,7 +63,7 @@ fn one_entry_of_a_key_is_in_flight_and_the_others_keep_their_order() {
     outbox.release(&flights[0]);
     let next = take_all(&outbox);
     assert_eq!(ids(&next), [2]);
-    outbox.push(waiting(6, 1, USUAL));
+    outbox.push([waiting(6, 1, USUAL)]);
     outbox.release(&next[0]);
     assert_eq!(ids(&take_all(&outbox)), [4]);
 }
@@ -82,7 +82,7 @@ fn a_key_that_waits_for_its_retry_holds_up_no_other_and_keeps_its_order() {
     outbox.retry(first, due);
     assert_eq!(outbox.next_due(), Some(due));
     assert_eq!(sent(&outbox), [3]);
-    outbox.push(waiting(4, 1, USUAL));
+    outbox.push([waiting(4, 1, USUAL)]);
     assert!(take(&outbox).is_none());
     let again = outbox.take(due, Choice::Oldest).unwrap();
     assert_eq!((again.id, outbox.next_due()), (1, None));
@@ -99,7 +99,7 @@ fn an_urgent_entry_does_not_wait_for_the_retry_of_a_usual_one_with_its_key() {
     assert!(take(&outbox).is_none(), "one in flight for each key");
     outbox.release(&urgent);
     outbox.retry(take(&outbox).unwrap(), Instant::now() + Duration::from_mins(1));
-    outbox.push(waiting(4, 1, URGENT));
+    outbox.push([waiting(4, 1, URGENT)]);
     assert_eq!(sent(&outbox), [4]);
 }
 
@@ -117,7 +117,7 @@ fn urgent_ones_go_first_and_a_tenth_is_left_to_the_others() {
 fn an_urgent_one_goes_next_after_a_long_usual_run() {
     let outbox = filled(&[(1, 0, USUAL), (2, 0, USUAL), (3, 0, USUAL)]);
     outbox.release(&take(&outbox).unwrap());
-    outbox.push(waiting(9, 0, URGENT));
+    outbox.push([waiting(9, 0, URGENT)]);
     assert_eq!(take(&outbox).unwrap().id, 9);
 }
 
@@ -133,7 +133,7 @@ fn a_probe_is_not_made_with_what_failed_before_unless_there_is_nothing_else() {
 #[test]
 fn a_bulk_destination_gets_as_many_as_fit_in_no_order_of_keys() {
     let outbox = Outbox::new(Order::None, Metrics::new().destination("d"));
-    (1..=5).for_each(|id| outbox.push(waiting(id, 1, USUAL)));
+    (1..=5).for_each(|id| outbox.push([waiting(id, 1, USUAL)]));
     let now = Instant::now();
     assert_eq!(ids(&outbox.next_batch(now, 10, 2_999)), [1, 2]);
     assert_eq!(ids(&outbox.next_batch(now, 2, 1_000_000)), [3, 4]);
@@ -147,7 +147,7 @@ fn what_is_drained_keeps_each_keys_order_and_counts_until_it_is_released() {
     let in_flight = take(&outbox).unwrap();
     outbox.retry(take(&outbox).unwrap(), Instant::now() + Duration::from_mins(1));
     assert!(take(&outbox).is_some_and(|entry| entry.id == 6));
-    outbox.push(waiting(7, 1, USUAL));
+    outbox.push([waiting(7, 1, USUAL)]);
     let drained: Vec<_> = [outbox.drain(2), outbox.drain(100)].into_iter().flatten().collect();
     let of_key = |key: u8| drained.iter().filter(move |entry| entry.key == Some(Fingerprint([key; 32])));
     assert_eq!(of_key(1).map(|entry| entry.id).collect::<Vec<_>>(), [3, 5, 7]);
@@ -156,7 +156,7 @@ fn what_is_drained_keeps_each_keys_order_and_counts_until_it_is_released() {
     for entry in &drained {
         outbox.release(entry);
     }
-    outbox.push(waiting(8, 1, USUAL));
+    outbox.push([waiting(8, 1, USUAL)]);
     assert!(take(&outbox).is_none(), "1 is still in flight");
     outbox.release(&in_flight);
     assert_eq!(take(&outbox).unwrap().id, 8);
@@ -170,7 +170,7 @@ fn what_is_older_than_a_limit_is_found_wherever_it_waits() {
         ..waiting(id, key, USUAL)
     };
     for entry in [old(1, 1), old(2, 2), old(3, 1), old(4, 2), waiting(5, 2, USUAL), old(6, 0), waiting(7, 0, USUAL)] {
-        outbox.push(entry);
+        outbox.push([entry]);
     }
     let in_flight = take(&outbox).unwrap();
     outbox.retry(take(&outbox).unwrap(), Instant::now() + Duration::from_mins(1));
@@ -185,7 +185,7 @@ fn what_is_older_than_a_limit_is_found_wherever_it_waits() {
 fn a_clock_that_was_set_back_makes_nothing_old_and_nothing_eternal() {
     let outbox = outbox();
     let accepted = Timestamp::now() + jiff::SignedDuration::from_hours(1_000);
-    outbox.push(Waiting { accepted, ..waiting(1, 0, USUAL) });
+    outbox.push([Waiting { accepted, ..waiting(1, 0, USUAL) }]);
     assert!(outbox.oldest_age() < Duration::from_secs(10));
     assert!(outbox.drain_older(Instant::now() - Duration::from_secs(10)).is_empty());
     assert_eq!(outbox.drain_older(Instant::now() + Duration::from_secs(1)).len(), 1);
@@ -195,8 +195,8 @@ fn a_clock_that_was_set_back_makes_nothing_old_and_nothing_eternal() {
 fn the_oldest_counts_also_while_it_is_in_flight() {
     let outbox = outbox();
     let accepted = Timestamp::now() - jiff::SignedDuration::from_secs(100);
-    outbox.push(Waiting { accepted, ..waiting(1, 0, USUAL) });
-    outbox.push(waiting(2, 0, USUAL));
+    outbox.push([Waiting { accepted, ..waiting(1, 0, USUAL) }]);
+    outbox.push([waiting(2, 0, USUAL)]);
     let oldest = take(&outbox).unwrap();
     assert!(outbox.oldest_age() >= Duration::from_secs(100));
     outbox.release(&oldest);
@@ -207,10 +207,10 @@ fn the_oldest_counts_also_while_it_is_in_flight() {
 fn a_filling_outbox_refuses_the_least_urgent_first_and_never_what_is_committed() {
     let outbox = outbox();
     let part = ENTRIES_MAX / 100;
-    (0..part * 80).for_each(|id| outbox.push(waiting(id as u64, 0, USUAL)));
+    (0..part * 80).for_each(|id| outbox.push([waiting(id as u64, 0, USUAL)]));
     let room = |priority| outbox.has_room_for(1, priority);
     assert_eq!((room(Priority::Debug), room(Priority::Error), room(Priority::Critical)), (false, true, true));
-    (part * 80..ENTRIES_MAX + 5).for_each(|id| outbox.push(waiting(id as u64, 0, USUAL)));
+    (part * 80..ENTRIES_MAX + 5).for_each(|id| outbox.push([waiting(id as u64, 0, USUAL)]));
     assert!(!room(Priority::Emergency) && outbox.has_room_for(0, Priority::Debug));
     assert_eq!(outbox.len(), ENTRIES_MAX + 5);
 }
@@ -230,12 +230,12 @@ fn bodies_stay_at_hand_up_to_a_bound() {
         notification: Some(notification()),
         ..waiting(id, 0, USUAL)
     };
-    (1..=3).for_each(|id| outbox.push(large(id)));
+    outbox.push((1..=3).map(large));
     let flights = take_all(&outbox);
     let at_hand: Vec<_> = flights.iter().map(|entry| entry.notification.is_some()).collect();
     assert_eq!(at_hand, [true, true, false]);
     outbox.release(&flights[0]);
-    outbox.push(large(4));
+    outbox.push([large(4)]);
     assert!(take(&outbox).unwrap().notification.is_some());
 }
 
@@ -244,7 +244,7 @@ fn cost(key: impl Fn(u64) -> Option<Fingerprint>) -> u64 {
     let outbox = outbox();
     let measured = allocation_counter::measure(|| {
         for id in 0..100_000 {
-            outbox.push(Waiting { key: key(id), ..waiting(id, 0, USUAL) });
+            outbox.push([Waiting { key: key(id), ..waiting(id, 0, USUAL) }]);
         }
         assert_eq!(take(&outbox).unwrap().id, 0);
         drop(take(&outbox));
@@ -280,7 +280,7 @@ fn every_key_keeps_its_order_under_random_failures() {
                 0..4 if step < 400 => {
                     id += 1;
                     let (key, lane) = (random.u8(1..6), if random.bool() { URGENT } else { USUAL });
-                    outbox.push(waiting(id, key, lane));
+                    outbox.push([waiting(id, key, lane)]);
                     plain.entry((key, lane as u8)).or_default().push_back(id);
                 }
                 0..7 => flights.extend(outbox.take(now, if random.bool() { Choice::Oldest } else { Choice::Untried })),
@@ -318,13 +318,13 @@ fn what_was_parked_goes_out_after_the_order_is_given_up_and_taken_up_again() {
     let flights = take_all(&outbox);
     assert_eq!(ids(&flights), [1, 4]);
     outbox.open(Order::None);
-    outbox.push(waiting(5, 1, USUAL));
+    outbox.push([waiting(5, 1, USUAL)]);
     assert_eq!(ids(&take_all(&outbox)), [5], "the parked ones still wait for the first");
     outbox.retry(flights.into_iter().next().unwrap(), Instant::now());
     assert_eq!(sent(&outbox), [1, 2, 3]);
     outbox.open(Order::ByKey);
-    outbox.push(waiting(6, 1, USUAL));
-    outbox.push(waiting(7, 1, USUAL));
+    outbox.push([waiting(6, 1, USUAL)]);
+    outbox.push([waiting(7, 1, USUAL)]);
     assert_eq!(ids(&take_all(&outbox)), [6]);
 }
 

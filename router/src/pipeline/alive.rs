@@ -27,19 +27,25 @@ pub(super) struct Live {
 }
 
 struct Owed {
-    deliveries: u32,
+    /// Deliveries and open windows that need it.
+    holders: u32,
     bytes: u32,
 }
 
 impl Alive {
     pub(super) fn add(&mut self, delivery: u64, live: Live) {
-        let owed = self.alerts.entry(live.alert).or_insert_with(|| {
-            self.bytes += u64::from(live.bytes);
-            Owed { deliveries: 0, bytes: live.bytes }
-        });
-        owed.deliveries += 1;
+        self.hold(live.alert, live.bytes);
         self.bytes += DELIVERY_BYTES;
         self.deliveries.insert(delivery, live);
+    }
+
+    /// The alert, of so many bytes, stays until it was given to [`Alive::release`] once more.
+    pub(super) fn hold(&mut self, alert: u64, bytes: u32) {
+        let owed = self.alerts.entry(alert).or_insert_with(|| {
+            self.bytes += u64::from(bytes);
+            Owed { holders: 0, bytes }
+        });
+        owed.holders += 1;
     }
 
     /// The delivery has ended. `None`: it had before.
@@ -49,11 +55,11 @@ impl Alive {
         Some(live)
     }
 
-    /// After [`Alive::end`], and after whatever else took the alert over. True: nobody is owed it any more.
+    /// After [`Alive::end`], and after whatever else took the alert over. True: nobody needs it any more.
     pub(super) fn release(&mut self, alert: u64) -> bool {
         let Some(owed) = self.alerts.get_mut(&alert) else { return false };
-        owed.deliveries -= 1;
-        if owed.deliveries > 0 {
+        owed.holders -= 1;
+        if owed.holders > 0 {
             return false;
         }
         self.bytes -= u64::from(owed.bytes);

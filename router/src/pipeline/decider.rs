@@ -14,6 +14,7 @@ use super::Refused;
 use super::alive::Alive;
 use super::group::Group;
 use super::plan::Plan;
+use super::record;
 use super::station::Station;
 use super::tail::Tail;
 use super::thread::Message;
@@ -186,6 +187,11 @@ impl Decider {
     fn record(&mut self, group: &mut Group) {
         for dedup in &mut self.dedups {
             dedup.record(&mut group.rows(Table::Windows));
+            for alert in dedup.take_released() {
+                if self.alive.release(alert) {
+                    group.batch.remove(Table::Alerts, &record::key(alert));
+                }
+            }
         }
         for limit in &mut self.limits {
             limit.limit.record(&mut group.rows(Table::Digests));

@@ -1,6 +1,6 @@
 //! What one commit holds: decisions that take effect together or not at all.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tercel_alert::Alert;
@@ -13,7 +13,7 @@ use crate::audit::Line;
 use crate::deliver::Finished;
 use crate::metrics::Suppressed;
 use crate::outbox::Waiting;
-use crate::record::Records;
+use crate::record::{Before, Records};
 use crate::store::{Batch, Durability, Table};
 
 /// Where the sender of a request waits.
@@ -26,7 +26,7 @@ pub(super) struct Group {
     /// Somebody is told that this is safe once it is written.
     pub(super) is_promised: bool,
     /// Deliveries for the outboxes, by station.
-    pub(super) waiting: Vec<(usize, Waiting)>,
+    pub(super) waiting: HashMap<usize, Vec<Waiting>>,
     /// What is counted once it is true.
     pub(super) counts: Vec<Count>,
     pub(super) answers: Vec<(Answer, Result<(), Refused>)>,
@@ -80,11 +80,7 @@ impl Group {
 }
 
 impl Records for Rows<'_> {
-    fn put(&mut self, key: &[u8], value: Vec<u8>) {
-        self.batch.put(self.table, key, value);
-    }
-
-    fn remove(&mut self, key: &[u8]) {
-        self.batch.remove(self.table, key);
+    fn change(&mut self, key: &[u8], before: Before, value: Option<Vec<u8>>) {
+        self.batch.change(self.table, key, before, value);
     }
 }

@@ -76,7 +76,7 @@ impl Decider {
             notification: Some(Arc::new(notification)),
             repeats,
         };
-        group.waiting.push((station, waiting));
+        group.waiting.entry(station).or_default().push(waiting);
     }
 
     /// A summary of repeats.

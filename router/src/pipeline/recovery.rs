@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tercel_alert::Alert;
 use tracing::{info, warn};
 
 use super::alive::{Alive, Live};
 use super::decider::{Decider, Mute, RouteLimit};
 use super::group::Group;
+use super::outgoing::read_alert;
 use super::record::{self, Record};
 use super::station::Station;
-use crate::dedup::Dedup;
+use crate::dedup::{Dedup, Stored};
 use crate::outbox::{Kind, Lane, Waiting};
 use crate::record::{Record as Row, owner_names};
 use crate::seen::Seen;
@@ -26,6 +28,22 @@ pub(super) struct Owed {
     pub(super) strangers: Vec<(u64, Record)>,
     /// Of the next alert or delivery.
     pub(super) next_number: u64,
+}
+
+/// What windows are read with.
+struct WithWindows<'a> {
+    store: &'a Store,
+    alive: &'a Alive,
+}
+
+impl Stored for WithWindows<'_> {
+    fn waits(&self, delivery: u64) -> bool {
+        self.alive.has_delivery(delivery)
+    }
+
+    fn alert(&self, number: u64) -> Option<Arc<Alert>> {
+        read_alert(self.store, number)
+    }
 }
 
 /// Reads the deliveries. What makes no sense is passed over.
@@ -77,10 +95,10 @@ impl Decider {
         let Owed { alive, waiting, strangers, next_number } = read(&self.store, &self.stations, now)?;
         (self.alive, self.next_number) = (alive, next_number);
         let rows = self.rows(Table::Windows)?;
-        let alive = &self.alive;
-        self.dedups = (self.stations.iter())
-            .map(|station| Dedup::load(&station.name, rows.iter().cloned(), |delivery| alive.has_delivery(delivery)))
-            .collect();
+        let stored = WithWindows { store: &self.store, alive: &self.alive };
+        self.dedups =
+            (self.stations.iter()).map(|station| Dedup::load(&station.name, rows.iter().cloned(), &stored)).collect();
+        self.hold_alerts();
         self.load_others()?;
         let repeats: Vec<_> = self.dedups.iter().map(Dedup::repeats).collect();
         if !waiting.is_empty() {
@@ -92,7 +110,7 @@ impl Decider {
                 place.metrics.recovered.inc();
             }
             waiting.repeats = repeats[station].get(&waiting.id).cloned();
-            place.outbox.push(waiting);
+            place.outbox.push([waiting]);
         }
         let mut group = Group::default();
         for (number, record) in strangers {
@@ -111,11 +129,19 @@ impl Decider {
         self.alive = alive;
         self.next_number = self.next_number.max(next_number);
         let rows = self.rows(Table::Windows)?;
-        let alive = &self.alive;
+        let stored = WithWindows { store: &self.store, alive: &self.alive };
         for dedup in &mut self.dedups {
-            dedup.reload(rows.iter().cloned(), |delivery| alive.has_delivery(delivery));
+            dedup.reload(rows.iter().cloned(), &stored);
         }
+        self.hold_alerts();
         self.load_others()
+    }
+
+    /// What open windows may have to tell of.
+    fn hold_alerts(&mut self) {
+        for (alert, bytes) in self.dedups.iter().flat_map(Dedup::hold) {
+            self.alive.hold(alert, bytes);
+        }
     }
 
     fn rows(&self, table: Table) -> Result<Vec<Row>, StoreError> {

@@ -70,7 +70,7 @@ impl Decider {
         }
         for station in &stations[self.stations.len()..] {
             let mismatches = self.metrics.filter_mismatches.clone();
-            self.dedups.push(Dedup::load(&station.name, std::iter::empty(), |_delivery| false));
+            self.dedups.push(Dedup::new(&station.name));
             let inhibitions = Arc::clone(&inhibitions);
             self.inhibitors.push(Inhibitor::load(&station.name, inhibitions, std::iter::empty(), mismatches));
         }

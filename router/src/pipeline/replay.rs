@@ -64,7 +64,7 @@ impl Decider {
 
     /// As for new alerts, but for the store as a whole: there the letter makes room for its delivery.
     fn has_room(&self, group: &Group, station: usize, priority: Priority) -> bool {
-        let ahead = group.waiting.iter().filter(|(other, _)| *other == station).count();
+        let ahead = group.waiting.get(&station).map_or(0, Vec::len);
         self.alive.bytes() <= self.bytes_max / 100 * u64::from(share(priority))
             && self.stations[station].outbox.has_room_for(ahead + 1, priority)
     }

@@ -16,7 +16,7 @@ use super::plan::Way;
 use super::tail::{Decided, Fate};
 use super::{Received, Refused};
 use crate::audit::Event;
-use crate::dedup::Verdict;
+use crate::dedup::{First, Verdict};
 use crate::destination::NotificationKind;
 use crate::metrics::Suppressed;
 use crate::normalise;
@@ -103,7 +103,8 @@ impl Decider {
                 Ok(opening) => {
                     let bytes = *stored.get_or_insert_with(|| store_alert(group, number, alert));
                     let delivery = self.number();
-                    let repeats = self.open(&way, received, opening, now, delivery);
+                    let first = First { delivery, alert: number, bytes };
+                    let repeats = self.open(&way, received, opening, now, first);
                     let part = Part { station, alert, number, bytes, key: way.key, id, kind: NotificationKind::Alert };
                     self.deliver(group, part, &way.route.name, delivery, repeats, now);
                 }
@@ -170,15 +171,18 @@ impl Decider {
         received: &Received,
         opening: Opening,
         now: Timestamp,
-        delivery: u64,
+        first: First,
     ) -> Option<Arc<AtomicU64>> {
         let candidate = way.candidate(received)?;
         let dedup = &mut self.dedups[way.station];
         match opening {
             Opening::None => None,
-            Opening::First => Some(dedup.open(&candidate, now, delivery)),
+            Opening::First => {
+                self.alive.hold(first.alert, first.bytes);
+                Some(dedup.open(&candidate, now, first))
+            }
             Opening::Escalated => {
-                dedup.escalate(&candidate, delivery);
+                dedup.escalate(&candidate, first.delivery);
                 None
             }
         }

@@ -15,7 +15,7 @@ use tercel_alert::{Alert, Priority};
 use uuid::Uuid;
 
 use crate::condition::Condition;
-use crate::dedup::{Candidate, Closed, Dedup, FirstEnd, Verdict};
+use crate::dedup::{Candidate, Closed, Dedup, First, FirstEnd, Stored, Verdict};
 use crate::fingerprint::{Fingerprint, KeyField};
 use crate::held_back::Held;
 use crate::inhibit::{Inhibition, Inhibitor};
@@ -63,6 +63,8 @@ struct Ledger {
     ids: Vec<Uuid>,
     waiting: Vec<(u64, Fingerprint)>,
     deliveries: u64,
+    /// First alerts in the store, by the number of their delivery.
+    firsts: BTreeMap<u64, Arc<Alert>>,
 }
 
 struct Bench {
@@ -127,8 +129,7 @@ fn alert(rule: u8, priority: Priority) -> Arc<Alert> {
 }
 
 impl Stages {
-    fn load(tables: &Tables, waiting: &[(u64, Fingerprint)]) -> Self {
-        let waits = |id| waiting.iter().any(|(waiting, _)| *waiting == id);
+    fn load(tables: &Tables, ledger: &Ledger) -> Self {
         Self {
             inhibitor: Inhibitor::load(
                 DESTINATION,
@@ -138,7 +139,7 @@ impl Stages {
             ),
             silences: Silences::load(tables.silences.clone().into_iter(), mismatches()),
             muted: Muted::load(DESTINATION, None, &schedule(), tables.muted.clone().into_iter()),
-            dedup: Dedup::load(&DESTINATION.into(), tables.windows.clone().into_iter(), waits),
+            dedup: Dedup::load(&DESTINATION.into(), tables.windows.clone().into_iter(), ledger),
             limit: Limit::load(DESTINATION, "r", &limit_settings(), tables.digests.clone().into_iter()),
         }
     }
@@ -155,7 +156,7 @@ impl Stages {
 impl Bench {
     fn new() -> Self {
         Self {
-            stages: Stages::load(&Tables::default(), &[]),
+            stages: Stages::load(&Tables::default(), &Ledger::default()),
             tables: Tables::default(),
             ledger: Ledger::default(),
             committed: Ledger::default(),
@@ -173,7 +174,7 @@ impl Bench {
             Event::FailedCommit => return self.fail(),
             Event::Restart => {
                 self.commit();
-                self.stages = Stages::load(&self.tables, &self.ledger.waiting);
+                self.stages = Stages::load(&self.tables, &self.ledger);
             }
         }
         if !matches!(event, Event::Alert { .. }) {
@@ -216,7 +217,8 @@ impl Bench {
         let delivery = self.ledger.deliveries;
         self.ledger.waiting.push((delivery, key));
         if let Verdict::First = verdict {
-            self.stages.dedup.open(&candidate, self.now, delivery);
+            self.ledger.firsts.insert(delivery, Arc::clone(alert));
+            self.stages.dedup.open(&candidate, self.now, First { delivery, alert: delivery, bytes: 100 });
         } else {
             self.stages.dedup.escalate(&candidate, delivery);
         }
@@ -269,15 +271,13 @@ impl Bench {
     }
 
     fn fail(&mut self) {
-        self.stages.record(&mut Tables::default());
+        self.stages.record(&mut self.tables.clone());
         self.ledger = self.committed.clone();
         let (tables, stages) = (self.tables.clone(), &mut self.stages);
-        let waiting = &self.ledger.waiting;
-        let waits = |id| waiting.iter().any(|(waiting, _)| *waiting == id);
         stages.inhibitor.reload(tables.inhibitions.into_iter());
         stages.silences.reload(tables.silences.into_iter());
         stages.muted.reload(tables.muted.into_iter());
-        stages.dedup.reload(tables.windows.into_iter(), waits);
+        stages.dedup.reload(tables.windows.into_iter(), &self.ledger);
         stages.limit.reload(tables.digests.into_iter());
     }
 
@@ -290,6 +290,16 @@ impl Bench {
         self.now = "2026-02-01T12:00:00Z".parse::<Timestamp>().unwrap().max(self.now);
         self.tell_due();
         self.commit();
+    }
+}
+
+impl Stored for Ledger {
+    fn waits(&self, delivery: u64) -> bool {
+        self.waiting.iter().any(|(waiting, _)| *waiting == delivery)
+    }
+
+    fn alert(&self, number: u64) -> Option<Arc<Alert>> {
+        self.firsts.get(&number).cloned()
     }
 }
 

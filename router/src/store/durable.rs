@@ -18,6 +18,7 @@ use super::statistics::{Counters, Statistics};
 
 use super::{Batch, Change, Durability, Options, Table, record, salvage};
 use crate::folder;
+use crate::record::Before;
 
 /// Free bytes of the file system below which no alert is taken: what becomes of those that are there needs room too.
 const SPACE_RESERVE_BYTES: u64 = 32 * 1024 * 1024;
@@ -273,17 +274,25 @@ impl Scan<'_> {
 fn prepare(batch: Batch, engine: &Engine) -> (Vec<Write>, [Growth; Table::ALL.len()]) {
     let mut growths = [const { Growth { records: 0, bytes: 0, removed: 0 } }; Table::ALL.len()];
     let mut writes = Vec::with_capacity(batch.changes.len());
-    for Change { table, key, value } in last_changes(batch) {
+    let mut buffer = Vec::new();
+    for Change { table, key, before, value } in last_changes(batch) {
         let growth = &mut growths[table.index()];
-        let before = if table.is_written_once() { None } else { engine.size_of(table, &key) };
-        if let Some(stored) = before {
+        let before = match before {
+            Before::Bytes(value) => Some(value),
+            Before::Unknown if !table.is_written_once() => {
+                engine.size_of(table, &key).map(|stored| (stored as usize).saturating_sub(record::HEAD_BYTES))
+            }
+            Before::Absent | Before::Unknown => None,
+        };
+        if let Some(value) = before {
             growth.records -= 1;
-            growth.bytes -= size(&key, (stored as usize).saturating_sub(record::HEAD_BYTES));
+            growth.bytes -= size(&key, value);
         }
         let stored = value.map(|value| {
             growth.records += 1;
             growth.bytes += size(&key, value.len());
-            record::seal(table, &key, &value)
+            record::seal(table, &key, &value, &mut buffer);
+            buffer.as_slice().into()
         });
         growth.removed += i64::from(stored.is_none() && table.is_written_once());
         writes.push(Write { table, key, stored });
@@ -291,12 +300,18 @@ fn prepare(batch: Batch, engine: &Engine) -> (Vec<Write>, [Growth; Table::ALL.le
     (writes, growths)
 }
 
+/// The last of each key, which replaces what was there before the first.
 fn last_changes(batch: Batch) -> Vec<Change> {
     let mut changes = batch.changes;
     // The sort keeps the order of equal ones.
     changes.sort_by(|a, b| (a.table.index(), &a.key).cmp(&(b.table.index(), &b.key)));
-    changes.reverse();
-    changes.dedup_by(|a, b| a.table == b.table && a.key == b.key);
+    changes.dedup_by(|later, earlier| {
+        let is_same = later.table == earlier.table && later.key == earlier.key;
+        if is_same {
+            earlier.value = later.value.take();
+        }
+        is_same
+    });
     changes
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fjall::compaction::Leveled;
-use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 
 use super::Table;
 use super::pages::{Key, Record, Source};
@@ -55,7 +55,7 @@ pub(super) struct Write {
     pub(super) table: Table,
     pub(super) key: Key,
     /// As stored; `None`: removed.
-    pub(super) stored: Option<Vec<u8>>,
+    pub(super) stored: Option<Slice>,
 }
 
 impl Engine {

@@ -19,13 +19,12 @@ pub(super) enum Damage {
     Checksum,
 }
 
-/// Puts the head in front of a value. The checksum holds table and key too: a value found elsewhere is a wrong one.
-pub(super) fn seal(table: Table, key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut stored = Vec::with_capacity(HEAD_BYTES + value.len());
+/// Makes `stored` the value with the head in front. The checksum holds table and key too: a value found elsewhere is a wrong one.
+pub(super) fn seal(table: Table, key: &[u8], value: &[u8], stored: &mut Vec<u8>) {
+    stored.clear();
     stored.push(VERSION);
     stored.extend_from_slice(&checksum(table, key, value).to_le_bytes());
     stored.extend_from_slice(value);
-    stored
 }
 
 /// The value without its head.
@@ -53,6 +52,12 @@ fn checksum(table: Table, key: &[u8], value: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn seal(table: Table, key: &[u8], value: &[u8]) -> Vec<u8> {
+        let mut stored = b"what was there".to_vec();
+        super::seal(table, key, value, &mut stored);
+        stored
+    }
 
     #[test]
     fn a_value_comes_back_as_it_was_given() {

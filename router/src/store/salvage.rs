@@ -112,7 +112,7 @@ fn copy_tree(table: Table, tree: &AnyTree, engine: &Engine, salvaged: &mut Salva
     for page in Pages::new(tree_source(tree)) {
         salvaged.gaps += u64::from(page.gap.is_some());
         salvaged.records += page.records.len() as u64;
-        let put = |(key, stored)| Write { table, key, stored: Some(stored) };
+        let put = |(key, stored): Record| Write { table, key, stored: Some(stored.into()) };
         engine.write(page.records.into_iter().map(put).collect())?;
     }
     Ok(())
@@ -123,7 +123,7 @@ fn replay(folder: &Path, engine: &Engine) -> Result<(), fjall::Error> {
         for batch in journal::batches(&path)? {
             let changes = batch.changes.into_iter().filter_map(|change| {
                 let table = Table::ALL.into_iter().find(|table| keyspace_id(*table) == change.keyspace)?;
-                Some(Write { table, key: change.key, stored: change.value })
+                Some(Write { table, key: change.key, stored: change.value.map(Into::into) })
             });
             engine.write(changes.collect())?;
         }

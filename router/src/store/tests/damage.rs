@@ -45,9 +45,10 @@ fn a_record_whose_checksum_fails_is_put_aside_and_all_others_stay() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(folder.path(), 10));
     let engine = Engine::open(&folder.path().join("store")).unwrap();
-    let mut stored = record::seal(Table::Alerts, &key(4), b"body");
+    let mut stored = Vec::new();
+    record::seal(Table::Alerts, &key(4), b"body", &mut stored);
     stored[6] ^= 1;
-    engine.write(vec![Write { table: Table::Alerts, key: key(4).to_vec(), stored: Some(stored) }]).unwrap();
+    engine.write(vec![Write { table: Table::Alerts, key: key(4).to_vec(), stored: Some(stored.into()) }]).unwrap();
     drop(engine);
 
     let store = open(folder.path());
@@ -64,7 +65,7 @@ fn a_record_whose_checksum_fails_is_put_aside_and_all_others_stay() {
 fn a_record_that_spoils_while_the_store_is_open_is_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let store = filled(folder.path(), 3);
-    let spoilt = Write { table: Table::Alerts, key: key(1).to_vec(), stored: Some(vec![9, 9]) };
+    let spoilt = Write { table: Table::Alerts, key: key(1).to_vec(), stored: Some(vec![9, 9].into()) };
     on_engine(&store, |engine| engine.write(vec![spoilt]));
     assert_eq!(ids(&store, Table::Alerts), [0, 2]);
     assert_eq!(store.get(Table::Alerts, &key(1)).unwrap(), None);
