@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::harness::{
-    Answer as Said, Metrics, Process, SOON, alert, all_to, binary, eventually, http_client, router_process, run,
-    scrape, webhook,
+    Answer as Said, Metrics, Process, SOON, TestRouter, alert, all_to, binary, eventually, http_client, router_process,
+    run, scrape, webhook,
 };
 
 /// Reloads under load.
@@ -237,6 +237,26 @@ async fn what_is_owed_to_a_removed_destination_is_dead_and_it_may_come_back() {
     let metrics = router.settled().await;
     assert_eq!((metrics.of("gone", "delivered_total"), metrics.of("stays", "delivered_total")), (1, 22));
     assert_eq!(gone.accepted()[0].json()["rule"], "Back");
+}
+
+#[tokio::test]
+async fn what_was_owed_to_a_destination_that_a_restart_does_not_find_is_recovered_and_dead() {
+    let (gone, stays) = (Webhook::start().await, Webhook::start().await);
+    gone.answer_always(Answer::Status(503));
+    let routing =
+        |to: &str, destinations: &str| format!("[[route]]\nto = {to}\ndedup = {{ window = \"0s\" }}\n{destinations}");
+    let one = webhook("stays", &stays);
+    let both = routing("[\"gone\", \"stays\"]", &(webhook("gone", &gone) + &one));
+    let router = TestRouter::start_with(&both, |settings| settings.drain = Duration::ZERO).await;
+    for number in 0..5 {
+        router.send(&alert("Rule", "Error", &format!("p{number}"))).await;
+    }
+    stays.wait_for(5, SOON).await;
+    std::fs::write(router.state().with_file_name("routing.toml"), routing("[\"stays\"]", &one)).unwrap();
+    let router = router.restart().await;
+    let metrics = router.settled().await;
+    let dead = [("destination", "gone"), ("reason", "removed")];
+    assert_eq!((metrics.of("gone", "recovered_total"), metrics.sum("tercel_router_dead_total", &dead)), (5, 5));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use super::record::{self, Record};
 use crate::dead_letter::DeadLetter;
 use crate::deliver::Finished;
 use crate::metrics::REMOVED;
+use crate::outbox::Kind;
 use crate::store::Table;
 
 impl Decider {
@@ -39,11 +40,16 @@ impl Decider {
     /// A delivery to a destination that the configuration does not have any more.
     pub(super) fn bury_stranger(&self, group: &mut Group, number: u64, record: &Record, now: Timestamp) {
         group.batch.remove(Table::Deliveries, &record::key(number));
-        let Some(alert) = outgoing::read_alert(&self.store, record.alert) else { return };
+        let alert = outgoing::read_alert(&self.store, record.alert);
+        group.counts.push(Count::Stranger {
+            destination: Arc::clone(&record.destination),
+            kind: Kind::from(&record.kind),
+            is_kept: alert.is_some(),
+        });
+        let Some(alert) = alert else { return };
         let why = (REMOVED, "the configuration has this destination no more");
         put(group, number, &letter(record, &alert, why, now));
         error!(destination = %record.destination, id = %record.id, "what was owed to a destination that is gone is a dead letter");
-        group.counts.push(Count::Stranger(Arc::clone(&record.destination)));
     }
 }
 

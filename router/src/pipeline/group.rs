@@ -12,7 +12,7 @@ use super::tail::Decided;
 use crate::audit::Line;
 use crate::deliver::Finished;
 use crate::metrics::Suppressed;
-use crate::outbox::Waiting;
+use crate::outbox::{Kind, Waiting};
 use crate::record::{Before, Records};
 use crate::store::{Batch, Durability, Table};
 
@@ -57,8 +57,13 @@ pub(super) enum Count {
     Dropped(usize),
     /// It says too little to be told from others.
     NoKey(usize),
-    /// It was owed to a destination of this name, which is gone.
-    Stranger(Arc<str>),
+    /// It was owed to a destination of this name when the router ended, and the configuration has none such.
+    Stranger {
+        destination: Arc<str>,
+        kind: Kind,
+        /// As a dead letter.
+        is_kept: bool,
+    },
     /// It shared the bucket of the keys beyond a limit's bound.
     LimitOverflow(usize),
 }

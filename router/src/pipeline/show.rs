@@ -8,6 +8,7 @@ use super::decider::Decider;
 use super::group::Count;
 use crate::inhibit::Inhibitor;
 use crate::metrics::{Dropped, REMOVED};
+use crate::outbox::Kind;
 use crate::silence::State;
 use crate::store::Table;
 
@@ -25,7 +26,16 @@ impl Decider {
             Count::Suppressed(station, reason) => metrics(station).count_suppressed(reason),
             Count::Dropped(station) => metrics(station).count_dropped(Dropped::Store),
             Count::NoKey(station) => metrics(station).no_key.inc(),
-            Count::Stranger(ref name) => self.metrics.destination(name).count_dead(REMOVED),
+            Count::Stranger { ref destination, kind, is_kept } => {
+                let metrics = self.metrics.destination(destination);
+                match kind {
+                    Kind::Alert => {
+                        metrics.recovered.inc();
+                        if is_kept { metrics.count_dead(REMOVED) } else { metrics.count_dropped(Dropped::Store) }
+                    }
+                    Kind::Summary | Kind::Digest | Kind::Resolve => metrics.count_lost(kind.name()),
+                }
+            }
             Count::LimitOverflow(station) => metrics(station).limit_overflow.inc(),
         }
     }
