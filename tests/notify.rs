@@ -4,15 +4,17 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use e2e::receivers::{
-    Answer, PagerDuty, Received, SLACK_CHANNEL, SLACK_TOKEN, Slack, SlackApi, SlackApiService, SlackMessage,
-    SlackService, Webhook,
+    Answer, PagerDuty, Received, SLACK_CHANNEL, SLACK_CHANNEL_ID, SLACK_TOKEN, Slack, SlackApi, SlackApiService,
+    SlackMessage, SlackService, Webhook,
 };
 use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::harness::{SOON, TestRouter, alert, eventually};
+use crate::harness::{Router, SOON, TestRouter, alert, eventually};
 
 const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
+
+const RELOADS: &str = "tercel_router_config_reloads_total";
 
 /// Alerts of a storm, and the rules that raise them.
 const STORM_ALERTS: u64 = 5_000;
@@ -150,15 +152,29 @@ async fn what_pagerduty_refuses_is_a_dead_letter_and_what_it_delays_is_not() {
     assert_eq!((metrics.of("oncall", "delivered_total"), metrics.of("oncall", "dead_total")), (1, 1), "{metrics}");
 }
 
-/// A router with one Slack destination that speaks the Web API, and a window of deduplication of three seconds.
-async fn with_web_api(slack: &SlackApi, folder: &tempfile::TempDir, more: &str) -> TestRouter {
-    let routing = format!(
+/// One Slack destination that speaks the Web API, and a window of deduplication of three seconds.
+fn web_api(slack: &SlackApi, folder: &tempfile::TempDir, more: &str) -> String {
+    format!(
         "[[route]]\nname = \"page\"\nto = [\"chat\"]\ndedup = {{ window = \"3s\" }}\n\
          [destination.chat]\ntype = \"slack\"\nbot_token = {}\nchannel = \"{SLACK_CHANNEL}\"\nurl = \"{}\"\npace = \"100/s\"\n{more}\n",
         secret(folder, "token", SLACK_TOKEN),
         slack.url(),
-    );
-    TestRouter::start(&routing).await
+    )
+}
+
+async fn with_web_api(slack: &SlackApi, folder: &tempfile::TempDir, more: &str) -> TestRouter {
+    TestRouter::start(&web_api(slack, folder, more)).await
+}
+
+/// Another routing file comes into force.
+async fn reload(router: &TestRouter, routing: &str) {
+    let before = router.metrics().await.sum(RELOADS, &[("result", "success")]);
+    router.rewrite(routing);
+    eventually("the configuration is read again", SOON, async || {
+        let now = router.metrics().await.sum(RELOADS, &[("result", "success")]);
+        if now > before { Ok(()) } else { Err(format!("{now} reloads")) }
+    })
+    .await;
 }
 
 async fn messages(slack: &SlackApi, count: usize) -> Vec<SlackMessage> {
@@ -179,6 +195,45 @@ async fn a_summary_goes_into_the_thread_of_its_first_message() {
     assert_eq!(messages.len(), 2);
     assert_eq!((&messages[0].thread_ts, &messages[1].thread_ts), (&None, &Some(messages[0].ts.clone())));
     assert!(messages[1].body["text"].as_str().unwrap().contains("Shell (2 more in"), "{:?}", messages[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_finds_its_thread_although_the_router_was_killed_meanwhile() {
+    let (slack, folder) = (SlackApi::start().await, tempfile::tempdir().unwrap());
+    let router = Router::start(folder.path().join("state"), &web_api(&slack, &folder, "")).await;
+    assert_eq!(router.post(&alert("Shell", "Error", "sh")).await.status, 202);
+    eventually("that it was delivered is written down", SOON, async || {
+        let metrics = router.metrics().await;
+        let (delivered, posts) = (metrics.of("chat", "delivered_total"), metrics.of("chat", "posts"));
+        if (delivered, posts) == (1, 1) { Ok(()) } else { Err(format!("{delivered} delivered, {posts} posts")) }
+    })
+    .await;
+    assert_eq!(router.post(&alert("Shell", "Error", "sh")).await.status, 202);
+    let router = router.killed_and_started().await;
+    let messages = messages(&slack, 2).await;
+    assert_eq!(messages.len(), 2);
+    assert_eq!((&messages[0].thread_ts, &messages[1].thread_ts), (&None, &Some(messages[0].ts.clone())));
+    assert!(messages[1].body["text"].as_str().unwrap().contains("Shell (1 more in"), "{:?}", messages[1]);
+    let metrics = router.metrics().await;
+    assert_eq!(metrics.sum("tercel_router_recovered_total", &[]), 0, "{metrics}");
+}
+
+#[tokio::test]
+async fn a_reload_leaves_threads_alone_and_another_channel_has_its_own() {
+    let (slack, folder) = (SlackApi::start().await, tempfile::tempdir().unwrap());
+    let router = with_web_api(&slack, &folder, "").await;
+    router.send(&alert("Shell", "Error", "sh")).await;
+    slack.wait_for(1, SOON).await;
+    router.send(&alert("Shell", "Error", "sh")).await;
+    reload(&router, &web_api(&slack, &folder, "concurrency = 1")).await;
+    let first = messages(&slack, 2).await;
+    assert_eq!(first[1].thread_ts, Some(first[0].ts.clone()));
+    router.send(&alert("Other", "Error", "sh")).await;
+    slack.wait_for(3, SOON).await;
+    router.send(&alert("Other", "Error", "sh")).await;
+    reload(&router, &web_api(&slack, &folder, "").replace(SLACK_CHANNEL, SLACK_CHANNEL_ID)).await;
+    let all = messages(&slack, 4).await;
+    assert_eq!((all.len(), &all[3].thread_ts), (4, &None));
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ use settings::{CommonSettings, Folders, Settings, destination_types};
 
 pub use elasticsearch::{SetupError, SetupOptions, SetupReport};
 pub use error::{BuildError, Reason, Retry, SendError};
-pub use notification::{Digest, Notification, NotificationKind, Resolve, Summary};
+pub use notification::{Digest, Notification, NotificationKind, Receipt, Resolve, Summary};
 pub use settings::Receive;
 pub use terms::{Batch, DeliverySettings};
 
@@ -162,7 +162,7 @@ impl Destination {
 
     /// Makes one attempt for all of them, with one request where the destination takes many; one result for each. The
     /// caller keeps to the [`Batch`] of the destination's settings.
-    pub async fn send_all(&self, notifications: &[Notification]) -> Vec<Result<(), SendError>> {
+    pub async fn send_all(&self, notifications: &[Notification]) -> Vec<Result<Receipt, SendError>> {
         self.service.send_all(notifications).await
     }
 

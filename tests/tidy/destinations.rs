@@ -148,6 +148,7 @@ fn notifications() -> Vec<Notification> {
         dedup_key: Some("ab".repeat(32).into()),
         kind,
         repeats: 0,
+        post: None,
     };
     pairs.map(notification).collect()
 }

@@ -18,7 +18,7 @@ use super::live::Live;
 use super::service::Service;
 use super::settings::{Folders, Settings, WITHHELD_KEY, WITHHELD_URL};
 use super::terms::{Habit, Quiet};
-use super::{Notification, NotificationKind, Problem, SendError};
+use super::{Notification, NotificationKind, Problem, Receipt, SendError};
 use crate::fingerprint::KeyField;
 use crate::incident::{self, IncidentTerms};
 use crate::render::{Renderer, attack_page};
@@ -159,10 +159,11 @@ impl HttpDestination for PagerDuty {
     }
 
     /// The key by which the incident is found there.
-    fn note(&self, notification: &Notification, answer: &[u8]) {
-        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    fn receipt(&self, notification: &Notification, answer: Result<Vec<u8>, SendError>) -> Result<Receipt, SendError> {
+        let answer: Value = serde_json::from_slice(&answer.unwrap_or_default()).unwrap_or_default();
         let dedup_key = answer.get("dedup_key").and_then(Value::as_str).unwrap_or_default();
         tracing::info!(id = %notification.id, route = &*notification.route, kind = notification.kind.name(), dedup_key, "pagerduty took an event");
+        Ok(Receipt::default())
     }
 
     /// `{"status":"invalid event","message":"…","errors":["…"]}`
