@@ -7,7 +7,9 @@ use e2e::receivers::{Answer, Elasticsearch, PagerDuty, Slack, Webhook};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tercel_alert::Alert;
-use tercel_router::destination::{Destination, Digest, Notification, NotificationKind, Reason, Retry, Summary};
+use tercel_router::destination::{
+    Destination, Digest, Notification, NotificationKind, Reason, Receipt, Retry, Summary,
+};
 use uuid::Uuid;
 
 use crate::harness::{alert, free_address, nasty_alert};
@@ -44,7 +46,7 @@ fn notification(alert: Value, kind: NotificationKind) -> Notification {
     let alert: Alert = serde_json::from_value(alert).expect("an alert");
     let id = alert.uuid.filter(|_| matches!(kind, NotificationKind::Alert)).unwrap_or_else(Uuid::now_v7);
     let dedup_key = Some("ab".repeat(32).into());
-    Notification { id, alert: Arc::new(alert), route: "page".into(), dedup_key, kind, repeats: 0 }
+    Notification { id, alert: Arc::new(alert), route: "page".into(), dedup_key, kind, repeats: 0, post: None }
 }
 
 fn simple() -> Notification {
@@ -156,10 +158,10 @@ fn several(count: usize) -> Vec<Notification> {
 async fn elasticsearch_takes_many_alerts_in_one_request_and_halves_one_that_is_too_large() {
     let service = Elasticsearch::start().await;
     let destination = elasticsearch(&service);
-    assert_eq!(destination.send_all(&several(10)).await, vec![Ok(()); 10]);
+    assert_eq!(destination.send_all(&several(10)).await, vec![Ok(Receipt::default()); 10]);
     assert_eq!((service.accepted().len(), service.received()[0].header("content-encoding")), (1, "gzip"));
     service.answer_next([Answer::Status(413), Answer::Status(413)]);
-    assert_eq!(destination.send_all(&several(9)).await, vec![Ok(()); 9]);
+    assert_eq!(destination.send_all(&several(9)).await, vec![Ok(Receipt::default()); 9]);
     assert_eq!(service.received().len(), 1 + 5, "nine, four, two and two, five");
     assert_eq!(service.with_service(|service| service.documents().len()), 19);
     service.answer_always(Answer::Status(413));
@@ -173,7 +175,7 @@ async fn elasticsearch_nodes_stand_in_for_one_another() {
     let table = format!("type = \"elasticsearch\"\nurl = [\"http://{gone}/\", \"{}\"]", service.url());
     let nodes = destination(&table, "");
     for _ in 0..4 {
-        assert_eq!(nodes.send_all(&several(3)).await, vec![Ok(()); 3]);
+        assert_eq!(nodes.send_all(&several(3)).await, vec![Ok(Receipt::default()); 3]);
     }
     service.answer_always(Answer::Status(503));
     let error = nodes.send(&simple()).await.unwrap_err();
@@ -236,7 +238,7 @@ async fn a_webhook_takes_many_alerts_in_one_request_and_one_that_is_refused_cost
             format!("type = \"webhook\"\nurl = \"{}\"\nform = \"{form}\"\nbatch = {{ count = 10 }}", service.url());
         let (destination, alerts) = (destination(&table, ""), several(5));
         let before = service.received().len();
-        assert_eq!(destination.send_all(&alerts).await, vec![Ok(()); 5]);
+        assert_eq!(destination.send_all(&alerts).await, vec![Ok(Receipt::default()); 5]);
         let request = service.received().remove(before);
         assert_eq!(request.header("content-type"), content_type);
         let text = String::from_utf8(request.body.to_vec()).unwrap();
@@ -350,7 +352,7 @@ async fn a_service_that_takes_many_gets_one_request_and_a_refused_line_costs_no_
         let service = Webhook::start().await;
         let (_, settings) = OTHERS.into_iter().find(|(name, _)| *name == kind).unwrap();
         let destination = other(kind, settings, &service);
-        assert_eq!(destination.send_all(&several(7)).await, vec![Ok(()); 7]);
+        assert_eq!(destination.send_all(&several(7)).await, vec![Ok(Receipt::default()); 7]);
         let request = service.received().remove(0).json();
         assert_eq!(request.pointer(lines).and_then(Value::as_array).map(Vec::len), Some(7), "{kind}: {request}");
         service.answer_next([Answer::Status(400), Answer::Status(400), Answer::Status(200)]);

@@ -26,7 +26,7 @@ pub use cluster::Cluster;
 pub use elasticsearch::{Document, ElasticsearchService};
 pub use pagerduty::PagerDutyService;
 pub use server::Receiver;
-pub use slack::{SLACK_CHANNEL, SLACK_TOKEN, SlackApiService, SlackMessage, SlackService};
+pub use slack::{SLACK_CHANNEL, SLACK_CHANNEL_ID, SLACK_TOKEN, SlackApiService, SlackMessage, SlackService};
 pub use webhook::WebhookService;
 
 /// Takes anything and answers 200.

@@ -26,6 +26,7 @@ use crate::audit::{Audit, Event, Line};
 use crate::destination::{Batch, DeliverySettings, Destination, Notification};
 use crate::metrics::{BREAKER, DestinationMetrics, MAX_AGE, REMOVED};
 use crate::outbox::{Attempts, Choice, Entry, Kind, Outbox};
+use crate::post::{Board, Pinned};
 
 pub(crate) use crew::{Crew, Running};
 
@@ -52,6 +53,7 @@ pub(crate) struct Worker {
     /// A reload sends the new one; attempts use the one that is there when they begin.
     pub(crate) current: watch::Receiver<Current>,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) board: Arc<Board>,
     pub(crate) metrics: DestinationMetrics,
     pub(crate) load: Loader,
     pub(crate) finished: mpsc::Sender<Finished>,
@@ -97,6 +99,8 @@ pub(crate) struct Finished {
     pub(crate) repeats_told: u64,
     /// Since the start of the process; `None`: there was none.
     pub(crate) attempts: Option<Attempts>,
+    /// What it left behind for others to follow.
+    pub(crate) pinned: Option<Pinned>,
 }
 
 /// How a delivery ended.
@@ -115,6 +119,13 @@ pub(crate) enum Outcome {
     },
     /// The process ends before it did: it stays in the store.
     Abandoned,
+}
+
+/// What the destination was told, and what it said, with what was delivered.
+#[derive(Default)]
+struct Told {
+    repeats: u64,
+    pinned: Option<Pinned>,
 }
 
 impl From<&DeliverySettings> for Terms {
@@ -233,7 +244,7 @@ impl Worker {
         }
         if let Some(limit) = now.checked_sub(terms.max_age) {
             for entry in self.outbox.drain_older(limit) {
-                self.end(entry, given_up(terms, MAX_AGE, too_old(terms)), 0).await;
+                self.end(entry, given_up(terms, MAX_AGE, too_old(terms)), Told::default()).await;
             }
         }
         now + (terms.max_age / SWEEP_PARTS).clamp(SWEEP_WAIT_MIN, SWEEP_WAIT_MAX)
@@ -243,7 +254,7 @@ impl Worker {
     async fn without_old(&self, batch: Vec<Entry>, terms: &Terms) -> Vec<Entry> {
         let (old, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(|entry| is_old(entry, terms));
         for entry in old {
-            self.end(entry, given_up(terms, MAX_AGE, too_old(terms)), 0).await;
+            self.end(entry, given_up(terms, MAX_AGE, too_old(terms)), Told::default()).await;
         }
         batch
     }
@@ -264,7 +275,7 @@ impl Worker {
         let drained = self.outbox.drain(DRAIN_MAX);
         let more = drained.len() == DRAIN_MAX;
         for entry in drained {
-            self.end(entry, outcome.clone(), 0).await;
+            self.end(entry, outcome.clone(), Told::default()).await;
         }
         more
     }
@@ -272,7 +283,8 @@ impl Worker {
     async fn abandon_rest(&self) {
         for id in self.outbox.ids() {
             let (destination, outcome) = (self.number, Outcome::Abandoned);
-            let finished = Finished { destination, id, kind: Kind::Alert, outcome, repeats_told: 0, attempts: None };
+            let (kind, attempts, pinned) = (Kind::Alert, None, None);
+            let finished = Finished { destination, id, kind, outcome, repeats_told: 0, attempts, pinned };
             if self.finished.send(finished).await.is_err() {
                 return;
             }
@@ -288,13 +300,18 @@ impl Worker {
         let mut untold = landed.items.iter().filter(|item| item.is_retried()).count();
         for Item { entry, result } in landed.items {
             match result {
-                Ok(notification) => {
+                Ok((notification, receipt)) => {
                     self.count_delivered(&notification);
-                    self.end(entry, Outcome::Delivered, notification.repeats).await;
+                    let pin = |text| self.board.pin(&notification, text, Timestamp::now());
+                    let told = Told { repeats: notification.repeats, pinned: receipt.post.and_then(pin) };
+                    self.end(entry, Outcome::Delivered, told).await;
                 }
                 Err(Failed { failure, notification }) => {
                     self.metrics.count_failure(failure.reason());
                     if let Some(notification) = &notification {
+                        if failure.is_post_gone() {
+                            self.board.take_down(notification);
+                        }
                         self.note_failure(&entry, notification.id, failure.reason());
                     }
                     if let Some(asked) = failure.pause(&entry) {
@@ -324,7 +341,7 @@ impl Worker {
             None => failure.reason(),
         };
         self.log_dead(&entry, notification, reason, failure);
-        self.end(entry, given_up(terms, reason, failure.detail()), 0).await;
+        self.end(entry, given_up(terms, reason, failure.detail()), Told::default()).await;
     }
 
     fn note_failure(&self, entry: &Entry, uuid: Uuid, reason: &'static str) {
@@ -335,7 +352,7 @@ impl Worker {
     }
 
     /// Counts the outcome and tells it.
-    async fn end(&self, entry: Entry, outcome: Outcome, repeats_told: u64) {
+    async fn end(&self, entry: Entry, outcome: Outcome, Told { repeats, pinned }: Told) {
         match (&outcome, entry.kind) {
             (Outcome::Delivered, kind) => {
                 self.metrics.count_notification(kind.name());
@@ -349,7 +366,8 @@ impl Worker {
         self.outbox.release(&entry);
         let Entry { id, kind, attempts, .. } = entry;
         let attempts = attempts.map(|attempts| *attempts);
-        let finished = Finished { destination: self.number, id, kind, outcome, repeats_told, attempts };
+        let (destination, repeats_told) = (self.number, repeats);
+        let finished = Finished { destination, id, kind, outcome, repeats_told, attempts, pinned };
         if self.finished.send(finished).await.is_err() {
             debug!(id, "nobody writes down any more how deliveries ended");
         }

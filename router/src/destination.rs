@@ -16,6 +16,7 @@ mod elasticsearch;
 mod error;
 mod falcosidekick;
 mod http;
+mod kafka;
 mod label;
 mod live;
 mod loki;
@@ -25,6 +26,7 @@ mod null;
 mod opsgenie;
 mod otlp;
 mod pagerduty;
+mod region;
 mod server;
 mod service;
 mod settings;
@@ -49,7 +51,7 @@ use settings::{CommonSettings, Folders, Settings, destination_types};
 
 pub use elasticsearch::{SetupError, SetupOptions, SetupReport};
 pub use error::{BuildError, Reason, Retry, SendError};
-pub use notification::{Digest, Notification, NotificationKind, Resolve, Summary};
+pub use notification::{Digest, Notification, NotificationKind, Receipt, Resolve, Summary};
 pub use settings::Receive;
 pub use terms::{Batch, DeliverySettings};
 
@@ -63,6 +65,7 @@ destination_types! {
     "discord" => Discord(discord::DiscordConfig),
     "elasticsearch" => Elasticsearch(elasticsearch::ElasticsearchConfig),
     "falcosidekick" => Falcosidekick(falcosidekick::FalcosidekickConfig),
+    "kafka" => Kafka(kafka::KafkaConfig),
     "loki" => Loki(loki::LokiConfig),
     "nats" => Nats(nats::NatsConfig),
     "null" => Null(null::NullConfig),
@@ -162,7 +165,7 @@ impl Destination {
 
     /// Makes one attempt for all of them, with one request where the destination takes many; one result for each. The
     /// caller keeps to the [`Batch`] of the destination's settings.
-    pub async fn send_all(&self, notifications: &[Notification]) -> Vec<Result<(), SendError>> {
+    pub async fn send_all(&self, notifications: &[Notification]) -> Vec<Result<Receipt, SendError>> {
         self.service.send_all(notifications).await
     }
 

@@ -32,6 +32,7 @@ mod held_back;
 mod incident;
 mod inhibit;
 mod limit;
+mod post;
 mod record;
 mod schedule;
 mod seen;

@@ -45,6 +45,7 @@ use crate::deliver::{Finished, Loader};
 use crate::incident::Incidents;
 use crate::inhibit::Inhibitor;
 use crate::metrics::Metrics;
+use crate::post::Posts;
 use crate::routing::Routing;
 use crate::seen::{Seen, Sent};
 use crate::silence::Silences;
@@ -199,6 +200,7 @@ fn decider(
         .zip(incidents)
         .map(|(station, terms)| Some(Incidents::load(&station.name, terms?, std::iter::empty())))
         .collect();
+    let posts = stations.iter().map(|station| Posts::load(&station.name, &station.board, std::iter::empty())).collect();
     let plan = Arc::new(plan);
     let mut decider = Decider {
         store: Arc::clone(store),
@@ -211,6 +213,7 @@ fn decider(
         limits,
         inhibitors,
         incidents,
+        posts,
         muted,
         alive: alive::Alive::default(),
         tail: Tail::new(metrics),

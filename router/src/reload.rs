@@ -244,7 +244,7 @@ impl Reloader {
 /// `currents`: of these stations, in their order.
 fn hire(crew: &mut Crew, stations: &[Arc<Station>], currents: Vec<Current>) {
     for (station, current) in stations.iter().zip(currents) {
-        crew.hire(&station.outbox, &station.metrics, current);
+        crew.hire(&station.outbox, &station.board, &station.metrics, current);
     }
 }
 

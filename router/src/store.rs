@@ -44,6 +44,8 @@ pub(crate) enum Table {
     Dead,
     /// Incidents that are open at a destination.
     Incidents,
+    /// Messages that others may follow.
+    Posts,
 }
 
 /// Changes that take effect together.
@@ -90,7 +92,7 @@ impl Default for Options {
 
 impl Table {
     /// All, in the order in which they are made in a new store. It is part of the format, by which a salvage knows them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Alerts,
         Self::Deliveries,
         Self::Windows,
@@ -101,6 +103,7 @@ impl Table {
         Self::Seen,
         Self::Dead,
         Self::Incidents,
+        Self::Posts,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -115,6 +118,7 @@ impl Table {
             Self::Seen => "seen",
             Self::Dead => "dead",
             Self::Incidents => "incidents",
+            Self::Posts => "posts",
         }
     }
 

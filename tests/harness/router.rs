@@ -55,6 +55,13 @@ impl TestRouter {
         Self { router, settings, folder, client }
     }
 
+    /// Another routing file, which the router finds by itself; by a rename, so that it reads no half of it.
+    pub(crate) fn rewrite(&self, routing: &str) {
+        let new = self.folder.path().join("routing.toml.new");
+        std::fs::write(&new, routing).unwrap();
+        std::fs::rename(new, &self.settings.routing).unwrap();
+    }
+
     pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }

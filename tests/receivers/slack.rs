@@ -14,7 +14,7 @@ const BETWEEN_MIN: Duration = Duration::from_millis(900);
 /// The token that the Web API takes, and the channel that it knows, by name and by id.
 pub const SLACK_TOKEN: &str = "xoxb-1-2-test";
 pub const SLACK_CHANNEL: &str = "#alerts";
-const CHANNEL_ID: &str = "C0000000001";
+pub const SLACK_CHANNEL_ID: &str = "C0000000001";
 
 /// Checks messages and answers `ok`.
 #[derive(Debug, Default)]
@@ -78,17 +78,17 @@ impl SlackApiService {
         };
         let ts = format!("1700000000.{:06}", self.messages.len() + 1);
         self.messages.push(SlackMessage { ts: ts.clone(), thread_ts, body, updates: 0 });
-        Ok(json!({ "ok": true, "channel": CHANNEL_ID, "ts": ts }))
+        Ok(json!({ "ok": true, "channel": SLACK_CHANNEL_ID, "ts": ts }))
     }
 
     fn update(&mut self, body: Value) -> Result<Value, &'static str> {
-        if body["channel"] != CHANNEL_ID {
+        if body["channel"] != SLACK_CHANNEL_ID {
             return Err("channel_not_found"); // a name is not enough here
         }
         let ts = body["ts"].as_str().ok_or("invalid_arguments")?.to_owned();
         let message = self.messages.iter_mut().find(|message| message.ts == ts).ok_or("message_not_found")?;
         (message.body, message.updates) = (body, message.updates + 1);
-        Ok(json!({ "ok": true, "channel": CHANNEL_ID, "ts": ts }))
+        Ok(json!({ "ok": true, "channel": SLACK_CHANNEL_ID, "ts": ts }))
     }
 
     fn answer(&mut self, request: &Received) -> Result<Value, &'static str> {
@@ -101,7 +101,7 @@ impl SlackApiService {
             return Err("invalid_form_data");
         }
         let body = request.json();
-        if body["channel"] != SLACK_CHANNEL && body["channel"] != CHANNEL_ID {
+        if body["channel"] != SLACK_CHANNEL && body["channel"] != SLACK_CHANNEL_ID {
             return Err("channel_not_found");
         }
         blocks::check(&body)?;

@@ -14,6 +14,7 @@ const OUTAGE: (&str, &str) = ("TERCEL_TEST_DOWN_S", "60");
 const KILLS: (&str, &str) = ("TERCEL_TEST_KILLS", "200");
 const DEAD: (&str, &str) = ("TERCEL_TEST_OUTAGE_ALERTS", "100000");
 const CONSERVATION: (&str, &str) = ("TERCEL_TEST_CONSERVATION_RUNS", "10");
+const MESSAGES: (&str, &str) = ("TERCEL_TEST_STORM_S", "60");
 const LOAD: (&str, &str) = ("TERCEL_TEST_SOAK_S", "1800");
 
 const POWER_LOSSES: u64 = 20;
@@ -32,6 +33,7 @@ pub(crate) fn soak() -> ExitCode {
     lanes.run("power", || power::lane(POWER_LOSSES));
     lanes.run("dead destination", || tests("dead_destination::", &[DEAD]));
     lanes.run("conservation", || tests("conservation::", &[CONSERVATION]));
+    lanes.run("messages", || tests("notify::a_storm", &[MESSAGES]));
     lanes.run("load", || tests("soak::", &[LOAD]));
     for target in Target::ALL {
         lanes.run(target.name(), || fuzz(target));

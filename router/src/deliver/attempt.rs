@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::breaker::Sign;
 use super::{Worker, retry};
-use crate::destination::{Destination, Notification, Reason, Retry, SendError};
+use crate::destination::{Destination, Notification, Reason, Receipt, Retry, SendError};
 use crate::metrics::STORE;
 use crate::outbox::{Attempts, Entry, Kind};
 
@@ -33,8 +33,8 @@ pub(super) struct Landed {
 /// How one delivery of a request fared.
 pub(super) struct Item {
     pub(super) entry: Entry,
-    /// What was delivered.
-    pub(super) result: Result<Notification, Failed>,
+    /// What was delivered, and what the destination said of it.
+    pub(super) result: Result<(Notification, Receipt), Failed>,
 }
 
 pub(super) struct Failed {
@@ -79,7 +79,7 @@ impl Worker {
         for (entry, body) in self.with_bodies(batch).await {
             match body {
                 Ok(notification) => {
-                    notifications.push(told_repeats(notification, &entry));
+                    notifications.push(self.up_to_date(notification, &entry));
                     entries.push(entry);
                 }
                 Err(failure) => items.push(Item { entry, result: Err(Failed { failure, notification: None }) }),
@@ -88,7 +88,7 @@ impl Worker {
         let results = self.send(&destination, &notifications).await;
         for ((entry, notification), result) in entries.into_iter().zip(notifications).zip(results) {
             let result = match result {
-                Ok(()) => Ok(notification),
+                Ok(receipt) => Ok((notification, receipt)),
                 Err(error) => Err(Failed { failure: Failure::Send(error), notification: Some(notification) }),
             };
             items.push(Item { entry, result });
@@ -102,6 +102,16 @@ impl Worker {
         (attempts.count, attempts.last) = (attempts.count.saturating_add(1), now);
         self.metrics.attempts.inc();
         self.metrics.retries.inc_by(u64::from(attempts.count > 1));
+    }
+
+    /// With the repeats that were counted up to now, and with what it follows.
+    fn up_to_date(&self, notification: Notification, entry: &Entry) -> Notification {
+        let repeats = match (entry.kind, &entry.repeats) {
+            (Kind::Alert, Some(repeats)) => repeats.load(Ordering::Relaxed),
+            _ => 0,
+        };
+        let post = self.board.find(&notification, Timestamp::now());
+        Notification { repeats, post, ..notification }
     }
 
     /// The bodies, those that are not at hand from the store.
@@ -142,7 +152,7 @@ impl Worker {
 
     /// One result for each. A panic of one destination on one alert ends that delivery and nothing else: the others are sent
     /// one by one.
-    async fn send(&self, destination: &Destination, notifications: &[Notification]) -> Vec<Result<(), SendError>> {
+    async fn send(&self, destination: &Destination, notifications: &[Notification]) -> Vec<Result<Receipt, SendError>> {
         match self.try_send(destination, notifications).await {
             Ok(results) => results,
             Err(Panicked) if notifications.len() == 1 => {
@@ -163,7 +173,7 @@ impl Worker {
         &self,
         destination: &Destination,
         notifications: &[Notification],
-    ) -> Result<Vec<Result<(), SendError>>, Panicked> {
+    ) -> Result<Vec<Result<Receipt, SendError>>, Panicked> {
         if notifications.is_empty() {
             return Ok(Vec::new());
         }
@@ -194,15 +204,6 @@ struct Panicked;
 /// A body that the store may give another time.
 fn unread(detail: String) -> Failure {
     Failure::Store { is_gone: false, detail }
-}
-
-/// With the repeats that were counted up to now.
-fn told_repeats(notification: Notification, entry: &Entry) -> Notification {
-    let repeats = match (entry.kind, &entry.repeats) {
-        (Kind::Alert, Some(repeats)) => repeats.load(Ordering::Relaxed),
-        _ => 0,
-    };
-    Notification { repeats, ..notification }
 }
 
 impl Landed {
@@ -246,6 +247,10 @@ impl Failure {
             Self::Send(error) => error.to_string(),
             Self::Store { detail, .. } => detail.clone(),
         }
+    }
+
+    pub(super) fn is_post_gone(&self) -> bool {
+        matches!(self, Self::Send(error) if error.is_post_gone)
     }
 
     fn decision(&self) -> Retry {

@@ -12,6 +12,7 @@ use super::{Current, Finished, Loader, Worker};
 use crate::audit::Audit;
 use crate::metrics::DestinationMetrics;
 use crate::outbox::Outbox;
+use crate::post::Board;
 
 /// What new workers are given, and what those that run are told by.
 pub(crate) struct Crew {
@@ -36,12 +37,19 @@ impl Crew {
     }
 
     /// The worker of the next station.
-    pub(crate) fn hire(&mut self, outbox: &Arc<Outbox>, metrics: &DestinationMetrics, current: Current) {
+    pub(crate) fn hire(
+        &mut self,
+        outbox: &Arc<Outbox>,
+        board: &Arc<Board>,
+        metrics: &DestinationMetrics,
+        current: Current,
+    ) {
         let (sender, current) = watch::channel(current);
         let worker = Worker {
             number: self.current.len(),
             current,
             outbox: Arc::clone(outbox),
+            board: Arc::clone(board),
             metrics: metrics.clone(),
             load: Arc::clone(&self.load),
             finished: self.finished.clone(),

@@ -38,7 +38,7 @@ fn notification(id: u64) -> Notification {
     let value = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
     let alert = Arc::new(serde_json::from_value(value).unwrap());
     let (id, kind) = (Uuid::from_u64_pair(0, id), NotificationKind::Alert);
-    Notification { id, alert, route: "r".into(), dedup_key: None, kind, repeats: 0 }
+    Notification { id, alert, route: "r".into(), dedup_key: None, kind, repeats: 0, post: None }
 }
 
 /// `key` 0: none. Its body has to be loaded.
@@ -87,6 +87,7 @@ fn bench_loading(terms: Terms, destination: Destination, load: Loader) -> Bench 
         number: 3,
         current: current_seen,
         outbox: Arc::clone(&outbox),
+        board: Arc::default(),
         metrics: metrics.clone(),
         load,
         finished: sender,

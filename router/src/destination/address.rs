@@ -122,7 +122,7 @@ mod tests {
         });
         let (id, kind) = (Uuid::max(), NotificationKind::Alert);
         let alert = serde_json::from_value(alert).unwrap();
-        Notification { id, alert, route: "r".into(), dedup_key: None, kind, repeats: 0 }
+        Notification { id, alert, route: "r".into(), dedup_key: None, kind, repeats: 0, post: None }
     }
 
     fn address(text: &str) -> Result<Address, String> {

@@ -12,11 +12,11 @@ use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::service::Service;
+use super::service::{Service, without_posts};
 use super::settings::{Folders, Settings};
 use super::terms::Habit;
 use super::write::Writes;
-use super::{Notification, Problem, Reason, Receive, Retry, SendError};
+use super::{Notification, Problem, Reason, Receipt, Receive, Retry, SendError};
 use crate::duration;
 use crate::record::derived_id;
 use crate::render::alert_text;
@@ -141,8 +141,8 @@ impl Service for Archive {
         self.append(std::slice::from_ref(notification)).boxed()
     }
 
-    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<(), SendError>>> {
-        self.append(notifications).map(|result| vec![result; notifications.len()]).boxed()
+    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<Receipt, SendError>>> {
+        self.append(notifications).map(|result| without_posts(vec![result; notifications.len()])).boxed()
     }
 
     fn preview(&self, notification: &Notification) -> Result<String, SendError> {
@@ -183,8 +183,15 @@ mod tests {
         let value = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
         let alert = Arc::new(serde_json::from_value(value).unwrap());
         let kind = crate::destination::NotificationKind::Alert;
-        let notification =
-            Notification { id: uuid::Uuid::now_v7(), alert, route: "r".into(), dedup_key: None, kind, repeats: 0 };
+        let notification = Notification {
+            id: uuid::Uuid::now_v7(),
+            alert,
+            route: "r".into(),
+            dedup_key: None,
+            kind,
+            repeats: 0,
+            post: None,
+        };
         let notifications = [notification.clone(), Notification { id: uuid::Uuid::now_v7(), ..notification }];
         let writer = Arc::clone(&archive.writer);
         let disk_hangs = writer.lock().unwrap();

@@ -29,10 +29,10 @@ use serde::Deserialize;
 use super::client::HttpSettings;
 use super::http::sensitive_header;
 use super::live::Live;
-use super::service::Service;
+use super::service::{Service, without_posts};
 use super::settings::{Folders, Settings, WITHHELD_KEY, WITHHELD_URL};
 use super::terms::{Batch, Habit};
-use super::{Notification, Problem, Reason, Receive, Retry, SendError};
+use super::{Notification, Problem, Reason, Receipt, Receive, Retry, SendError};
 use crate::render::{truncate, visible};
 use crate::secret::{Secret, SecretRef};
 
@@ -200,8 +200,8 @@ impl Service for Elasticsearch {
         self.send_one(notification).boxed()
     }
 
-    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<(), SendError>>> {
-        self.create(notifications).boxed()
+    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<Receipt, SendError>>> {
+        self.create(notifications).map(without_posts).boxed()
     }
 
     fn preview(&self, notification: &Notification) -> Result<String, SendError> {

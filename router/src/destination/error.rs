@@ -29,6 +29,8 @@ pub struct SendError {
     pub reason: Reason,
     pub retry: Retry,
     pub(super) detail: String,
+    /// What it should have followed is not there any more: another attempt stands alone.
+    pub(crate) is_post_gone: bool,
 }
 
 /// Why a delivery failed: the label of the failure counter.
@@ -65,7 +67,7 @@ impl BuildError {
 
 impl SendError {
     pub(crate) fn new(reason: Reason, retry: Retry, detail: impl Into<String>) -> Self {
-        Self { reason, retry, detail: detail.into() }
+        Self { reason, retry, detail: detail.into(), is_post_gone: false }
     }
 
     /// Whether it speaks of the destination, or the way to it, and not of what was sent.

@@ -4,8 +4,8 @@ use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use futures::{FutureExt as _, TryFutureExt as _};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
@@ -13,8 +13,8 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use super::auth::Auth;
 use super::client::HttpSettings;
 use super::live::Live;
-use super::service::Service;
-use super::{Notification, Problem, Reason, Retry, SendError};
+use super::service::{Service, without_posts};
+use super::{Notification, Problem, Reason, Receipt, Retry, SendError};
 use crate::render::{Renderer, truncate, visible};
 use crate::secret::{PlainOrSecret, Secret};
 
@@ -37,13 +37,15 @@ pub(super) trait HttpDestination: Send + Sync {
         None
     }
 
-    /// Looks at the body of a 2xx answer to this notification, before it is judged.
-    fn note(&self, _notification: &Notification, _answer: &[u8]) {}
-
     /// Judges the body of a 2xx answer, which is an error where it could not be read. Most services say all with the
     /// status: what follows it, or breaks off, changes nothing.
     fn check(&self, _answer: Result<Vec<u8>, SendError>) -> Result<(), SendError> {
         Ok(())
+    }
+
+    /// As [`HttpDestination::check`], where the answer is to this notification alone and says something about it.
+    fn receipt(&self, _one: &Notification, answer: Result<Vec<u8>, SendError>) -> Result<Receipt, SendError> {
+        self.check(answer).map(|()| Receipt::default())
     }
 
     /// What a refusing answer gives as its cause. Only parts that the service words itself: an answer may repeat the
@@ -96,17 +98,16 @@ impl HttpService {
         Self { auth, ..self }
     }
 
-    async fn post(&self, notification: &Notification) -> Result<(), SendError> {
+    async fn post(&self, notification: &Notification) -> Result<Receipt, SendError> {
         let client = self.client.current();
         let request = self.destination.request(&client, notification)?;
         let answer = self.execute(&client, request).await?;
-        self.destination.note(notification, answer.as_deref().unwrap_or_default());
-        self.destination.check(answer)
+        self.destination.receipt(notification, answer)
     }
 
     /// All with one request, where that can be. One that is refused for good says nothing about its single parts: they are
     /// sent one by one.
-    async fn post_all(&self, notifications: &[Notification]) -> Vec<Result<(), SendError>> {
+    async fn post_all(&self, notifications: &[Notification]) -> Vec<Result<Receipt, SendError>> {
         if notifications.len() > 1 {
             let client = self.client.current();
             let result = match self.destination.request_all(&client, notifications) {
@@ -118,7 +119,7 @@ impl HttpService {
             };
             match result {
                 Err(error) if error.retry == Retry::Never && error.reason != Reason::AuthError => {}
-                result => return vec![result; notifications.len()],
+                result => return without_posts(vec![result; notifications.len()]),
             }
         }
         let mut results = Vec::with_capacity(notifications.len());
@@ -166,10 +167,10 @@ impl HttpService {
 
 impl Service for HttpService {
     fn send<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<(), SendError>> {
-        self.post(notification).boxed()
+        self.post(notification).map_ok(|_receipt| ()).boxed()
     }
 
-    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<(), SendError>>> {
+    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<Receipt, SendError>>> {
         self.post_all(notifications).boxed()
     }
 
@@ -209,6 +210,12 @@ pub(super) fn parse_url(setting: &str, value: &PlainOrSecret, base: &Path) -> Re
         return Err(Problem::new(format!("`{setting}` {message}")));
     }
     Ok(url)
+}
+
+/// `url` of a service that has a usual address.
+pub(super) fn service_url(url: Option<&PlainOrSecret>, usual: &str, base: &Path) -> Result<Url, Problem> {
+    let usual = PlainOrSecret::Plain(usual.to_owned());
+    parse_url("url", url.unwrap_or(&usual), base)
 }
 
 /// What is at `path` below the address of a service, which may have a path of its own.
@@ -419,6 +426,7 @@ mod tests {
             dedup_key: None,
             kind: super::super::NotificationKind::Alert,
             repeats: 0,
+            post: None,
         };
         assert!(service.send(&notification).await.is_ok());
     }

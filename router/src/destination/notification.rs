@@ -23,6 +23,16 @@ pub struct Notification {
     pub kind: NotificationKind,
     /// How often the same alert came again while this one waited; known at the attempt, zero for other kinds.
     pub repeats: u64,
+    /// What the destination said of the message that this one follows ([`Receipt::post`]); known at the attempt, absent
+    /// where there is none.
+    pub post: Option<Arc<str>>,
+}
+
+/// What a destination says of a notification that it took.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Where to find the message, in the destination's own words: what follows it is given it again. At most 256 bytes.
+    pub(crate) post: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

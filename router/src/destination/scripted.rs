@@ -3,8 +3,8 @@
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::service::Service;
-use super::{Destination, Notification, SendError};
+use super::service::{Service, without_posts};
+use super::{Destination, Notification, Receipt, SendError};
 
 /// Takes one at a time.
 struct One<S>(S);
@@ -51,8 +51,8 @@ where
         (self.0)(vec![notification.clone()]).map(|mut results| results.remove(0)).boxed()
     }
 
-    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<(), SendError>>> {
-        (self.0)(notifications.to_vec()).boxed()
+    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<Receipt, SendError>>> {
+        (self.0)(notifications.to_vec()).map(without_posts).boxed()
     }
 
     fn preview(&self, _notification: &Notification) -> Result<String, SendError> {

@@ -4,7 +4,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::elasticsearch::Elasticsearch;
-use super::{Notification, SendError};
+use super::{Notification, Receipt, SendError};
 use crate::render::Renderer;
 
 /// A destination of one type, built from its settings.
@@ -13,13 +13,13 @@ pub(super) trait Service: Send + Sync {
     fn send<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<(), SendError>>;
 
     /// One attempt for each of them, one result for each. For those that take many at once.
-    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<(), SendError>>> {
+    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<Receipt, SendError>>> {
         async move {
             let mut results = Vec::with_capacity(notifications.len());
             for notification in notifications {
                 results.push(self.send(notification).await);
             }
-            results
+            without_posts(results)
         }
         .boxed()
     }
@@ -42,4 +42,9 @@ pub(super) trait Service: Send + Sync {
     fn request(&self, _notification: &Notification) -> Option<reqwest::Request> {
         None
     }
+}
+
+/// Receipts of a service that has nothing to say of what it took.
+pub(super) fn without_posts(results: Vec<Result<(), SendError>>) -> Vec<Result<Receipt, SendError>> {
+    results.into_iter().map(|result| result.map(|()| Receipt::default())).collect()
 }

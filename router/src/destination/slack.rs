@@ -16,16 +16,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::client::HttpSettings;
-use super::http::{HttpDestination, HttpService, below, parse_url, sensitive_header};
+use super::http::{HttpDestination, HttpService, below, parse_url, sensitive_header, service_url};
 use super::live::Live;
 use super::service::Service;
 use super::settings::{Folders, Settings, WITHHELD_KEY, WITHHELD_URL};
 use super::terms::{Habit, Pace};
-use super::{Notification, Problem, SendError};
+use super::{Notification, Problem, Receipt, SendError};
 use crate::render::Renderer;
 use crate::secret::{PlainOrSecret, SecretRef};
 
-use thread::{FollowUps, Place, Threads};
+use thread::{FollowUps, Place};
 
 const TEMPLATE: &str = include_str!("../../../templates/slack.json.hbs");
 
@@ -70,7 +70,7 @@ struct WebApi {
     update: Url,
     authorization: Live<HeaderValue>,
     channel: String,
-    threads: Threads,
+    follow_ups: FollowUps,
 }
 
 impl Settings for SlackConfig {
@@ -103,8 +103,7 @@ impl Settings for SlackConfig {
 
 impl SlackConfig {
     fn web_api(&self, token: &SecretRef, channel: &str, base: &Path) -> Result<(Url, Way), Problem> {
-        let usual = PlainOrSecret::Plain(WEB_API.to_owned());
-        let api = parse_url("url", self.url.as_ref().unwrap_or(&usual), base)?;
+        let api = service_url(self.url.as_ref(), WEB_API, base)?;
         let authorization = {
             let (token, base) = (token.clone(), base.to_owned());
             Live::new(token.file(&base), move || {
@@ -112,8 +111,8 @@ impl SlackConfig {
             })?
         };
         let (post, update) = (below("url", &api, "chat.postMessage")?, below("url", &api, "chat.update")?);
-        let threads = Threads::new(self.follow_ups);
-        let way = WebApi { post, update, authorization, channel: channel.to_owned(), threads };
+        let (channel, follow_ups) = (channel.to_owned(), self.follow_ups);
+        let way = WebApi { post, update, authorization, channel, follow_ups };
         Ok((api, Way::WebApi(Box::new(way))))
     }
 }
@@ -136,16 +135,15 @@ impl HttpDestination for Slack {
         Ok(request.header(CONTENT_TYPE, "application/json; charset=utf-8"))
     }
 
-    fn note(&self, notification: &Notification, answer: &[u8]) {
-        if let Way::WebApi(api) = &self.way {
-            api.threads.note(notification, answer);
-        }
-    }
-
-    fn check(&self, answer: Result<Vec<u8>, SendError>) -> Result<(), SendError> {
+    fn receipt(&self, notification: &Notification, answer: Result<Vec<u8>, SendError>) -> Result<Receipt, SendError> {
+        let answer = answer?;
         match &self.way {
-            Way::Webhook(_) => answer::judge_webhook(&answer?),
-            Way::WebApi(_) => answer::judge_web_api(&answer?),
+            Way::Webhook(_) => answer::judge_webhook(&answer).map(|()| Receipt::default()),
+            Way::WebApi(api) => {
+                let place = api.follow_ups.place(notification, &api.channel);
+                answer::judge_web_api(&answer, place != Place::Channel)?;
+                Ok(api.follow_ups.receipt(notification, &api.channel, &answer))
+            }
         }
     }
 
@@ -164,7 +162,7 @@ impl WebApi {
             Value::Object(message) => message,
             _ => Map::new(),
         };
-        let place = self.threads.place(notification);
+        let place = self.follow_ups.place(notification, &self.channel);
         let url = match &place {
             Place::Channel | Place::Thread(_) => &self.post,
             Place::Update(_) => &self.update,

@@ -38,7 +38,8 @@ impl Bench {
     fn tell(&mut self, rule: &str, host: &str, kind: NotificationKind) {
         let alert = Arc::new(alert(rule, host));
         let dedup_key = Some(fingerprint(&alert).hex());
-        let told = Notification { id: Uuid::max(), alert, route: "page".into(), dedup_key, kind, repeats: 0 };
+        let told =
+            Notification { id: Uuid::max(), alert, route: "page".into(), dedup_key, kind, repeats: 0, post: None };
         self.incidents.told(&told, self.now);
     }
 

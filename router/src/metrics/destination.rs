@@ -38,6 +38,8 @@ pub(super) struct DestinationFamilies {
     windows: IntGaugeVec,
     incidents: IntGaugeVec,
     incident_evictions: IntCounterVec,
+    posts: IntGaugeVec,
+    post_evictions: IntCounterVec,
     evictions: IntCounterVec,
     no_key: IntCounterVec,
     limit_overflow: IntCounterVec,
@@ -67,6 +69,9 @@ pub(crate) struct DestinationMetrics {
     /// Open incidents, of destinations that keep them.
     pub(crate) incidents: IntGauge,
     pub(crate) incident_evictions: IntCounter,
+    /// Messages that others may follow, of destinations that have threads.
+    pub(crate) posts: IntGauge,
+    pub(crate) post_evictions: IntCounter,
     /// Open dedup windows.
     pub(crate) windows: IntGauge,
     pub(crate) evictions: IntCounter,
@@ -181,6 +186,18 @@ impl DestinationFamilies {
                 "Open incidents that were forgotten to make room: the destination is not told of their end.",
                 destination,
             ),
+            posts: gauges(
+                r,
+                "posts",
+                "Messages that summaries and digests may follow, in a thread or by changing them.",
+                destination,
+            ),
+            post_evictions: counters(
+                r,
+                "post_evictions_total",
+                "Messages that were forgotten to make room: what follows them stands alone.",
+                destination,
+            ),
             windows: gauges(r, "dedup_entries", "Open deduplication windows.", destination),
             evictions: counters(
                 r,
@@ -228,6 +245,8 @@ impl DestinationFamilies {
             windows: families.windows.with_label_values(label),
             incidents: families.incidents.with_label_values(label),
             incident_evictions: families.incident_evictions.with_label_values(label),
+            posts: families.posts.with_label_values(label),
+            post_evictions: families.post_evictions.with_label_values(label),
             evictions: families.evictions.with_label_values(label),
             no_key: families.no_key.with_label_values(label),
             limit_overflow: families.limit_overflow.with_label_values(label),

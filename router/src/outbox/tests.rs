@@ -219,7 +219,15 @@ fn notification() -> Arc<Notification> {
     let value = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
     let alert = Arc::new(serde_json::from_value(value).unwrap());
     let kind = NotificationKind::Alert;
-    Arc::new(Notification { id: uuid::Uuid::nil(), alert, route: "r".into(), dedup_key: None, kind, repeats: 0 })
+    Arc::new(Notification {
+        id: uuid::Uuid::nil(),
+        alert,
+        route: "r".into(),
+        dedup_key: None,
+        kind,
+        repeats: 0,
+        post: None,
+    })
 }
 
 #[test]

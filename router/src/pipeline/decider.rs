@@ -25,6 +25,7 @@ use crate::incident::Incidents;
 use crate::inhibit::Inhibitor;
 use crate::limit::Limit;
 use crate::metrics::Metrics;
+use crate::post::Posts;
 use crate::record::after;
 use crate::schedule::Muted;
 use crate::seen::Seen;
@@ -51,6 +52,8 @@ pub(super) struct Decider {
     pub(super) inhibitors: Vec<Inhibitor>,
     /// One for every station that keeps incidents.
     pub(super) incidents: Vec<Option<Incidents>>,
+    /// One for every station.
+    pub(super) posts: Vec<Posts>,
     /// What the destinations' own time windows mute, and those of routes; see [`Way::schedule`].
     pub(super) muted: Vec<Mute>,
     pub(super) alive: Alive,
@@ -129,7 +132,8 @@ impl Decider {
         let windows = self.dedups.iter().filter_map(Dedup::next_closing).min();
         let digests = self.limits.iter().filter_map(|limit| limit.limit.next_due()).min();
         let incidents = self.incidents.iter().flatten().filter_map(Incidents::next_due).min();
-        [windows, digests, muted, incidents, self.seen.due(), self.paused_until].into_iter().flatten().min()
+        let posts = self.posts.iter().filter_map(Posts::next_due).min();
+        [windows, digests, muted, incidents, posts, self.seen.due(), self.paused_until].into_iter().flatten().min()
     }
 
     fn fall_due(&mut self, group: &mut Group, now: Timestamp) {
@@ -154,6 +158,7 @@ impl Decider {
                 self.tell_end(group, station, ended, now);
             }
         }
+        self.posts.iter_mut().for_each(|posts| posts.expire(now));
         self.seen.expire(now);
     }
 
@@ -201,6 +206,9 @@ impl Decider {
         }
         for open in self.incidents.iter_mut().flatten() {
             open.record(&mut group.rows(Table::Incidents));
+        }
+        for posts in &mut self.posts {
+            posts.record(&mut group.rows(Table::Posts));
         }
         for mute in &mut self.muted {
             mute.muted.record(&mut group.rows(Table::Muted));

@@ -140,6 +140,9 @@ impl Decider {
         let Some(live) = self.alive.end(finished.id) else { return };
         let fallback = self.plan.place(live.station).and_then(|place| place.fallback);
         self.note_end(group, &live, &finished, fallback, now);
+        if let Some(pinned) = &finished.pinned {
+            self.posts[live.station].keep(pinned.clone());
+        }
         let end = match (&finished.outcome, fallback) {
             (Outcome::Fallback { .. }, Some(fallback)) => {
                 self.move_on(group, &live, finished.id, fallback, now);

@@ -151,9 +151,12 @@ impl Decider {
     fn load_others(&mut self) -> Result<(), StoreError> {
         let (digests, inhibitions, muted) =
             (self.rows(Table::Digests)?, self.rows(Table::Inhibitions)?, self.rows(Table::Muted)?);
-        let incidents = self.rows(Table::Incidents)?;
+        let (incidents, posts) = (self.rows(Table::Incidents)?, self.rows(Table::Posts)?);
         for open in self.incidents.iter_mut().flatten() {
             open.reload(incidents.iter().cloned());
+        }
+        for kept in &mut self.posts {
+            kept.reload(posts.iter().cloned());
         }
         for RouteLimit { limit, .. } in &mut self.limits {
             limit.reload(digests.iter().cloned());
@@ -173,7 +176,8 @@ impl Decider {
     /// What was decided for destinations that the configuration does not have: nobody would ever ask for it.
     fn remove_decisions_of_strangers(&self, group: &mut Group) -> Result<(), StoreError> {
         let is_known = |name: &str| self.stations.iter().any(|station| *station.name == *name);
-        for table in [Table::Windows, Table::Digests, Table::Inhibitions, Table::Muted, Table::Incidents] {
+        for table in [Table::Windows, Table::Digests, Table::Inhibitions, Table::Muted, Table::Incidents, Table::Posts]
+        {
             for row in self.store.scan(table) {
                 let (key, _) = row?;
                 if owner_names(&key, 1).is_none_or(|names| !is_known(names[0])) {

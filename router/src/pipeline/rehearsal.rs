@@ -112,7 +112,8 @@ impl Rehearsal {
             }
             let Entry { id, kind, .. } = entry;
             let outcome = Outcome::Delivered;
-            finished.push(Finished { destination, id, kind, outcome, repeats_told: 0, attempts: None });
+            let (attempts, pinned) = (None, None);
+            finished.push(Finished { destination, id, kind, outcome, repeats_told: 0, attempts, pinned });
         }
         finished
     }

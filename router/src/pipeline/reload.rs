@@ -14,6 +14,7 @@ use super::station::Station;
 use crate::dedup::Dedup;
 use crate::incident::{IncidentTerms, Incidents};
 use crate::inhibit::Inhibitor;
+use crate::post::Posts;
 
 impl Decider {
     /// All of `next` is in force when this returns, or nothing of it.
@@ -69,6 +70,7 @@ impl Decider {
             inhibitor.replace(Arc::clone(&inhibitions));
         }
         for station in &stations[self.stations.len()..] {
+            self.posts.push(Posts::load(&station.name, &station.board, std::iter::empty()));
             let mismatches = self.metrics.filter_mismatches.clone();
             self.dedups.push(Dedup::new(&station.name));
             let inhibitions = Arc::clone(&inhibitions);

@@ -56,6 +56,12 @@ impl Decider {
             station.metrics.incident_evictions.inc_by(tally.evicted);
             self.metrics.records_skipped.inc_by(tally.senseless);
         }
+        for (station, posts) in self.stations.iter().zip(&mut self.posts) {
+            station.metrics.posts.set(i64::try_from(posts.len()).unwrap_or(i64::MAX));
+            let tally = posts.take_tally();
+            station.metrics.post_evictions.inc_by(tally.evicted);
+            self.metrics.records_skipped.inc_by(tally.senseless);
+        }
         if self.shown.is_some_and(|shown| shown.elapsed() < SHOW_PERIOD) {
             return;
         }

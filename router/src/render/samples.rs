@@ -36,8 +36,10 @@ pub(super) fn samples() -> Vec<(String, Notification)> {
                 _ => format!("{what} of alerts {which}"),
             };
             let (id, route) = (Uuid::nil(), "sample".into());
-            samples
-                .push((name, Notification { id, alert: Arc::clone(&alert), route, dedup_key: None, kind, repeats: 0 }));
+            samples.push((
+                name,
+                Notification { id, alert: Arc::clone(&alert), route, dedup_key: None, kind, repeats: 0, post: None },
+            ));
         }
     }
     samples

@@ -103,9 +103,8 @@ impl Nodes {
         match self.nodes.len() {
             0 | 1 => last,
             count => {
-                let SendError { reason, retry, detail } = last.error;
-                let error = SendError::new(reason, retry, format!("none of {count} nodes; the last one: {detail}"));
-                Refusal { error, ..last }
+                let detail = format!("none of {count} nodes; the last one: {}", last.error);
+                Refusal { error: SendError::new(last.error.reason, last.error.retry, detail), ..last }
             }
         }
     }

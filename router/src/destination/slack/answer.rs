@@ -26,8 +26,17 @@ const AUTH_ERRORS: [&str; 8] = [
 ];
 
 /// Errors about the message that should be changed or answered: another attempt posts a new one.
-pub(super) const LOST_MESSAGE: [&str; 4] =
-    ["message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"];
+const LOST_MESSAGE: [&str; 6] = [
+    "message_not_found",
+    "cant_update_message",
+    "edit_window_closed",
+    "thread_not_found",
+    "cannot_reply_to_message",
+    "restricted_action_thread_locked",
+];
+
+/// Errors about a channel: that of an earlier message, where the token is another workspace's by now.
+const LOST_CHANNEL: [&str; 3] = ["channel_not_found", "not_in_channel", "is_archived"];
 
 /// `ok`, or else.
 pub(super) fn judge_webhook(answer: &[u8]) -> Result<(), SendError> {
@@ -38,8 +47,9 @@ pub(super) fn judge_webhook(answer: &[u8]) -> Result<(), SendError> {
     Err(SendError::new(Reason::ClientError, Retry::Never, format!("answered 200 without `ok`: {cause}")))
 }
 
-/// `{"ok":true,…}`, or `{"ok":false,"error":"…"}`: the status says nothing here.
-pub(super) fn judge_web_api(answer: &[u8]) -> Result<(), SendError> {
+/// `{"ok":true,…}`, or `{"ok":false,"error":"…"}`: the status says nothing here. `follows`: an earlier message was to be
+/// answered or changed.
+pub(super) fn judge_web_api(answer: &[u8], follows: bool) -> Result<(), SendError> {
     let json: Value = serde_json::from_slice(answer).unwrap_or_default();
     if json.get("ok") == Some(&Value::Bool(true)) {
         return Ok(());
@@ -48,14 +58,17 @@ pub(super) fn judge_web_api(answer: &[u8]) -> Result<(), SendError> {
         // Something between us and Slack answered: a later attempt may get through.
         return Err(SendError::new(Reason::Other, Retry::Backoff, "answered 200 without `ok` and without an error"));
     };
+    let is_lost = |error: &str| LOST_MESSAGE.contains(&error) || LOST_CHANNEL.contains(&error);
+    let is_post_gone = follows && is_lost(&error);
     let (reason, retry) = match error.as_str() {
         "ratelimited" | "rate_limited" => (Reason::RateLimited, Retry::Backoff),
         error if TROUBLES.contains(&error) => (Reason::ServerError, Retry::Backoff),
-        error if LOST_MESSAGE.contains(&error) => (Reason::ClientError, Retry::Backoff),
+        _ if is_post_gone => (Reason::ClientError, Retry::Backoff),
         error if AUTH_ERRORS.contains(&error) => (Reason::AuthError, Retry::Never),
         _ => (Reason::ClientError, Retry::Never),
     };
-    Err(SendError::new(reason, retry, format!("refused the message: {error}")))
+    let refusal = SendError::new(reason, retry, format!("refused the message: {error}"));
+    Err(SendError { is_post_gone, ..refusal })
 }
 
 /// The error of a Web API answer.
@@ -81,7 +94,6 @@ mod tests {
             (r#"{"ok":true,"ts":"1.2"}"#, None),
             (r#"{"ok":false,"error":"ratelimited"}"#, Some((Reason::RateLimited, Retry::Backoff))),
             (r#"{"ok":false,"error":"internal_error"}"#, Some((Reason::ServerError, Retry::Backoff))),
-            (r#"{"ok":false,"error":"message_not_found"}"#, Some((Reason::ClientError, Retry::Backoff))),
             (r#"{"ok":false,"error":"invalid_auth"}"#, Some((Reason::AuthError, Retry::Never))),
             (r#"{"ok":false,"error":"channel_not_found"}"#, Some((Reason::ClientError, Retry::Never))),
             (r#"{"ok":false,"error":"invalid_blocks"}"#, Some((Reason::ClientError, Retry::Never))),
@@ -89,8 +101,21 @@ mod tests {
             ("<html>captive portal</html>", Some((Reason::Other, Retry::Backoff))),
             ("", Some((Reason::Other, Retry::Backoff))),
         ] {
-            let verdict = judge_web_api(answer.as_bytes()).err().map(|error| (error.reason, error.retry));
+            let verdict = judge_web_api(answer.as_bytes(), false).err().map(|error| (error.reason, error.retry));
             assert_eq!(verdict, expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_follow_an_earlier_message_is_posted_at_another_attempt() {
+        for (error, is_gone) in
+            [("message_not_found", true), ("thread_not_found", true), ("channel_not_found", true), ("no_text", false)]
+        {
+            let answer = format!(r#"{{"ok":false,"error":"{error}"}}"#);
+            let follower = judge_web_api(answer.as_bytes(), true).unwrap_err();
+            assert_eq!((follower.is_post_gone, follower.retry != Retry::Never), (is_gone, is_gone), "{error}");
+            let first = judge_web_api(answer.as_bytes(), false).unwrap_err();
+            assert_eq!((first.is_post_gone, first.retry), (false, Retry::Never), "{error}");
         }
     }
 

@@ -1,24 +1,12 @@
-//! Which message a summary or a digest belongs to. Known since the start of the process: what comes after a restart, or about
-//! a message that was forgotten, is a message of its own.
+//! Which message a summary or a digest belongs to.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use moka::sync::Cache;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::super::{Notification, NotificationKind};
-use super::answer::{self, LOST_MESSAGE};
-
-/// Messages that are remembered: some 2 MiB. One more, and the one that was asked for least goes.
-const MESSAGES_MAX: u64 = 10_000;
-
-/// The longest that a message is remembered: the longest window of deduplication, and an hour for its summary.
-const MESSAGE_AGE_MAX: Duration = Duration::from_hours(7 * 24 + 1);
-
-/// Digests of a route gather at one message until there were none for so long.
-const STORM_END: Duration = Duration::from_hours(1);
+use super::super::{Notification, Receipt};
 
 /// `follow_ups`: what becomes of what is told about a message that is there already.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -41,66 +29,47 @@ pub(super) enum Place {
     Update(Posted),
 }
 
-/// A message that is there.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// What Slack says of a message that it took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Posted {
+    /// An id, also where the settings have the channel's name.
     channel: String,
     ts: String,
 }
 
-pub(super) struct Threads {
-    follow_ups: FollowUps,
-    alerts: Cache<String, Posted>,
-    digests: Cache<String, Posted>,
+/// What is kept of it: [`Receipt::post`].
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// The channel as the settings of its time name it: another one is another conversation.
+    under: String,
+    #[serde(flatten)]
+    posted: Posted,
 }
 
-impl Threads {
-    pub(super) fn new(follow_ups: FollowUps) -> Self {
-        Self {
-            follow_ups,
-            alerts: Cache::builder().max_capacity(MESSAGES_MAX).time_to_live(MESSAGE_AGE_MAX).build(),
-            digests: Cache::builder().max_capacity(MESSAGES_MAX).time_to_idle(STORM_END).build(),
+impl FollowUps {
+    /// `channel`: of the settings.
+    pub(super) fn place(self, notification: &Notification, channel: &str) -> Place {
+        let kept = notification.post.as_deref().and_then(|post| serde_json::from_str::<Kept>(post).ok());
+        match (kept.filter(|kept| kept.under == channel), self) {
+            (Some(kept), Self::Thread) => Place::Thread(kept.posted),
+            (Some(kept), Self::Update) => Place::Update(kept.posted),
+            (None, _) | (_, Self::Message) => Place::Channel,
         }
     }
 
-    pub(super) fn place(&self, notification: &Notification) -> Place {
-        let known = match &notification.kind {
-            NotificationKind::Alert => None,
-            NotificationKind::Summary(_) | NotificationKind::Resolve(_) => {
-                key(notification).and_then(|key| self.alerts.get(&key))
-            }
-            NotificationKind::Digest(_) => self.digests.get(&*notification.route),
+    /// What is to be kept of a message that Slack took.
+    pub(super) fn receipt(self, notification: &Notification, channel: &str, answer: &[u8]) -> Receipt {
+        if self == Self::Message {
+            return Receipt::default();
+        }
+        let posted = match self.place(notification, channel) {
+            // An answer to a reply names the reply; the thread hangs at its first message.
+            Place::Thread(first) | Place::Update(first) => Some(first),
+            Place::Channel => serde_json::from_slice(answer).ok(),
         };
-        match (known, self.follow_ups) {
-            (Some(posted), FollowUps::Thread) => Place::Thread(posted),
-            (Some(posted), FollowUps::Update) => Place::Update(posted),
-            (None, _) | (_, FollowUps::Message) => Place::Channel,
-        }
+        let kept = posted.and_then(|posted| serde_json::to_string(&Kept { under: channel.to_owned(), posted }).ok());
+        Receipt { post: kept.map(Arc::from) }
     }
-
-    /// Remembers what was posted, and forgets what is gone.
-    pub(super) fn note(&self, notification: &Notification, answer: &[u8]) {
-        let (messages, key) = match &notification.kind {
-            NotificationKind::Alert | NotificationKind::Summary(_) | NotificationKind::Resolve(_) => {
-                (&self.alerts, key(notification))
-            }
-            NotificationKind::Digest(_) => (&self.digests, Some(notification.route.to_string())),
-        };
-        let Some(key) = key else { return };
-        if answer::error(answer).is_some_and(|error| LOST_MESSAGE.contains(&error.as_str())) {
-            return messages.invalidate(&key);
-        }
-        // An answer to a reply names the reply; the thread hangs at its first message.
-        let is_first = matches!(notification.kind, NotificationKind::Alert) || !messages.contains_key(&key);
-        if let Some(posted) = serde_json::from_slice::<Posted>(answer).ok().filter(|_| is_first) {
-            messages.insert(key, posted);
-        }
-    }
-}
-
-/// Two routes may have the same key for the same alert.
-fn key(notification: &Notification) -> Option<String> {
-    Some(format!("{}/{}", notification.dedup_key.as_deref()?, notification.route))
 }
 
 impl Place {
@@ -114,5 +83,53 @@ impl Place {
         if let Some((name, ts)) = more {
             message.insert(name.to_owned(), ts.as_str().into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::NotificationKind;
+    use super::*;
+
+    const FIRST: &str = r#"{"ok":true,"channel":"C1","ts":"1.1"}"#;
+    const REPLY: &str = r#"{"ok":true,"channel":"C1","ts":"2.2"}"#;
+
+    /// One that follows this post.
+    fn following(post: Option<Arc<str>>) -> Notification {
+        let alert = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
+        Notification {
+            id: uuid::Uuid::nil(),
+            alert: serde_json::from_value(alert).unwrap(),
+            route: "page".into(),
+            dedup_key: None,
+            kind: NotificationKind::Alert,
+            repeats: 0,
+            post,
+        }
+    }
+
+    #[test]
+    fn what_follows_goes_to_the_first_message_and_leaves_it_the_first() {
+        let first = FollowUps::Thread.receipt(&following(None), "#alerts", FIRST.as_bytes()).post;
+        let posted = Posted { channel: "C1".to_owned(), ts: "1.1".to_owned() };
+        let summary = following(first.clone());
+        assert_eq!(FollowUps::Thread.place(&summary, "#alerts"), Place::Thread(posted.clone()));
+        assert_eq!(FollowUps::Update.place(&summary, "#alerts"), Place::Update(posted));
+        assert_eq!(FollowUps::Thread.receipt(&summary, "#alerts", REPLY.as_bytes()).post, first);
+    }
+
+    #[test]
+    fn a_message_of_its_own_follows_nothing_and_is_followed_by_nothing() {
+        let first = FollowUps::Thread.receipt(&following(None), "#alerts", FIRST.as_bytes()).post;
+        assert_eq!(FollowUps::Message.place(&following(first), "#alerts"), Place::Channel);
+        assert_eq!(FollowUps::Message.receipt(&following(None), "#alerts", FIRST.as_bytes()).post, None);
+    }
+
+    #[test]
+    fn what_another_channel_or_another_service_left_behind_is_not_followed() {
+        let first = FollowUps::Thread.receipt(&following(None), "#alerts", FIRST.as_bytes()).post;
+        assert_eq!(FollowUps::Thread.place(&following(first), "#other"), Place::Channel);
+        assert_eq!(FollowUps::Thread.place(&following(Some("<1@tercel.invalid>".into())), "#alerts"), Place::Channel);
+        assert_eq!(FollowUps::Thread.receipt(&following(None), "#alerts", b"{}").post, None);
     }
 }

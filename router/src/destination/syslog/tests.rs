@@ -21,6 +21,7 @@ fn notification(rule: &str) -> Notification {
         dedup_key: None,
         kind,
         repeats: 0,
+        post: None,
     }
 }
 
