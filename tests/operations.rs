@@ -294,6 +294,25 @@ async fn a_dead_letter_is_listed_with_its_reason_replayed_once_and_counted() {
 }
 
 #[tokio::test]
+async fn a_letter_to_a_destination_that_has_another_name_now_is_replayed_to_that_one() {
+    let mut operated = with_letters(&["a", "b"]).await;
+    let routing = all_to(&operated.hook, "").replace("\"hook\"", "\"renamed\"").replace(".hook]", ".renamed]");
+    std::fs::write(operated.folder.path().join("routing.toml"), routing).unwrap();
+    operated.restart().await;
+    for (order, complaint) in [(&[][..], "no destination of this name"), (&["--to", "renamde"], "no destination")] {
+        let output = operated.command(&[&["dead-letter", "replay", "--all"], order].concat()).await;
+        assert!(!output.status.success() && said(&output.stderr).contains(complaint), "{output:?}");
+    }
+    let delivered = operated.hook.count();
+    let replay = ["dead-letter", "replay", "--all", "--to", "renamed"];
+    assert_eq!(operated.told_json(&replay).await["replayed"], 2);
+    operated.hook.wait_for(delivered + 2, SOON).await;
+    let metrics = operated.settled().await;
+    assert_eq!((metrics.of("renamed", "replayed_total"), metrics.of("renamed", "delivered_total")), (2, 2));
+    assert_eq!(operated.told(&["dead-letter", "list", "--json"]).await, "");
+}
+
+#[tokio::test]
 async fn a_purge_takes_what_was_meant_and_nobody_means_all_by_saying_nothing() {
     let operated = with_letters(&["a", "b"]).await;
     for order in ["replay", "purge"] {

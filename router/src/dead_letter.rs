@@ -109,7 +109,7 @@ pub(crate) struct Found {
 pub(crate) struct Replayed {
     #[serde(rename = "replayed")]
     pub(crate) sent: u64,
-    /// They stay: the configuration has their destination no more.
+    /// They stay: the configuration has no destination of this name.
     pub(crate) no_destination: u64,
     /// They stay: too much waits already.
     pub(crate) no_room: u64,

@@ -7,6 +7,7 @@ use http::header::LINK;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -18,6 +19,14 @@ use crate::store::{StoreError, Table};
 /// Letters on one page, and those that one order moves: the decider does nothing else meanwhile.
 const PAGE_LETTERS_MAX: usize = 1_000;
 const ORDER_LETTERS_MAX: usize = 256;
+
+/// What a replay's address may say.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplayQuery {
+    /// Another destination than the letters' own.
+    to: Option<String>,
+}
 
 impl Admin {
     pub(super) async fn dead_letters(&self, request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
@@ -35,9 +44,10 @@ impl Admin {
     }
 
     pub(super) async fn replay_dead_letters(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+        let ReplayQuery { to } = query(&request)?;
         let (selection, found) = self.ordered(request).await?;
-        let replayed = self.pipeline.replay(found.numbers()).await?;
-        info!(?selection, ?replayed, "dead letters were sent again");
+        let replayed = self.pipeline.replay(found.numbers(), to.clone()).await?;
+        info!(?selection, to, ?replayed, "dead letters were sent again");
         Ok(json(StatusCode::OK, &json!({"letters": replayed, "next": found.next(&selection)})))
     }
 

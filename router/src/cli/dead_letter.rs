@@ -25,7 +25,7 @@ enum Command {
     /// Print notifications that were given up, oldest first
     List(List),
     /// Send them again, each in place of its letter
-    Replay(Order),
+    Replay(Replay),
     /// Take them away for good
     Purge(Order),
 }
@@ -53,6 +53,15 @@ struct Order {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct Replay {
+    /// To this destination in place of each letter's own, which may have another name by now
+    #[arg(long, value_name = "NAME")]
+    to: Option<String>,
+    #[command(flatten)]
+    order: Order,
 }
 
 /// Which letters: those that all of these want.
@@ -90,7 +99,7 @@ impl Selection {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, ToolError> {
     match &arguments.command {
         Command::List(arguments) => list(arguments),
-        Command::Replay(arguments) => order(arguments, "replay"),
+        Command::Replay(Replay { to, order: arguments }) => order(arguments, &replay_path(to.as_deref())?),
         Command::Purge(arguments) => order(arguments, "purge"),
     }
 }
@@ -116,6 +125,12 @@ fn list(arguments: &List) -> Result<ExitCode, ToolError> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn replay_path(to: Option<&str>) -> Result<String, ToolError> {
+    let Some(to) = to else { return Ok("replay".to_owned()) };
+    let query = serde_urlencoded::to_string([("to", to)]).map_err(|error| ToolError::Input(error.to_string()))?;
+    Ok(format!("replay?{query}"))
+}
+
 fn order(arguments: &Order, what: &str) -> Result<ExitCode, ToolError> {
     let client = arguments.client.client()?;
     let mut body = Value::Object(arguments.selection.parts());
@@ -132,7 +147,7 @@ fn order(arguments: &Order, what: &str) -> Result<ExitCode, ToolError> {
     }
     let left = ["no_destination", "no_room"].iter().filter_map(|name| counts.get(*name)?.as_u64()).sum::<u64>();
     if left > 0 {
-        complain(&format!("{left} letters stay: their destination is gone, or has no room for them now"));
+        complain(&format!("{left} letters stay: there is no destination of this name, or it has no room for them now"));
         return Ok(ExitCode::from(EXIT_FAILURE));
     }
     Ok(ExitCode::SUCCESS)

@@ -29,7 +29,7 @@ pub(super) enum Ask {
     /// What is held against an alert, by destination.
     States(Arc<Alert>, Reply<Vec<(Arc<str>, StateStep)>>),
     /// Dead letters by their numbers.
-    Replay(Vec<u64>, Reply<Replayed>),
+    Replay(Vec<u64>, Option<String>, Reply<Replayed>),
     Purge(Vec<u64>, Reply<u64>),
     Incidents(Reply<Vec<incident::Listed>>),
     Resolve(incident::Order, Reply<Result<Vec<incident::Listed>, OrderError>>),
@@ -58,9 +58,9 @@ impl Pipeline {
         self.ask(|reply| Ask::States(alert, reply)).await
     }
 
-    /// Sends dead letters again. As many as may hold up all decisions.
-    pub(crate) async fn replay(&self, letters: Vec<u64>) -> Result<Replayed, Refused> {
-        self.ask(|reply| Ask::Replay(letters, reply)).await
+    /// Sends dead letters again, to the destination of this name or each to its own. As many as may hold up all decisions.
+    pub(crate) async fn replay(&self, letters: Vec<u64>, to: Option<String>) -> Result<Replayed, Refused> {
+        self.ask(|reply| Ask::Replay(letters, to, reply)).await
     }
 
     /// Takes dead letters away; gives how many there were.
@@ -103,8 +103,8 @@ impl Decider {
                 group.is_promised |= expired.is_ok();
                 group.promises.push(promise(reply, expired));
             }
-            Ask::Replay(numbers, reply) => {
-                let replayed = self.replay(group, &numbers, now);
+            Ask::Replay(numbers, to, reply) => {
+                let replayed = self.replay(group, &numbers, to.as_deref(), now);
                 group.promises.push(promise(reply, replayed));
             }
             Ask::Purge(numbers, reply) => {
@@ -130,7 +130,7 @@ impl Ask {
             Self::AddSilence(_, reply) | Self::ExpireSilence(_, reply) => drop(reply.send(Err(Refused::Store))),
             Self::Silences(_, reply) => drop(reply.send(Err(Refused::Store))),
             Self::States(_, reply) => drop(reply.send(Err(Refused::Store))),
-            Self::Replay(_, reply) => drop(reply.send(Err(Refused::Store))),
+            Self::Replay(_, _, reply) => drop(reply.send(Err(Refused::Store))),
             Self::Purge(_, reply) => drop(reply.send(Err(Refused::Store))),
             Self::Incidents(reply) => drop(reply.send(Err(Refused::Store))),
             Self::Resolve(_, reply) => drop(reply.send(Err(Refused::Store))),

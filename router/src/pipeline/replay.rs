@@ -15,15 +15,15 @@ use crate::destination::NotificationKind;
 use crate::store::Table;
 
 impl Decider {
-    /// A new delivery for each, in place of the letter. Its age counts anew.
-    pub(super) fn replay(&mut self, group: &mut Group, numbers: &[u64], now: Timestamp) -> Replayed {
+    /// A new delivery for each, in place of the letter; `to`: to another destination than its own. Its age counts anew.
+    pub(super) fn replay(&mut self, group: &mut Group, numbers: &[u64], to: Option<&str>, now: Timestamp) -> Replayed {
         let mut replayed = Replayed::default();
         for number in numbers {
             let Some(letter) = self.take_letter(group, *number) else {
                 replayed.gone += 1;
                 continue;
             };
-            let Some(station) = self.plan.find(&self.stations, &letter.destination) else {
+            let Some(station) = self.plan.find(&self.stations, to.unwrap_or(&letter.destination)) else {
                 replayed.no_destination += 1;
                 continue;
             };
