@@ -56,7 +56,7 @@ pub(crate) struct Posts {
     changed: HashSet<Arc<str>>,
     /// Keys of records that made no sense.
     stale: Vec<Vec<u8>>,
-    posts_max: usize,
+    count_max: usize,
     tally: Tally,
 }
 
@@ -131,7 +131,7 @@ impl Posts {
             return;
         }
         self.put(key, post);
-        while self.kept.len() > self.posts_max {
+        while self.kept.len() > self.count_max {
             let Some((_, first)) = self.until.first().cloned() else { break };
             self.remove(&first);
             self.tally.evicted += 1;
@@ -191,7 +191,7 @@ impl Posts {
             until: BTreeSet::new(),
             changed: HashSet::new(),
             stale: Vec::new(),
-            posts_max: POSTS_MAX,
+            count_max: POSTS_MAX,
             tally: Tally::default(),
         };
         posts.reload(records);

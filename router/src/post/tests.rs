@@ -109,7 +109,7 @@ fn a_digest_that_follows_keeps_its_storm_together() {
 #[test]
 fn of_too_many_the_oldest_goes_and_is_counted() {
     let (board, mut posts) = posts();
-    posts.posts_max = 2;
+    posts.count_max = 2;
     let mut table = Table::new();
     for (second, key) in ["a", "b", "c"].into_iter().enumerate() {
         let now = at(i64::try_from(second).unwrap());
