@@ -14,6 +14,8 @@ mod clock;
 mod components;
 /// Alerts and destinations at random, and what every destination counts at the end.
 mod conservation;
+/// Containers of a test's own: a containerd, and what a kubelet asks of it.
+mod containers;
 /// A store that is damaged at random between two lives of the router.
 mod damage;
 /// A destination that is dead for the whole of a long run, beside a healthy one.
