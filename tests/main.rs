@@ -43,6 +43,8 @@ mod ingest;
 /// The real sensor on this machine's kernel: real actions of attackers by Falco's stable rules, and what a hostile process
 /// can do to the sensor itself.
 mod kernel;
+/// The manifests and the images on a real cluster.
+mod kubernetes;
 /// The sensor's two processes: what each may do, how one follows the other, and switching under load.
 mod loader;
 /// Rules that match what a router does to deliver their own alerts.
