@@ -47,7 +47,7 @@ enum Task {
         /// goes
         #[arg(long)]
         kernels: bool,
-        /// Instead: the router against real servers, fetched where they can be had
+        /// Instead: against real servers, container runtimes and a cluster, fetched or built where they can be had
         #[arg(long, conflicts_with = "kernels")]
         components: bool,
         /// Instead, in release: a full storm of events, the router away for a minute and killed 200 times, half an hour of
