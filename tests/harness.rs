@@ -4,6 +4,8 @@
 mod crowd;
 /// File systems of a test's own: small ones, and ones that may not be written.
 mod disk;
+/// Alerts that are sent one by one.
+mod load;
 /// Prometheus' text format, read back: values by name and labels, and the conservation law.
 mod metrics;
 /// A cgroup that looks as a container's.
@@ -30,6 +32,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use crowd::Crowd;
 pub(crate) use disk::Disk;
+pub(crate) use load::Load;
 pub(crate) use metrics::Metrics;
 pub(crate) use pod::Pod;
 pub(crate) use process::{Process, binary, free_address, losses, run, scrape};

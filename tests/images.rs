@@ -3,20 +3,16 @@
 //!
 //! The lane `images` builds the images, installs what runs them, and asks for these tests, which nobody else runs.
 
-mod cri;
 mod manifest;
 mod node;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use e2e::receivers::{Received, Webhook};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::harness::{Cat, all_to, eventually, scrape};
+use crate::harness::{Cat, Load, all_to, eventually, scrape};
 use node::{Node, Pod};
 
 /// Runtimes take seconds to start a container on a busy machine.
@@ -87,8 +83,7 @@ async fn a_pod_that_is_deleted_and_made_anew_under_load_loses_nothing_that_it_ac
     const PODS: usize = 4;
     let Some(node) = Node::start().await else { return };
     let hook = Webhook::start().await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let sender = tokio::spawn(send_until(Arc::clone(&stop), node.router_socket()));
+    let load = Load::start(node.router_socket());
     for life in 0..PODS {
         let pod = node.pod(&all_to(&hook, ""), None).await.unwrap();
         pod.ready("router", WITHIN).await;
@@ -98,16 +93,8 @@ async fn a_pod_that_is_deleted_and_made_anew_under_load_loses_nothing_that_it_ac
     }
     let pod = node.pod(&all_to(&hook, ""), None).await.unwrap();
     pod.ready("router", WITHIN).await;
-    stop.store(true, Ordering::Relaxed);
-    let acknowledged = sender.await.unwrap();
-    assert!(acknowledged.len() > 100, "{} alerts are no load", acknowledged.len());
-    eventually("everything acknowledged is delivered", WITHIN, async || {
-        let arrived: BTreeSet<_> = hook.received().iter().map(|one| one.json()["uuid"].to_string()).collect();
-        let missing = acknowledged.difference(&arrived).count();
-        if missing == 0 { Ok(()) } else { Err(format!("{missing} of {} are missing", acknowledged.len())) }
-    })
-    .await;
-    println!("{PODS} pods, {} alerts acknowledged, all delivered", acknowledged.len());
+    let acknowledged = load.all_delivered(&hook, WITHIN).await;
+    println!("{PODS} pods, {acknowledged} alerts acknowledged, all delivered");
     pod.remove().await;
 }
 
@@ -118,24 +105,4 @@ async fn delivered(pod: &Pod<'_>, hook: &Webhook, what: &str, is_it: impl Fn(&Va
         alerts.into_iter().find(&is_it).ok_or_else(|| format!("{}\n{}", seen.join("\n"), pod.log("sensor")))
     })
     .await
-}
-
-/// Sends alerts one by one over the router's socket, and gives the ids of those that were acknowledged.
-async fn send_until(stop: Arc<AtomicBool>, socket: std::path::PathBuf) -> BTreeSet<String> {
-    // Already installed is as good.
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let client = reqwest::Client::builder().unix_socket(socket).timeout(Duration::from_secs(5)).build().unwrap();
-    let mut acknowledged = BTreeSet::new();
-    while !stop.load(Ordering::Relaxed) {
-        let uuid = uuid::Uuid::now_v7().to_string();
-        let alert =
-            json!({"uuid": uuid, "rule": "Load", "priority": "Warning", "time": jiff::Timestamp::now().to_string()});
-        match client.post("http://router/").body(alert.to_string()).send().await {
-            Ok(answer) if answer.status() == 202 => {
-                acknowledged.insert(json!(uuid).to_string());
-            }
-            _ => sleep(Duration::from_millis(20)).await,
-        }
-    }
-    acknowledged
 }

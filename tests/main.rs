@@ -14,6 +14,8 @@ mod clock;
 mod components;
 /// Alerts and destinations at random, and what every destination counts at the end.
 mod conservation;
+/// Containers of a test's own: a containerd, and what a kubelet asks of it.
+mod containers;
 /// A store that is damaged at random between two lives of the router.
 mod damage;
 /// A destination that is dead for the whole of a long run, beside a healthy one.
@@ -41,6 +43,8 @@ mod ingest;
 /// The real sensor on this machine's kernel: real actions of attackers by Falco's stable rules, and what a hostile process
 /// can do to the sensor itself.
 mod kernel;
+/// The manifests and the images on a real cluster.
+mod kubernetes;
 /// The sensor's two processes: what each may do, how one follows the other, and switching under load.
 mod loader;
 /// Rules that match what a router does to deliver their own alerts.

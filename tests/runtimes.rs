@@ -3,13 +3,10 @@
 //! The lane `runtimes` installs what they need, and asks for these tests, which nobody else runs.
 
 mod containerd;
-mod cri;
 mod docker;
-pub(crate) mod image;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -18,9 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::MutexGuard;
 
-use crate::harness::{
-    Metrics, Process, binary, can_watch, eventually, free_address, kernel, scrape, skipped, workspace,
-};
+use crate::harness::{Metrics, Process, binary, eventually, free_address, kernel, scrape, workspace};
 
 /// Every program that is started in a container, and every one whose image nobody allowed: that one depends on what the
 /// runtime tells.
@@ -91,26 +86,6 @@ impl Sensor {
     pub(crate) async fn metrics(&self) -> Metrics {
         scrape(self.metrics).await
     }
-}
-
-/// Whether these programs are here, and the sensor can run.
-pub(crate) fn can_run(programs: &[&str]) -> bool {
-    let paths = std::env::var("PATH").unwrap_or_default();
-    let is_here = |program: &str| paths.split(':').any(|folder| Path::new(folder).join(program).is_file());
-    match programs.iter().find(|program| !is_here(program)) {
-        Some(missing) => skipped(&format!("{missing} is not installed")),
-        None => return can_watch(),
-    }
-    false
-}
-
-/// Runs a command of a runtime, which must succeed, and gives what it prints.
-#[track_caller]
-pub(crate) fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    assert!(output.status.success(), "{command:?}: {}\n{}", text(&output.stderr), text(&output.stdout));
-    text(&output.stdout)
 }
 
 /// No event of the programs that were waited for was judged without what a runtime tells. Others run containers, too.

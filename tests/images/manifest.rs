@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::cri::{
+use crate::containers::cri::{
     Capability, ContainerConfig, ContainerMetadata, ContainerSecurityContext, ImageSpec, Int64Value, KeyValue,
-    LinuxContainerConfig, MASKED_PATHS, Mount, NAMESPACES, READ_ONLY_PATHS, SecurityProfile,
+    LinuxContainerConfig, MASKED_PATHS, Mount, NODES_PROCESSES, READ_ONLY_PATHS, SecurityProfile,
 };
 use crate::harness::workspace;
 
@@ -70,6 +70,7 @@ impl Manifest {
         ContainerConfig {
             metadata: Some(ContainerMetadata { name: name.clone() }),
             image: Some(ImageSpec { image: text(&container["image"]) }),
+            command: Vec::new(),
             args: list(&container["args"]).iter().map(expand).collect(),
             mounts: list(&container["volumeMounts"]).iter().map(|mount| self.mount(mount, changes)).collect(),
             labels: BTreeMap::from([("io.kubernetes.container.name".to_owned(), name.clone())]),
@@ -105,7 +106,7 @@ impl Manifest {
         let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
         ContainerSecurityContext {
             capabilities: Some(Capability { add: added, drop: names("drop") }),
-            namespace_options: Some(NAMESPACES),
+            namespace_options: Some(NODES_PROCESSES),
             run_as_user: number("runAsUser"),
             run_as_group: number("runAsGroup"),
             readonly_rootfs: own["readOnlyRootFilesystem"] == true,

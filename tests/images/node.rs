@@ -4,45 +4,22 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::process::Signal;
-use tempfile::TempDir;
 use tokio::sync::MutexGuard;
 
 use super::WITHIN;
-use super::cri::{
-    LinuxPodSandboxConfig, NAMESPACES, PodSandboxConfig, PodSandboxMetadata, Runtime, SandboxSecurityContext,
-};
 use super::manifest::{Changes, Manifest};
-use crate::harness::{Process, can_watch, eventually, free_address, http_client, kernel, skipped, workspace};
-use crate::runtimes::{image, run};
+use crate::containers::Containerd;
+use crate::containers::cri::{NODES_PROCESSES, PodSandboxConfig, PodSandboxMetadata, Runtime};
+use crate::harness::{can_watch, eventually, free_address, http_client, kernel, skipped, workspace};
 
 /// Where the lane left the images: a folder with `tercel-router.tar` and `tercel-sensor.tar`.
 const IMAGES_VARIABLE: &str = "TERCEL_TEST_IMAGES";
 
-/// What a sandbox runs, which is to wait.
-const SANDBOX_IMAGE: &str = "docker.io/local/pause:1";
-
-/// Root may lack `CAP_SYS_RESOURCE` where these tests run: hence `restrict_oom_score_adj`.
-const CONFIG: &str = r#"
-version = 2
-root = "FOLDER/root"
-state = "FOLDER/state"
-[grpc]
-  address = "FOLDER/run/containerd.sock"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "docker.io/local/pause:1"
-  restrict_oom_score_adj = true
-[plugins."io.containerd.grpc.v1.cri".containerd]
-  snapshotter = "overlayfs"
-"#;
-
 pub(super) struct Node {
-    daemon: Process,
-    folder: TempDir,
+    containerd: Containerd,
     runtime: Runtime,
     manifest: Manifest,
     _kernel: MutexGuard<'static, ()>,
@@ -81,26 +58,14 @@ impl Node {
             return None;
         }
         let kernel = kernel().await;
-        // Below /run: the path of a socket has few bytes.
-        let folder = tempfile::Builder::new().prefix("tercel").tempdir_in("/run").unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let config = folder.path().join("config.toml");
-        fs::write(&config, CONFIG.replace("FOLDER", &folder.path().display().to_string())).unwrap();
-        let daemon = Process::start(Command::new("containerd").arg("--config").arg(config));
-        let socket = folder.path().join("run/containerd.sock");
-        eventually("containerd answers", WITHIN, async || {
-            let is_up = ctr(&socket, &["version"]).output().unwrap().status.success();
-            if is_up { Ok(()) } else { Err(daemon.stderr()) }
-        })
-        .await;
-        let pause = image::oci_archive(folder.path(), SANDBOX_IMAGE, &image::files(folder.path()));
-        for archive in [images.join("tercel-router.tar"), images.join("tercel-sensor.tar"), pause] {
-            run(ctr(&socket, &["images", "import"]).arg(archive));
+        let containerd = Containerd::start().await;
+        for archive in ["tercel-router.tar", "tercel-sensor.tar"] {
+            containerd.import(&images.join(archive));
         }
-        let runtime = Runtime::connect(&socket).await;
+        let runtime = Runtime::connect(&containerd.socket()).await;
         let manifest = Manifest::read();
         assert!(manifest.shares_process_ids(), "the test gives every container the node's process ids");
-        let node = Self { daemon, folder, runtime, manifest, _kernel: kernel };
+        let node = Self { containerd, runtime, manifest, _kernel: kernel };
         node.lay_out();
         Some(node)
     }
@@ -117,10 +82,11 @@ impl Node {
     pub(super) async fn pod(&self, routing: &str, without: Option<&str>) -> Result<Pod<'_>, String> {
         fs::write(self.path("routing").join("routing.toml"), routing).unwrap();
         let (sensor_metrics, router_metrics) = (free_address(), free_address());
-        let uid = uuid::Uuid::now_v7().to_string();
-        let logs = self.folder.path().join("logs").join(&uid);
+        let metadata = PodSandboxMetadata::new("tercel-x7x7x", "tercel");
+        let logs = self.containerd.folder().join("logs").join(&metadata.uid);
         fs::create_dir_all(&logs).unwrap();
-        let config = sandbox(&uid, &logs);
+        let mut config = PodSandboxConfig::new(metadata, "burstable", NODES_PROCESSES);
+        config.log_directory = logs.display().to_string();
         let sandbox = self.runtime.run_sandbox(&config).await;
         let [before, containers] = self.manifest.containers(&self.changes(sensor_metrics, router_metrics), without);
         let mut pod = Pod { node: self, sandbox, containers: BTreeMap::new(), logs, sensor_metrics, router_metrics };
@@ -161,12 +127,12 @@ impl Node {
     }
 
     fn path(&self, volume: &str) -> PathBuf {
-        self.folder.path().join("volumes").join(volume)
+        self.containerd.folder().join("volumes").join(volume)
     }
 
     fn changes(&self, sensor: SocketAddr, router: SocketAddr) -> Changes {
         let volumes = ["rules", "templates", "routing", "socket", "state"].map(|name| (name, self.path(name)));
-        let runtime = ("containerd", self.folder.path().join("run"));
+        let runtime = ("containerd", self.containerd.socket_folder());
         Changes {
             volumes: volumes.into_iter().chain([runtime]).map(|(name, path)| (name.to_owned(), path)).collect(),
             // In the node's network, where others may have the ports.
@@ -209,7 +175,7 @@ impl Pod<'_> {
 
     /// Of the container's first process.
     pub(super) fn status_of(&self, container: &str) -> Status {
-        let tasks = ctr(&self.node.folder.path().join("run/containerd.sock"), &["tasks", "list"]).output().unwrap();
+        let tasks = self.node.containerd.ctr(&["tasks", "list"]).output().unwrap();
         let tasks = String::from_utf8_lossy(&tasks.stdout).into_owned();
         let line =
             tasks.lines().find(|line| line.starts_with(&self.containers[container])).expect("the task is listed");
@@ -247,52 +213,4 @@ impl Pod<'_> {
         tokio::join!(stop("sensor"), stop("router"));
         self.node.runtime.remove_sandbox(&self.sandbox).await;
     }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let socket = self.folder.path().join("run/containerd.sock");
-        let tasks =
-            ctr(&socket, &["tasks", "list", "--quiet"]).output().map(|output| output.stdout).unwrap_or_default();
-        for task in String::from_utf8_lossy(&tasks).lines() {
-            ctr(&socket, &["tasks", "delete", "--force", task]).output().ok();
-        }
-        self.daemon.signal(Signal::TERM);
-        unmount_below(self.folder.path());
-    }
-}
-
-/// What a container's or sandbox's end left mounted; the folder could not go else.
-fn unmount_below(folder: &Path) {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    let points: Vec<_> = points.filter(|point| Path::new(point).starts_with(folder)).collect();
-    for point in points.into_iter().rev() {
-        rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH).ok();
-    }
-}
-
-fn sandbox(uid: &str, logs: &Path) -> PodSandboxConfig {
-    let (name, namespace) = ("tercel-x7x7x".to_owned(), "tercel".to_owned());
-    let labels = [
-        ("io.kubernetes.pod.name", name.as_str()),
-        ("io.kubernetes.pod.namespace", namespace.as_str()),
-        ("io.kubernetes.pod.uid", uid),
-    ];
-    PodSandboxConfig {
-        labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-        metadata: Some(PodSandboxMetadata { name, uid: uid.to_owned(), namespace }),
-        log_directory: logs.display().to_string(),
-        linux: Some(LinuxPodSandboxConfig {
-            cgroup_parent: format!("/kubepods/burstable/pod{uid}"),
-            security_context: Some(SandboxSecurityContext { namespace_options: Some(NAMESPACES) }),
-        }),
-    }
-}
-
-/// In the namespace that CRI's images and containers are in.
-fn ctr(socket: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new("ctr");
-    command.arg("--address").arg(socket).args(["--namespace", "k8s.io"]).args(arguments).stdin(Stdio::null());
-    command
 }

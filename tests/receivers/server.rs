@@ -64,6 +64,15 @@ impl<S: Service> Receiver<S> {
         Self::on(listener)
     }
 
+    /// Takes requests by a socket that listens already: of another network, say.
+    ///
+    /// # Panics
+    /// Where it cannot be waited for.
+    pub fn start_on(listener: std::net::TcpListener) -> Self {
+        listener.set_nonblocking(true).expect("a socket can be set so");
+        Self::on(TcpListener::from_std(listener).expect("a runtime runs"))
+    }
+
     fn on(listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("a bound listener has an address");
         let state = State {

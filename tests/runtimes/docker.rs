@@ -7,7 +7,8 @@ use std::process::Command;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{Sensor, WITHIN, can_run, image, none_was_late, run};
+use super::{Sensor, WITHIN, none_was_late};
+use crate::containers::{can_run, image, run};
 use crate::harness::{Process, eventually};
 
 const IMAGE: &str = "registry.example/team/bb:1.0";

@@ -20,6 +20,15 @@ impl Apt {
     /// # Errors
     /// If apt cannot be asked, or the folder not be written.
     pub(crate) fn new(folder: &Path, sources: &[(&str, &str)], purpose: &str) -> Result<Self> {
+        Self::of_kinds(&["deb"], folder, sources, purpose)
+    }
+
+    /// The same, of what packages are built from as well.
+    pub(crate) fn with_source_packages(folder: &Path, sources: &[(&str, &str)], purpose: &str) -> Result<Self> {
+        Self::of_kinds(&["deb", "deb-src"], folder, sources, purpose)
+    }
+
+    fn of_kinds(kinds: &[&str], folder: &Path, sources: &[(&str, &str)], purpose: &str) -> Result<Self> {
         let state = folder.join("apt");
         for needed in ["lists/partial", "cache/archives/partial"] {
             let needed = state.join(needed);
@@ -39,13 +48,11 @@ impl Apt {
         let apt = Self { options: options.map(|(name, value)| format!("{name}={value}")).to_vec() };
         if !list.exists() {
             step::say(format!("fetching Debian's package lists, for {purpose} only"));
-            let lines: Vec<_> = sources
-                .iter()
-                .map(|(archive, suite)| {
-                    format!("deb [signed-by={KEYRING}] http://deb.debian.org/{archive} {suite} main\n")
-                })
-                .collect();
-            let lines = lines.concat();
+            let line = |kind: &str, (archive, suite): &(&str, &str)| {
+                format!("{kind} [signed-by={KEYRING}] http://deb.debian.org/{archive} {suite} main\n")
+            };
+            let lines = kinds.iter().flat_map(|kind| sources.iter().map(move |source| line(kind, source)));
+            let lines: String = lines.collect();
             let fresh = state.join("sources.new");
             std::fs::write(&fresh, lines).context("cannot write the source list")?;
             step::run(

@@ -120,7 +120,7 @@ pub(crate) fn build(arches: &[Arch]) -> Result<Vec<Built>> {
 
 fn build_from(origin: &Origin, arches: &[Arch]) -> Result<Vec<Built>> {
     let place = Place { origin: origin.clone(), source: step::workspace(), target: step::target().join("image") };
-    Program::ALL.into_iter().map(|program| place.image(program, arches)).collect()
+    place.images(arches)
 }
 
 /// # Errors
@@ -133,8 +133,7 @@ fn check(images: &[Built], origin: Origin, arches: &[Arch]) -> Result<()> {
     let place = Place { origin, source: again.join("source"), target: again.join("target") };
     step::say("building once more, from a copy in another folder");
     copy_sources(&step::workspace(), &place.source)?;
-    for (program, image) in Program::ALL.into_iter().zip(images) {
-        let other = place.image(program, arches)?;
+    for (other, image) in place.images(arches)?.iter().zip(images) {
         ensure!(
             other.digest == image.digest,
             "{} is not reproducible: {} and, from a copy of the sources, {}; compare {} with {}",
@@ -162,10 +161,18 @@ fn copy_sources(from: &Path, to: &Path) -> Result<()> {
 }
 
 impl Place {
+    /// In the order of [`Program::ALL`].
+    fn images(&self, arches: &[Arch]) -> Result<Vec<Built>> {
+        for arch in arches {
+            binary::build_all(self, *arch)?;
+        }
+        Program::ALL.into_iter().map(|program| self.image(program, arches)).collect()
+    }
+
     fn image(&self, program: Program, arches: &[Arch]) -> Result<Built> {
         let mut image = oci::Image::new(&self.origin, program)?;
         for arch in arches.iter().copied().filter(|arch| program.runs_on(*arch)) {
-            let binary = binary::build(self, program, arch)?;
+            let binary = binary::built(self, program, arch)?;
             let sbom = sbom::write(self, program, arch)?;
             let layer = contents::layer(self, program, &binary, &sbom)?;
             image.add(arch, &layer);

@@ -11,6 +11,7 @@ mod image;
 mod images;
 mod install;
 mod kernels;
+mod kubernetes;
 mod lanes;
 mod manifests;
 mod power;
@@ -46,7 +47,7 @@ enum Task {
         /// goes
         #[arg(long)]
         kernels: bool,
-        /// Instead: the router against real servers, fetched where they can be had
+        /// Instead: against real servers, container runtimes and a cluster, fetched or built where they can be had
         #[arg(long, conflicts_with = "kernels")]
         components: bool,
         /// Instead, in release: a full storm of events, the router away for a minute and killed 200 times, half an hour of
@@ -59,6 +60,9 @@ enum Task {
         /// Instead: what Kustomize makes of deploy/kustomize, and the units of deploy/systemd
         #[arg(long, conflicts_with_all = ["kernels", "components", "soak", "power"])]
         manifests: bool,
+        /// Instead: the manifests and the images on a real cluster of one node, built from Debian's source package
+        #[arg(long, conflicts_with_all = ["kernels", "components", "soak", "power", "manifests"])]
+        kubernetes: bool,
     },
     /// What CI runs: rebuild and compare the kernel object, then all of `test`, real servers, and other kernels
     Ci,
@@ -102,6 +106,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Test { soak: true, .. } => return Ok(soak::soak()),
         Task::Test { power: Some(times), .. } => return Ok(test::power(*times)),
         Task::Test { manifests: true, .. } => return Ok(test::manifests()),
+        Task::Test { kubernetes: true, .. } => return Ok(test::kubernetes()),
         Task::Test { .. } => return Ok(test::test()),
         Task::Ci => return Ok(test::ci()),
         Task::Docs => docs::write()?,

@@ -6,7 +6,9 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::lanes::{Lanes, Outcome};
-use crate::{components, docs, ebpf, images, install, kernels, manifests, power, prometheus, runtimes, step, units};
+use crate::{
+    components, docs, ebpf, images, install, kernels, kubernetes, manifests, power, prometheus, runtimes, step, units,
+};
 
 /// The kernel programs build for the BPF target only: the ebpf lane compiles them.
 const ALL_BUT_EBPF: [&str; 3] = ["--workspace", "--exclude", "tercel-sensor-ebpf"];
@@ -31,6 +33,7 @@ pub(crate) fn ci() -> ExitCode {
     components::run_all(&mut lanes);
     lanes.run("runtimes", runtimes::lane);
     lanes.run("images", images::lane);
+    lanes.run("kubernetes", kubernetes::lane);
     lanes.run("kernels", kernels::lane);
     lanes.run("power", || power::lane(POWER_LOSSES));
     lanes.finish()
@@ -43,6 +46,7 @@ pub(crate) fn components() -> ExitCode {
     components::run_all(&mut lanes);
     lanes.run("runtimes", runtimes::lane);
     lanes.run("images", images::lane);
+    lanes.run("kubernetes", kubernetes::lane);
     lanes.finish()
 }
 
@@ -60,6 +64,13 @@ pub(crate) fn manifests() -> ExitCode {
     let mut lanes = Lanes::default();
     lanes.run("build", || cargo(&with(&["build"], &["--bins"])));
     deployed(&mut lanes);
+    lanes.finish()
+}
+
+/// What is applied, on a real cluster only.
+pub(crate) fn kubernetes() -> ExitCode {
+    let mut lanes = Lanes::default();
+    lanes.run("kubernetes", kubernetes::lane);
     lanes.finish()
 }
 

@@ -241,11 +241,15 @@ impl Kafka {
             };
             let (indexes, error): (Vec<usize>, SendError) = refused;
             outage = outage.or_else(|| error.is_outage().then(|| error.clone()));
-            indexes.into_iter().for_each(|index| results[index] = Err(error.clone()));
+            for index in indexes {
+                results[index] = Err(error.clone());
+            }
         }
         let mut produced = stream::iter(lots).map(|lot: Lot| self.cluster.produce(lot)).buffer_unordered(LOTS_AT_ONCE);
         while let Some(ended) = produced.next().await {
-            ended.into_iter().for_each(|(index, result)| results[index] = result);
+            for (index, result) in ended {
+                results[index] = result;
+            }
         }
         results
     }
@@ -259,7 +263,7 @@ impl Kafka {
             Some(key) => key.render(&context).map_err(|cause| unusable(format!("cannot make the key: {cause}")))?,
             None => notification.dedup_key.as_deref().unwrap_or(&notification.alert.rule).to_owned(),
         };
-        let key = key[..key.floor_char_boundary(KEY_BYTES_MAX)].as_bytes().to_vec();
+        let key = key.as_bytes()[..key.floor_char_boundary(KEY_BYTES_MAX)].to_vec();
         let headers = [
             ("content-type", "application/json".to_owned()),
             ("notification", notification.kind.name().to_owned()),

@@ -45,7 +45,8 @@ fn plugin() -> Result<PathBuf> {
     // It tells its version behind its subcommand only.
     let version = Command::new(&plugin).args(["cyclonedx", "--version"]).output();
     if !version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim_end().ends_with(VERSION)) {
-        install::crate_program(PLUGIN, VERSION, &tools, step::cargo(&[]), &[])?;
+        // Not to be quick but to be there soon.
+        install::crate_program(PLUGIN, VERSION, &tools, step::cargo(&[]), &["--debug"])?;
     }
     Ok(plugin)
 }

@@ -9,22 +9,33 @@ use sha2::{Digest as _, Sha256};
 
 use super::run;
 
+/// The same files under this name: a sandbox runs what the image says, which is to wait.
+pub(crate) const SANDBOX_IMAGE: &str = "docker.io/local/pause:1";
+
 const BUSYBOX: &str = "/usr/bin/busybox";
 const APPLETS: [&str; 5] = ["sh", "sleep", "cat", "ls", "true"];
 
-/// Its files as a tar archive.
+/// What an attacker looks for.
+const SHADOW: &str = "root:*:20000:0:99999:7:::\n";
+
+/// Its files as a tar archive in this folder.
 pub(crate) fn files(folder: &Path) -> PathBuf {
-    let root = folder.join("image");
+    let (root, files) = (folder.join("image"), folder.join("files.tar"));
+    if files.is_file() {
+        return files;
+    }
     fs::create_dir_all(root.join("bin")).unwrap();
     fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
     for applet in APPLETS {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
-    archive(&root, &folder.join("files.tar"))
+    fs::create_dir_all(root.join("etc")).unwrap();
+    fs::write(root.join("etc/shadow"), SHADOW).unwrap();
+    archive(&root, &files)
 }
 
-/// An OCI archive of it, under this name. What it runs where nobody says what is to wait, as a pod's sandbox does.
-pub(crate) fn oci_archive(folder: &Path, name: &str, files: &Path) -> PathBuf {
+/// An OCI archive of it in this folder, under this name. What it runs where nobody says what is to wait, as a pod's sandbox does.
+pub(crate) fn oci_archive(folder: &Path, name: &str) -> PathBuf {
     let layout = folder.join(name.replace('/', "-"));
     fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
     let blob = |media_type: &str, bytes: &[u8]| {
@@ -33,7 +44,7 @@ pub(crate) fn oci_archive(folder: &Path, name: &str, files: &Path) -> PathBuf {
         json!({"mediaType": format!("application/vnd.oci.image.{media_type}"), "digest": format!("sha256:{digest}"), "size": bytes.len()})
     };
     let bytes = |value: &Value| value.to_string().into_bytes();
-    let layer = blob("layer.v1.tar", &fs::read(files).unwrap());
+    let layer = blob("layer.v1.tar", &fs::read(files(folder)).unwrap());
     let config = blob(
         "config.v1+json",
         &bytes(&json!({

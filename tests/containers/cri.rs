@@ -1,4 +1,4 @@
-//! What a kubelet asks of a runtime to have this pod run: as much of `runtime.v1` (kubernetes/cri-api) as that takes.
+//! What a kubelet asks of a runtime: as much of `runtime.v1` (kubernetes/cri-api) as the pods of tests take.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,12 +10,18 @@ use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
-/// `NamespaceMode`: the node's. There is no network plugin to make another network.
+/// `NamespaceMode`
+const CONTAINER: i32 = 1;
 const NODE: i32 = 2;
-pub(super) const NAMESPACES: NamespaceOption = NamespaceOption { network: NODE, pid: NODE };
+/// There is no network plugin to make another network than the node's.
+pub(crate) const OWN_PROCESSES: NamespaceOption = NamespaceOption { network: NODE, pid: CONTAINER };
+pub(crate) const NODES_PROCESSES: NamespaceOption = NamespaceOption { network: NODE, pid: NODE };
+
+/// For one command in a container.
+const EXEC_WITHIN_S: i64 = 30;
 
 /// What the kubelet has hidden and protected of /proc and /sys where a pod says nothing of it.
-pub(super) const MASKED_PATHS: [&str; 11] = [
+pub(crate) const MASKED_PATHS: [&str; 11] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/kcore",
@@ -28,27 +34,27 @@ pub(super) const MASKED_PATHS: [&str; 11] = [
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 ];
-pub(super) const READ_ONLY_PATHS: [&str; 5] =
+pub(crate) const READ_ONLY_PATHS: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-pub(super) struct Runtime {
+pub(crate) struct Runtime {
     channel: Channel,
 }
 
 impl Runtime {
-    pub(super) async fn connect(socket: &Path) -> Self {
+    pub(crate) async fn connect(socket: &Path) -> Self {
         let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();
         Self { channel: endpoint.connect().await.unwrap() }
     }
 
     /// The sandbox's id.
-    pub(super) async fn run_sandbox(&self, config: &PodSandboxConfig) -> String {
+    pub(crate) async fn run_sandbox(&self, config: &PodSandboxConfig) -> String {
         let Id { id } = self.ask("RunPodSandbox", RunPodSandbox { config: Some(config.clone()) }).await.unwrap();
         id
     }
 
     /// The container's id.
-    pub(super) async fn start(&self, sandbox: &str, pod: &PodSandboxConfig, config: ContainerConfig) -> String {
+    pub(crate) async fn start(&self, sandbox: &str, pod: &PodSandboxConfig, config: ContainerConfig) -> String {
         let request = CreateContainer {
             pod_sandbox_id: sandbox.to_owned(),
             config: Some(config),
@@ -59,19 +65,26 @@ impl Runtime {
         id
     }
 
+    /// Runs a command in a container, to its end.
+    pub(crate) async fn exec(&self, container: &str, command: &[&str]) {
+        let command = command.iter().map(|word| (*word).to_owned()).collect();
+        let request = ExecSync { container_id: container.to_owned(), command, timeout_s: EXEC_WITHIN_S };
+        let Empty {} = self.ask("ExecSync", request).await.unwrap();
+    }
+
     /// Its exit code, if it has ended.
-    pub(super) async fn exit_code(&self, id: &str) -> Option<i32> {
+    pub(crate) async fn exit_code(&self, id: &str) -> Option<i32> {
         const EXITED: i32 = 2;
         let answer: StatusAnswer = self.ask("ContainerStatus", Id { id: id.to_owned() }).await.unwrap();
         answer.status.filter(|status| status.state == EXITED).map(|status| status.exit_code)
     }
 
     /// SIGTERM, and SIGKILL after so many seconds.
-    pub(super) async fn stop(&self, id: &str, seconds: i64) {
+    pub(crate) async fn stop(&self, id: &str, seconds: i64) {
         let Empty {} = self.ask("StopContainer", StopContainer { id: id.to_owned(), seconds }).await.unwrap();
     }
 
-    pub(super) async fn remove_sandbox(&self, id: &str) {
+    pub(crate) async fn remove_sandbox(&self, id: &str) {
         for method in ["StopPodSandbox", "RemovePodSandbox"] {
             let Empty {} = self.ask(method, Id { id: id.to_owned() }).await.unwrap();
         }
@@ -87,6 +100,33 @@ impl Runtime {
         let path: PathAndQuery = format!("/runtime.v1.RuntimeService/{method}").parse().unwrap();
         let answer = grpc.unary(Request::new(request), path, ProstCodec::<Q, A>::default()).await;
         Ok(answer.map_err(|status| format!("{method}: {status}"))?.into_inner())
+    }
+}
+
+impl PodSandboxConfig {
+    /// Of a pod in this class of service (`burstable`, `besteffort`), as a kubelet names its cgroup and labels. Logs go nowhere.
+    pub(crate) fn new(metadata: PodSandboxMetadata, class: &str, namespaces: NamespaceOption) -> Self {
+        let labels = [
+            ("io.kubernetes.pod.name", &metadata.name),
+            ("io.kubernetes.pod.namespace", &metadata.namespace),
+            ("io.kubernetes.pod.uid", &metadata.uid),
+        ];
+        Self {
+            labels: labels.map(|(key, value)| (key.to_owned(), value.clone())).into(),
+            log_directory: String::new(),
+            linux: Some(LinuxPodSandboxConfig {
+                cgroup_parent: format!("/kubepods/{class}/pod{}", metadata.uid),
+                security_context: Some(SandboxSecurityContext { namespace_options: Some(namespaces) }),
+            }),
+            metadata: Some(metadata),
+        }
+    }
+}
+
+impl PodSandboxMetadata {
+    pub(crate) fn new(name: &str, namespace: &str) -> Self {
+        let uid = uuid::Uuid::now_v7().to_string();
+        Self { name: name.to_owned(), uid, namespace: namespace.to_owned() }
     }
 }
 
@@ -106,6 +146,16 @@ struct StopContainer {
     id: String,
     #[prost(int64, tag = "2")]
     seconds: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ExecSync {
+    #[prost(string, tag = "1")]
+    container_id: String,
+    #[prost(string, repeated, tag = "2")]
+    command: Vec<String>,
+    #[prost(int64, tag = "3")]
+    timeout_s: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -129,43 +179,43 @@ struct RunPodSandbox {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct PodSandboxConfig {
+pub(crate) struct PodSandboxConfig {
     #[prost(message, optional, tag = "1")]
-    pub(super) metadata: Option<PodSandboxMetadata>,
+    metadata: Option<PodSandboxMetadata>,
     #[prost(string, tag = "3")]
-    pub(super) log_directory: String,
+    pub(crate) log_directory: String,
     #[prost(btree_map = "string, string", tag = "6")]
-    pub(super) labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     #[prost(message, optional, tag = "8")]
-    pub(super) linux: Option<LinuxPodSandboxConfig>,
+    linux: Option<LinuxPodSandboxConfig>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct PodSandboxMetadata {
+pub(crate) struct PodSandboxMetadata {
     #[prost(string, tag = "1")]
-    pub(super) name: String,
+    pub(crate) name: String,
     #[prost(string, tag = "2")]
-    pub(super) uid: String,
+    pub(crate) uid: String,
     #[prost(string, tag = "3")]
-    pub(super) namespace: String,
+    pub(crate) namespace: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct LinuxPodSandboxConfig {
+struct LinuxPodSandboxConfig {
     #[prost(string, tag = "1")]
-    pub(super) cgroup_parent: String,
+    cgroup_parent: String,
     #[prost(message, optional, tag = "2")]
-    pub(super) security_context: Option<SandboxSecurityContext>,
+    security_context: Option<SandboxSecurityContext>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct SandboxSecurityContext {
+struct SandboxSecurityContext {
     #[prost(message, optional, tag = "1")]
-    pub(super) namespace_options: Option<NamespaceOption>,
+    namespace_options: Option<NamespaceOption>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct NamespaceOption {
+pub(crate) struct NamespaceOption {
     #[prost(int32, tag = "1")]
     network: i32,
     #[prost(int32, tag = "2")]
@@ -183,106 +233,108 @@ struct CreateContainer {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ContainerConfig {
+pub(crate) struct ContainerConfig {
     #[prost(message, optional, tag = "1")]
-    pub(super) metadata: Option<ContainerMetadata>,
+    pub(crate) metadata: Option<ContainerMetadata>,
     #[prost(message, optional, tag = "2")]
-    pub(super) image: Option<ImageSpec>,
+    pub(crate) image: Option<ImageSpec>,
+    #[prost(string, repeated, tag = "3")]
+    pub(crate) command: Vec<String>,
     #[prost(string, repeated, tag = "4")]
-    pub(super) args: Vec<String>,
+    pub(crate) args: Vec<String>,
     #[prost(message, repeated, tag = "6")]
-    pub(super) envs: Vec<KeyValue>,
+    pub(crate) envs: Vec<KeyValue>,
     #[prost(message, repeated, tag = "7")]
-    pub(super) mounts: Vec<Mount>,
+    pub(crate) mounts: Vec<Mount>,
     #[prost(btree_map = "string, string", tag = "9")]
-    pub(super) labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     #[prost(string, tag = "11")]
-    pub(super) log_path: String,
+    pub(crate) log_path: String,
     #[prost(message, optional, tag = "15")]
-    pub(super) linux: Option<LinuxContainerConfig>,
+    pub(crate) linux: Option<LinuxContainerConfig>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ContainerMetadata {
+pub(crate) struct ContainerMetadata {
     #[prost(string, tag = "1")]
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ImageSpec {
+pub(crate) struct ImageSpec {
     #[prost(string, tag = "1")]
-    pub(super) image: String,
+    pub(crate) image: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct KeyValue {
+pub(crate) struct KeyValue {
     #[prost(string, tag = "1")]
-    pub(super) key: String,
+    pub(crate) key: String,
     #[prost(string, tag = "2")]
-    pub(super) value: String,
+    pub(crate) value: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Mount {
+pub(crate) struct Mount {
     #[prost(string, tag = "1")]
-    pub(super) container_path: String,
+    pub(crate) container_path: String,
     #[prost(string, tag = "2")]
-    pub(super) host_path: String,
+    pub(crate) host_path: String,
     #[prost(bool, tag = "3")]
-    pub(super) readonly: bool,
+    pub(crate) readonly: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct LinuxContainerConfig {
+pub(crate) struct LinuxContainerConfig {
     #[prost(message, optional, tag = "2")]
-    pub(super) security_context: Option<ContainerSecurityContext>,
+    pub(crate) security_context: Option<ContainerSecurityContext>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ContainerSecurityContext {
+pub(crate) struct ContainerSecurityContext {
     #[prost(message, optional, tag = "1")]
-    pub(super) capabilities: Option<Capability>,
+    pub(crate) capabilities: Option<Capability>,
     #[prost(message, optional, tag = "3")]
-    pub(super) namespace_options: Option<NamespaceOption>,
+    pub(crate) namespace_options: Option<NamespaceOption>,
     #[prost(message, optional, tag = "5")]
-    pub(super) run_as_user: Option<Int64Value>,
+    pub(crate) run_as_user: Option<Int64Value>,
     #[prost(bool, tag = "7")]
-    pub(super) readonly_rootfs: bool,
+    pub(crate) readonly_rootfs: bool,
     #[prost(int64, repeated, tag = "8")]
-    pub(super) supplemental_groups: Vec<i64>,
+    pub(crate) supplemental_groups: Vec<i64>,
     #[prost(bool, tag = "11")]
-    pub(super) no_new_privs: bool,
+    pub(crate) no_new_privs: bool,
     #[prost(message, optional, tag = "12")]
-    pub(super) run_as_group: Option<Int64Value>,
+    pub(crate) run_as_group: Option<Int64Value>,
     #[prost(string, repeated, tag = "13")]
-    pub(super) masked_paths: Vec<String>,
+    pub(crate) masked_paths: Vec<String>,
     #[prost(string, repeated, tag = "14")]
-    pub(super) readonly_paths: Vec<String>,
+    pub(crate) readonly_paths: Vec<String>,
     #[prost(message, optional, tag = "15")]
-    pub(super) seccomp: Option<SecurityProfile>,
+    pub(crate) seccomp: Option<SecurityProfile>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Capability {
+pub(crate) struct Capability {
     #[prost(string, repeated, tag = "1")]
-    pub(super) add: Vec<String>,
+    pub(crate) add: Vec<String>,
     #[prost(string, repeated, tag = "2")]
-    pub(super) drop: Vec<String>,
+    pub(crate) drop: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Int64Value {
+pub(crate) struct Int64Value {
     #[prost(int64, tag = "1")]
-    pub(super) value: i64,
+    pub(crate) value: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct SecurityProfile {
+pub(crate) struct SecurityProfile {
     #[prost(int32, tag = "1")]
-    pub(super) profile_type: i32,
+    pub(crate) profile_type: i32,
 }
 
 impl SecurityProfile {
-    pub(super) const RUNTIME_DEFAULT: i32 = 0;
-    pub(super) const UNCONFINED: i32 = 1;
+    pub(crate) const RUNTIME_DEFAULT: i32 = 0;
+    pub(crate) const UNCONFINED: i32 = 1;
 }
