@@ -56,6 +56,7 @@ struct Told {
 
 /// Sends the alerts evenly over the time of a storm and looks at what comes of them until ten times that time is over, or
 /// all of them are told of where the storm is a short one. `process`: of an alert with this number.
+#[expect(clippy::print_stdout, reason = "what a run measured, for who asks to see it")]
 async fn weather(router: &TestRouter, slack: &Slack, process: fn(u64) -> u64) -> Told {
     let (seconds, start) = (storm_seconds(), Instant::now());
     let per_second = STORM_ALERTS / seconds;

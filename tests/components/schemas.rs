@@ -46,7 +46,6 @@ fn check(kind: &str, judge: fn(&[PathBuf]) -> Output, (old, new): (&str, &str)) 
     let (said, complaint) = (text(&judged.stdout), text(&judged.stderr));
     assert!(judged.status.success(), "{said}{complaint}");
     assert_eq!(said.lines().count(), CASES, "{said}{complaint}");
-    println!("{said}");
     let wrong = tempfile::tempdir().unwrap();
     let wrong = spoilt(&files, wrong.path(), old, new);
     let judged = judge(&[wrong]);
