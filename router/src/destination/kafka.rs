@@ -72,7 +72,6 @@ pub(super) struct KafkaConfig {
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(inline)]
 struct SaslSettings {
     mechanism: Mechanism,
     user: String,
