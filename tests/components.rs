@@ -1,6 +1,6 @@
 //! Against real servers, which `cargo xtask test --components` fetches; without one these tests are not run.
 
-/// Alertmanager, NATS, SMTP and syslog: delivered, and read back from the server.
+/// Alertmanager, Kafka, NATS, SMTP and syslog: delivered, and read back from the server.
 mod servers;
 
 /// OpenSearch: setup, bulk, a full queue, a restart, refused documents, and searches.

@@ -163,8 +163,8 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 fn start_log() {
-    let filter =
-        EnvFilter::try_from_env("TERCEL_LOG").unwrap_or_else(|_unset| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
+    let filter = EnvFilter::try_from_env("TERCEL_LOG")
+        .unwrap_or_else(|_unset| EnvFilter::new("info,fjall=warn,lsm_tree=warn,rskafka=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

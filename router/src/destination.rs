@@ -16,6 +16,7 @@ mod elasticsearch;
 mod error;
 mod falcosidekick;
 mod http;
+mod kafka;
 mod label;
 mod live;
 mod loki;
@@ -63,6 +64,7 @@ destination_types! {
     "discord" => Discord(discord::DiscordConfig),
     "elasticsearch" => Elasticsearch(elasticsearch::ElasticsearchConfig),
     "falcosidekick" => Falcosidekick(falcosidekick::FalcosidekickConfig),
+    "kafka" => Kafka(kafka::KafkaConfig),
     "loki" => Loki(loki::LokiConfig),
     "nats" => Nats(nats::NatsConfig),
     "null" => Null(null::NullConfig),

@@ -1,6 +1,7 @@
 //! Servers that are cheap to have, each started on loopback by its test and gone with it.
 
 mod alertmanager;
+mod kafka;
 mod mail;
 mod nats;
 mod syslog;

@@ -16,11 +16,12 @@ use uuid::Uuid;
 use crate::harness::{alert, files_below, nasty_alert, read, workspace};
 
 /// Types without a template, and why.
-const WITHOUT_TEMPLATE: [(&str, &str); 9] = [
+const WITHOUT_TEMPLATE: [(&str, &str); 10] = [
     ("archive", "keeps alerts as they are"),
     ("console", "prints one line that no setting may break"),
     ("elasticsearch", "stores alerts as documents, under names that its mapping can hold"),
     ("falcosidekick", "hands on what Falco would send"),
+    ("kafka", "hands on the alert as it is, unless a template of the reader's says otherwise"),
     ("loki", "keeps alerts as they are"),
     ("nats", "hands on the alert as it is, unless a template of the reader's says otherwise"),
     ("null", "shows nothing to anybody"),
