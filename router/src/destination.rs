@@ -26,6 +26,7 @@ mod null;
 mod opsgenie;
 mod otlp;
 mod pagerduty;
+mod region;
 mod server;
 mod service;
 mod settings;

@@ -212,6 +212,12 @@ pub(super) fn parse_url(setting: &str, value: &PlainOrSecret, base: &Path) -> Re
     Ok(url)
 }
 
+/// `url` of a service that has a usual address.
+pub(super) fn service_url(url: Option<&PlainOrSecret>, usual: &str, base: &Path) -> Result<Url, Problem> {
+    let usual = PlainOrSecret::Plain(usual.to_owned());
+    parse_url("url", url.unwrap_or(&usual), base)
+}
+
 /// What is at `path` below the address of a service, which may have a path of its own.
 pub(super) fn below(setting: &str, url: &Url, path: &str) -> Result<Url, Problem> {
     let mut folder = url.clone();

@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use tercel_alert::Priority;
 
 use super::client::HttpSettings;
-use super::http::{HttpDestination, HttpService, below, parse_url, sensitive_header};
+use super::http::{HttpDestination, HttpService, below, sensitive_header, service_url};
 use super::live::Live;
+use super::region::Region;
 use super::service::Service;
 use super::settings::{Folders, Settings, WITHHELD_KEY, WITHHELD_URL};
 use super::terms::{Habit, Quiet};
@@ -19,6 +20,10 @@ use super::{Notification, NotificationKind, Problem, SendError};
 use crate::incident::{self, IncidentTerms};
 use crate::render::{Renderer, notification_text, truncate, visible};
 use crate::secret::{PlainOrSecret, SecretRef};
+
+/// Where the service is.
+const US: &str = "https://api.opsgenie.com/";
+const EU: &str = "https://api.eu.opsgenie.com/";
 
 const TEMPLATE: &str = include_str!("../../../templates/opsgenie.json.hbs");
 
@@ -56,33 +61,16 @@ pub(super) struct OpsgenieConfig {
     raw: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Region {
-    #[default]
-    Us,
-    Eu,
-}
-
 struct Opsgenie {
     alerts: Url,
     authorization: Live<HeaderValue>,
     body: Renderer,
 }
 
-impl Region {
-    fn url(self) -> &'static str {
-        match self {
-            Self::Us => "https://api.opsgenie.com/",
-            Self::Eu => "https://api.eu.opsgenie.com/",
-        }
-    }
-}
-
 impl Settings for OpsgenieConfig {
     fn build(&self, Folders { base, .. }: Folders<'_>) -> Result<Box<dyn Service>, Problem> {
-        let region = PlainOrSecret::Plain(self.region.url().to_owned());
-        let alerts = below("url", &parse_url("url", self.url.as_ref().unwrap_or(&region), base)?, "v2/alerts")?;
+        let region = self.region.address(US, EU);
+        let alerts = below("url", &service_url(self.url.as_ref(), region, base)?, "v2/alerts")?;
         let authorization = {
             let (key, base) = (self.api_key.clone(), base.to_owned());
             Live::new(key.file(&base), move || sensitive_header("api_key", &key.resolve(&base)?.prefixed("GenieKey ")))?

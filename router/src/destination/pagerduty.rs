@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::address::Address;
 use super::client::HttpSettings;
-use super::http::{HttpDestination, HttpService, parse_url};
+use super::http::{HttpDestination, HttpService, parse_url, service_url};
 use super::live::Live;
+use super::region::Region;
 use super::service::Service;
 use super::settings::{Folders, Settings, WITHHELD_KEY, WITHHELD_URL};
 use super::terms::{Habit, Quiet};
@@ -23,6 +24,10 @@ use crate::fingerprint::KeyField;
 use crate::incident::{self, IncidentTerms};
 use crate::render::{Renderer, attack_page};
 use crate::secret::{PlainOrSecret, Secret, SecretRef};
+
+/// Where the service is.
+const US: &str = "https://events.pagerduty.com/v2/enqueue";
+const EU: &str = "https://events.eu.pagerduty.com/v2/enqueue";
 
 const TEMPLATE: &str = include_str!("../../../templates/pagerduty.json.hbs");
 
@@ -64,23 +69,6 @@ pub(super) struct PagerDutyConfig {
     raw: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Region {
-    #[default]
-    Us,
-    Eu,
-}
-
-impl Region {
-    fn url(self) -> &'static str {
-        match self {
-            Self::Us => "https://events.pagerduty.com/v2/enqueue",
-            Self::Eu => "https://events.eu.pagerduty.com/v2/enqueue",
-        }
-    }
-}
-
 struct PagerDuty {
     url: Url,
     routing_key: Live<Secret>,
@@ -109,8 +97,8 @@ impl Settings for PagerDutyConfig {
     }
 
     fn build(&self, Folders { base, .. }: Folders<'_>) -> Result<Box<dyn Service>, Problem> {
-        let region = PlainOrSecret::Plain(self.region.url().to_owned());
-        let url = parse_url("url", self.url.as_ref().unwrap_or(&region), base)?;
+        let region = self.region.address(US, EU);
+        let url = service_url(self.url.as_ref(), region, base)?;
         let routing_key = {
             let (key, base) = (self.routing_key.clone(), base.to_owned());
             Live::new(key.file(&base), move || Ok(key.resolve(&base)?))?

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::client::HttpSettings;
-use super::http::{HttpDestination, HttpService, below, parse_url, sensitive_header};
+use super::http::{HttpDestination, HttpService, below, parse_url, sensitive_header, service_url};
 use super::live::Live;
 use super::service::Service;
 use super::settings::{Folders, Settings, WITHHELD_KEY, WITHHELD_URL};
@@ -103,8 +103,7 @@ impl Settings for SlackConfig {
 
 impl SlackConfig {
     fn web_api(&self, token: &SecretRef, channel: &str, base: &Path) -> Result<(Url, Way), Problem> {
-        let usual = PlainOrSecret::Plain(WEB_API.to_owned());
-        let api = parse_url("url", self.url.as_ref().unwrap_or(&usual), base)?;
+        let api = service_url(self.url.as_ref(), WEB_API, base)?;
         let authorization = {
             let (token, base) = (token.clone(), base.to_owned());
             Live::new(token.file(&base), move || {

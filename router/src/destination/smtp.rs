@@ -1,6 +1,6 @@
 //! Mail, by SMTP. A mail is plain text: nothing in it is a link, a picture or a program unless the reader's own program makes it one.
 //!
-//! Its id is the notification's, the same at every attempt, and all that is told about one alert refers to the same thread.
+//! Its id is the notification's, the same at every attempt. What follows an earlier mail, as a summary its alert, refers to it.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -21,8 +21,7 @@ use super::server::{Server, TlsSettings};
 use super::service::Service;
 use super::settings::{Folders, Settings, WITHHELD_KEY};
 use super::terms::Habit;
-use super::{Notification, Problem, Reason, Retry, SendError};
-use crate::incident;
+use super::{Notification, Problem, Reason, Receipt, Retry, SendError};
 use crate::render::{Renderer, truncate, visible};
 use crate::secret::SecretRef;
 
@@ -181,6 +180,18 @@ impl Service for Smtp {
         .boxed()
     }
 
+    fn send_all<'a>(&'a self, notifications: &'a [Notification]) -> BoxFuture<'a, Vec<Result<Receipt, SendError>>> {
+        async move {
+            let mut results = Vec::with_capacity(notifications.len());
+            for notification in notifications {
+                let first = earlier(notification).map_or_else(|| id(notification), str::to_owned);
+                results.push(self.send(notification).await.map(|()| Receipt { post: Some(first.into()) }));
+            }
+            results
+        }
+        .boxed()
+    }
+
     fn preview(&self, notification: &Notification) -> Result<String, SendError> {
         Ok(String::from_utf8_lossy(&self.message(notification)?.formatted()).into_owned())
     }
@@ -196,14 +207,15 @@ impl Smtp {
         let body = self.body.render(notification)?;
         let part = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
         let seconds = u64::try_from(notification.alert.time.as_second()).unwrap_or_default();
-        let thread = format!("<{}@{ID_DOMAIN}>", incident::key(notification, None));
-        let mut message = Message::builder()
+        let mut message = Message::builder();
+        if let Some(earlier) = earlier(notification) {
+            message = message.references(earlier.to_owned()).in_reply_to(earlier.to_owned());
+        }
+        let mut message = message
             .from(self.from.clone())
             .mailbox(lettre::message::header::To::from(self.to.clone()))
             .subject(truncate(&visible(part("subject")), SUBJECT_CHARS_MAX))
-            .message_id(Some(format!("<{}@{ID_DOMAIN}>", notification.id)))
-            .references(thread.clone())
-            .in_reply_to(thread)
+            .message_id(Some(id(notification)))
             .date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
             .header(ContentType::TEXT_PLAIN)
             .body(lines(part("text")))
@@ -214,6 +226,17 @@ impl Smtp {
         message.headers_mut().insert_raw(HeaderValue::new(automatic, "auto-generated".to_owned()));
         Ok(message)
     }
+}
+
+fn id(notification: &Notification) -> String {
+    format!("<{}@{ID_DOMAIN}>", notification.id)
+}
+
+/// The id of the mail that this one follows. What another type of destination had under this name is none.
+fn earlier(notification: &Notification) -> Option<&str> {
+    let post = notification.post.as_deref()?;
+    let is_id = post.strip_prefix('<')?.strip_suffix(&format!("@{ID_DOMAIN}>"))?.parse::<uuid::Uuid>().is_ok();
+    is_id.then_some(post)
 }
 
 /// The lines of a mail, without what a terminal would act on.

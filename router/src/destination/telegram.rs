@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::HttpSettings;
-use super::http::{HttpDestination, HttpService, below, parse_url};
+use super::http::{HttpDestination, HttpService, below, service_url};
 use super::live::Live;
 use super::service::Service;
 use super::settings::{Folders, Settings, WITHHELD_KEY, WITHHELD_URL};
@@ -56,8 +56,7 @@ struct Telegram {
 
 impl Settings for TelegramConfig {
     fn build(&self, Folders { base, .. }: Folders<'_>) -> Result<Box<dyn Service>, Problem> {
-        let usual = PlainOrSecret::Plain(BOT_API.to_owned());
-        let api = parse_url("url", self.url.as_ref().unwrap_or(&usual), base)?;
+        let api = service_url(self.url.as_ref(), BOT_API, base)?;
         let send_message = {
             let (token, api, base) = (self.bot_token.clone(), api.clone(), base.to_owned());
             Live::new(token.file(&base), move || method(&api, token.resolve(&base)?.expose()))?

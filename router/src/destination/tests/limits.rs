@@ -11,6 +11,9 @@ const HOOK: &str = "http://127.0.0.1:1/hunter2";
 /// More characters than any service shows of one text.
 const FILL: usize = 20_000;
 
+/// A field of the largest alert that is taken: 1 MiB as JSON, in which most of these characters take more.
+const FIELD_BYTES: usize = 700_000;
+
 /// Every text of it is long, and of one character.
 fn filled_with(character: char) -> Arc<Alert> {
     let long = String::from(character).repeat(FILL);
@@ -23,10 +26,18 @@ fn filled_with(character: char) -> Arc<Alert> {
     Arc::new(alert)
 }
 
-/// What is hostile, and what is long.
+/// One field has nearly all the bytes that an alert may have, and is hostile from end to end.
+pub(super) fn vast_alert() -> Arc<Alert> {
+    let mut alert = (*bare_alert()).clone();
+    let vast = NASTY.repeat(FIELD_BYTES / NASTY.len());
+    alert.output_fields.insert("proc.cmdline".to_owned(), json!(vast));
+    Arc::new(alert)
+}
+
+/// What is hostile, what is long, and what is vast.
 fn worst() -> Vec<Notification> {
     let long = ['😀', '&', '`', '*', '\\', '"', '\u{1b}', ']'].map(filled_with);
-    let long = long.into_iter().map(|alert| notification(alert, NotificationKind::Alert));
+    let long = long.into_iter().chain([vast_alert()]).map(|alert| notification(alert, NotificationKind::Alert));
     all_kinds().into_iter().chain(long).collect()
 }
 
@@ -157,6 +168,28 @@ fn the_subject_of_a_mail_is_one_line_whatever_a_template_says() {
         let head = mail.split("\r\n\r\n").next().unwrap();
         assert!(!head.lines().any(|line| line.to_lowercase().starts_with("bcc:")), "{head}");
         assert!(mail.lines().all(|line| line.len() <= 998), "a line is longer than SMTP takes");
+    }
+}
+
+#[test]
+fn a_mail_refers_to_an_earlier_one_where_there_is_one() {
+    let table =
+        "type = \"smtp\"\nserver = \"h:25\"\nencryption = \"none\"\nfrom = \"a@b.example\"\nto = [\"c@d.example\"]";
+    let smtp = build(table, "").unwrap();
+    let earlier = format!("<{}@tercel.invalid>", uuid::Uuid::from_u128(7));
+    for (post, expected) in [
+        (None, None),
+        (Some(earlier.clone()), Some(earlier)),
+        (Some(json!({ "under": "#x", "channel": "C1", "ts": "1.2" }).to_string()), None),
+        (Some("<x>\r\nBcc: y@tercel.invalid>".to_owned()), None),
+    ] {
+        let first = notification(bare_alert(), NotificationKind::Alert);
+        let mail = smtp.preview(&Notification { post: post.map(Into::into), ..first }).unwrap();
+        let head = mail.split("\r\n\r\n").next().unwrap();
+        for name in ["In-Reply-To: ", "References: "] {
+            assert_eq!(head.lines().find_map(|line| line.strip_prefix(name)), expected.as_deref(), "{head}");
+        }
+        assert!(head.contains("Message-ID: <"), "{head}");
     }
 }
 

@@ -62,6 +62,17 @@ fn shorten(value: &mut Value) {
 }
 
 #[test]
+fn every_type_takes_the_largest_field_there_can_be() {
+    for name in TypeConfig::NAMES {
+        let destination = example(name);
+        let vast = notification(limits::vast_alert(), NotificationKind::Alert);
+        let text = destination.preview(&vast).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(!text.is_empty(), "{name}");
+        assert_eq!(destination.render_fallbacks(), 0, "the template of {name} failed");
+    }
+}
+
+#[test]
 fn every_type_shows_what_it_sends_of_every_case() {
     for name in TypeConfig::NAMES {
         let destination = example(name);
