@@ -161,12 +161,13 @@ fn copy_sources(from: &Path, to: &Path) -> Result<()> {
 }
 
 impl Place {
-    /// In the order of [`Program::ALL`].
+    /// In the order of [`Program::ALL`], those that there are for these machines.
     fn images(&self, arches: &[Arch]) -> Result<Vec<Built>> {
         for arch in arches {
             binary::build_all(self, *arch)?;
         }
-        Program::ALL.into_iter().map(|program| self.image(program, arches)).collect()
+        let is_wanted = |program: &Program| arches.iter().any(|arch| program.runs_on(*arch));
+        Program::ALL.into_iter().filter(is_wanted).map(|program| self.image(program, arches)).collect()
     }
 
     fn image(&self, program: Program, arches: &[Arch]) -> Result<Built> {
