@@ -3,7 +3,6 @@
 //!
 //! A plain state machine that is told the time; what is known of each incident is a record.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use uuid::Uuid;
 
 use crate::destination::{Notification, NotificationKind, Resolve};
 use crate::fingerprint::{Fingerprint, KeyField};
-use crate::record::{Owner, Record, Records, after, derived_id, derived_key, from_json, to_json};
+use crate::record::{Dated, Ordered, Owner, Record, Records, after, derived_id, derived_key};
 
 /// Open incidents of one destination: some 4 MiB, and 256 characters for each field that is kept of them. One more, and the one is
 /// forgotten of which nothing came for longest.
@@ -40,14 +39,9 @@ pub(crate) struct IncidentTerms {
 
 /// Those of one destination.
 pub(crate) struct Incidents {
-    owner: Owner,
     terms: IncidentTerms,
-    open: HashMap<Arc<str>, Incident>,
-    /// When something of each of them came last.
-    last: BTreeSet<(Timestamp, Arc<str>)>,
-    changed: HashSet<Arc<str>>,
-    /// Keys of records that made no sense.
-    stale: Vec<Vec<u8>>,
+    /// By when something of each of them came last.
+    open: Ordered<Arc<str>, Incident>,
     open_max: usize,
     tally: Tally,
 }
@@ -74,6 +68,12 @@ struct Incident {
     since: Timestamp,
     last: Timestamp,
     count: u64,
+}
+
+impl Dated for Incident {
+    fn time(&self) -> Timestamp {
+        self.last
+    }
 }
 
 /// An incident that is over, as a notification tells of it.
@@ -198,17 +198,16 @@ impl Incidents {
             last: now,
             count: alerts.max(1),
         };
-        self.put(key, incident);
+        self.open.put(key, incident);
         while self.open.len() > self.open_max {
-            let Some((_, first)) = self.last.first().cloned() else { break };
-            self.remove(&first);
+            self.open.pop_first();
             self.tally.evicted += 1;
         }
     }
 
     /// The destination is not told of this alert: an incident that is open goes on.
     pub(crate) fn held_back(&mut self, alert: &Alert, fingerprint: Option<Fingerprint>, now: Timestamp) {
-        if self.open.is_empty() || (fingerprint.is_none() && self.terms.by.is_none()) {
+        if self.open.len() == 0 || (fingerprint.is_none() && self.terms.by.is_none()) {
             return;
         }
         let hex = fingerprint.map(|key| key.hex());
@@ -219,19 +218,19 @@ impl Incidents {
     /// Those that have been quiet for long enough.
     pub(crate) fn quiet(&mut self, now: Timestamp) -> Vec<Ended> {
         let mut ended = Vec::new();
-        while let Some((_, key)) = self.last.first().cloned().filter(|(last, _)| self.is_quiet(*last, now)) {
+        while let Some((_, key)) = self.open.first().cloned().filter(|(last, _)| self.is_quiet(*last, now)) {
             ended.extend(self.end(&key, None));
         }
         ended
     }
 
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        Some(after(self.last.first()?.0, self.terms.quiet?))
+        Some(after(self.open.first()?.0, self.terms.quiet?))
     }
 
     /// Ends one; `None`: there is none of this key. `by`: whoever says so; `None`: it was quiet for long enough.
     pub(crate) fn end(&mut self, key: &str, by: Option<String>) -> Option<Ended> {
-        let incident = self.remove(key)?;
+        let (_, incident) = self.open.remove(key)?;
         let Incident { route, rule, priority, hostname, source, fields, since, last, count } = incident;
         let id = derived_id(&[b"resolve", key.as_bytes(), since.to_string().as_bytes()]);
         let alert = Alert {
@@ -252,14 +251,11 @@ impl Incidents {
 
     /// Those that are open, the one first that something came of last.
     pub(crate) fn list(&self, destination: &Arc<str>) -> impl Iterator<Item = Listed> {
-        self.last.iter().rev().filter_map(|(_, key)| self.find(destination, key))
+        self.open.iter().rev().map(|(key, incident)| incident.listed(destination, key))
     }
 
     pub(crate) fn find(&self, destination: &Arc<str>, key: &str) -> Option<Listed> {
-        let (key, incident) = self.open.get_key_value(key)?;
-        let Incident { route, rule, priority, hostname, since, last, count, .. } = incident.clone();
-        let (destination, dedup_key) = (Arc::clone(destination), Arc::clone(key));
-        Some(Listed { destination, dedup_key, route, rule, priority, hostname, since, last, count })
+        self.open.get(key).map(|incident| incident.listed(destination, key))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -277,23 +273,10 @@ impl Incidents {
     }
 
     fn go_on(&mut self, key: &Arc<str>, last: Timestamp, alerts: u64) {
-        let Some(mut incident) = self.remove(key) else { return };
+        let Some((key, mut incident)) = self.open.remove(key) else { return };
         incident.last = last;
         incident.count = incident.count.saturating_add(alerts);
-        self.put(Arc::clone(key), incident);
-    }
-
-    fn put(&mut self, key: Arc<str>, incident: Incident) {
-        self.last.insert((incident.last, Arc::clone(&key)));
-        self.changed.insert(Arc::clone(&key));
-        self.open.insert(key, incident);
-    }
-
-    fn remove(&mut self, key: &str) -> Option<Incident> {
-        let (key, incident) = self.open.remove_entry(key)?;
-        self.last.remove(&(incident.last, Arc::clone(&key)));
-        self.changed.insert(key);
-        Some(incident)
+        self.open.put(key, incident);
     }
 }
 
@@ -301,49 +284,28 @@ impl Incidents {
 impl Incidents {
     /// `records`: those of the incidents' table; others' are passed over.
     pub(crate) fn load(destination: &str, terms: IncidentTerms, records: impl Iterator<Item = Record>) -> Self {
-        let mut incidents = Self {
-            owner: Owner::new(&[destination]),
-            terms,
-            open: HashMap::new(),
-            last: BTreeSet::new(),
-            changed: HashSet::new(),
-            stale: Vec::new(),
-            open_max: INCIDENTS_MAX,
-            tally: Tally::default(),
-        };
+        let open = Ordered::new(Owner::new(&[destination]));
+        let mut incidents = Self { terms, open, open_max: INCIDENTS_MAX, tally: Tally::default() };
         incidents.reload(records);
         incidents
     }
 
     /// As the records say, at the start and after a commit that failed.
     pub(crate) fn reload(&mut self, records: impl Iterator<Item = Record>) {
-        self.open.clear();
-        self.last.clear();
-        self.stale.clear();
-        for (record_key, value) in records {
-            let Some(rest) = self.owner.rest(&record_key) else { continue };
-            if let Some((key, incident)) = std::str::from_utf8(rest).ok().zip(from_json::<Incident>(&value)) {
-                self.put(key.into(), incident);
-            } else {
-                self.tally.senseless += 1;
-                self.stale.push(record_key);
-            }
-        }
-        self.changed.clear();
+        self.tally.senseless += self.open.load(records);
     }
 
     /// Puts all that changed since the last call.
     pub(crate) fn record(&mut self, records: &mut dyn Records) {
-        for key in self.stale.drain(..) {
-            records.remove(&key);
-        }
-        for key in self.changed.drain() {
-            let record_key = self.owner.key(&[key.as_bytes()]);
-            match self.open.get(&key) {
-                Some(incident) => records.put(&record_key, to_json(incident)),
-                None => records.remove(&record_key),
-            }
-        }
+        self.open.record(records);
+    }
+}
+
+impl Incident {
+    fn listed(&self, destination: &Arc<str>, key: &str) -> Listed {
+        let Self { route, rule, priority, hostname, since, last, count, .. } = self.clone();
+        let (destination, dedup_key) = (Arc::clone(destination), key.into());
+        Listed { destination, dedup_key, route, rule, priority, hostname, since, last, count }
     }
 }
 

@@ -6,7 +6,6 @@
 //!
 //! A plain state machine that is told the time; when each source was heard of last is recorded.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use tercel_alert::Alert;
 
 use crate::condition::Condition;
 use crate::fingerprint::{Fingerprint, KeyField};
-use crate::record::{Owner, Record, Records, after, from_json, to_json};
+use crate::record::{Dated, Ordered, Owner, Record, Records, after};
 
 /// Sources of one destination that still mute: some 2 MiB. One more makes the one go that would end first.
 const SOURCES_MAX: usize = 10_000;
@@ -36,15 +35,10 @@ pub(crate) struct Inhibition {
 
 /// What mutes at one destination.
 pub(crate) struct Inhibitor {
-    owner: Owner,
     inhibitions: Arc<[Inhibition]>,
     mismatches: IntCounter,
-    sources: HashMap<Key, Until>,
-    /// When each of them ends.
-    ends: BTreeSet<(Timestamp, Key)>,
-    changed: HashSet<Key>,
-    /// Keys of records that made no sense.
-    stale: Vec<Vec<u8>>,
+    /// By when each of them ends.
+    sources: Ordered<Key, Until>,
     sources_max: usize,
     latest: Timestamp,
     tally: Tally,
@@ -133,10 +127,9 @@ impl Inhibitor {
         let mut until = Until { lasts, ..old.unwrap_or(Until { alone: None, both: None, lasts }) };
         let last = if is_target { &mut until.both } else { &mut until.alone };
         *last = (*last).max(Some(after(now, lasts)));
-        self.set(key, Some(until));
+        self.sources.put(key, until);
         while self.sources.len() > self.sources_max {
-            let Some((_, first)) = self.ends.first().copied() else { break };
-            self.set(first, None);
+            self.sources.pop_first();
             self.tally.evicted += 1;
         }
     }
@@ -147,8 +140,8 @@ impl Inhibitor {
             self.clamp(now);
         }
         self.latest = now;
-        while let Some((_, key)) = self.ends.first().copied().filter(|(end, _)| *end <= now) {
-            self.set(key, None);
+        while self.sources.first().is_some_and(|(end, _)| *end <= now) {
+            self.sources.pop_first();
         }
     }
 
@@ -157,20 +150,9 @@ impl Inhibitor {
         for (key, until) in sources {
             let clamped = until.clamped(now);
             if clamped != until {
-                self.set(key, Some(clamped));
+                self.sources.put(key, clamped);
             }
         }
-    }
-
-    fn set(&mut self, key: Key, until: Option<Until>) {
-        if let Some(old) = self.sources.remove(&key) {
-            self.ends.remove(&(old.end(), key));
-        }
-        if let Some(until) = until {
-            self.sources.insert(key, until);
-            self.ends.insert((until.end(), key));
-        }
-        self.changed.insert(key);
     }
 }
 
@@ -185,57 +167,33 @@ impl Inhibitor {
         mismatches: IntCounter,
     ) -> Self {
         let mut inhibitor = Self {
-            owner: Owner::new(&[destination]),
             inhibitions,
             mismatches,
-            sources: HashMap::new(),
-            ends: BTreeSet::new(),
-            changed: HashSet::new(),
-            stale: Vec::new(),
+            sources: Ordered::new(Owner::new(&[destination])),
             sources_max: SOURCES_MAX,
-            // So that the first `now` counts as a step back and bounds what was loaded.
             latest: Timestamp::MAX,
             tally: Tally::default(),
         };
-        inhibitor.read(records);
+        inhibitor.reload(records);
         inhibitor
     }
 
-    /// As the records say, after a commit that failed.
+    /// As the records say, at the start and after a commit that failed.
     pub(crate) fn reload(&mut self, records: impl Iterator<Item = Record>) {
-        self.sources.clear();
-        self.ends.clear();
-        self.changed.clear();
-        self.stale.clear();
+        // So that the first `now` counts as a step back and bounds what was loaded.
         self.latest = Timestamp::MAX;
-        self.read(records);
+        self.tally.senseless += self.sources.load(records);
     }
 
     /// Puts all that changed since the last call.
     pub(crate) fn record(&mut self, records: &mut dyn Records) {
-        for key in self.stale.drain(..) {
-            records.remove(&key);
-        }
-        for key in self.changed.drain() {
-            let record_key = self.owner.key(&[&key]);
-            match self.sources.get(&key) {
-                Some(until) => records.put(&record_key, to_json(until)),
-                None => records.remove(&record_key),
-            }
-        }
+        self.sources.record(records);
     }
+}
 
-    fn read(&mut self, records: impl Iterator<Item = Record>) {
-        for (record_key, value) in records {
-            let Some(rest) = self.owner.rest(&record_key) else { continue };
-            if let Some((key, until)) = Key::try_from(rest).ok().zip(from_json::<Until>(&value)) {
-                self.sources.insert(key, until);
-                self.ends.insert((until.end(), key));
-            } else {
-                self.tally.senseless += 1;
-                self.stale.push(record_key);
-            }
-        }
+impl Dated for Until {
+    fn time(&self) -> Timestamp {
+        self.end()
     }
 }
 

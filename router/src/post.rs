@@ -5,7 +5,7 @@
 //! The worker reads and writes a [`Board`], so that what it posted is known at once. The decider knows the same and keeps it:
 //! what a delivery left behind is part of the commit that says that it was made.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::destination::{Notification, NotificationKind};
-use crate::record::{Owner, Record, Records, after, derived_key, from_json, to_json};
+use crate::record::{Dated, Ordered, Owner, Record, Records, after, derived_key};
 
 /// Posts of one destination: some 4 MiB. One more, and the one goes that would go first anyway.
 const POSTS_MAX: usize = 10_000;
@@ -49,13 +49,9 @@ pub(crate) struct Board(Mutex<HashMap<Arc<str>, Post>>);
 
 /// The posts of one destination, as they are kept.
 pub(crate) struct Posts {
-    owner: Owner,
     board: Arc<Board>,
-    kept: HashMap<Arc<str>, Post>,
-    until: BTreeSet<(Timestamp, Arc<str>)>,
-    changed: HashSet<Arc<str>>,
-    /// Keys of records that made no sense.
-    stale: Vec<Vec<u8>>,
+    /// By how long each of them is kept.
+    kept: Ordered<Arc<str>, Post>,
     count_max: usize,
     tally: Tally,
 }
@@ -117,6 +113,12 @@ impl Board {
     }
 }
 
+impl Dated for Post {
+    fn time(&self) -> Timestamp {
+        self.until
+    }
+}
+
 impl Post {
     fn is_long(&self) -> bool {
         self.text.len() > POST_BYTES_MAX
@@ -130,22 +132,21 @@ impl Posts {
             self.tally.evicted += 1;
             return;
         }
-        self.put(key, post);
+        self.kept.put(key, post);
         while self.kept.len() > self.count_max {
-            let Some((_, first)) = self.until.first().cloned() else { break };
-            self.remove(&first);
+            self.forget_first();
             self.tally.evicted += 1;
         }
     }
 
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.until.first().map(|(until, _)| *until)
+        self.kept.first().map(|(until, _)| *until)
     }
 
     /// Forgets those that nothing follows any more.
     pub(crate) fn expire(&mut self, now: Timestamp) {
-        while let Some((_, key)) = self.until.first().cloned().filter(|(until, _)| *until <= now) {
-            self.remove(&key);
+        while self.next_due().is_some_and(|until| until <= now) {
+            self.forget_first();
         }
     }
 
@@ -158,25 +159,13 @@ impl Posts {
         std::mem::take(&mut self.tally)
     }
 
-    fn put(&mut self, key: Arc<str>, post: Post) {
-        if let Some(old) = self.kept.get(&key) {
-            self.until.remove(&(old.until, Arc::clone(&key)));
-        }
-        self.until.insert((post.until, Arc::clone(&key)));
-        self.changed.insert(Arc::clone(&key));
-        self.kept.insert(key, post);
-    }
-
-    fn remove(&mut self, key: &str) {
-        let Some((key, post)) = self.kept.remove_entry(key) else { return };
-        self.until.remove(&(post.until, Arc::clone(&key)));
+    fn forget_first(&mut self) {
+        let Some((key, post)) = self.kept.pop_first() else { return };
         let mut board = self.board.posts();
         // What was pinned there since is on its way here.
         if board.get(&key) == Some(&post) {
             board.remove(&key);
         }
-        drop(board);
-        self.changed.insert(key);
     }
 }
 
@@ -184,51 +173,24 @@ impl Posts {
 impl Posts {
     /// `records`: those of the posts' table; others' are passed over.
     pub(crate) fn load(destination: &str, board: &Arc<Board>, records: impl Iterator<Item = Record>) -> Self {
-        let mut posts = Self {
-            owner: Owner::new(&[destination]),
-            board: Arc::clone(board),
-            kept: HashMap::new(),
-            until: BTreeSet::new(),
-            changed: HashSet::new(),
-            stale: Vec::new(),
-            count_max: POSTS_MAX,
-            tally: Tally::default(),
-        };
+        let kept = Ordered::new(Owner::new(&[destination]));
+        let mut posts = Self { board: Arc::clone(board), kept, count_max: POSTS_MAX, tally: Tally::default() };
         posts.reload(records);
         posts
     }
 
     /// As the records say, at the start and after a commit that failed. What is on the board stays: it was posted.
     pub(crate) fn reload(&mut self, records: impl Iterator<Item = Record>) {
-        self.kept.clear();
-        self.until.clear();
-        self.stale.clear();
-        for (record_key, value) in records {
-            let Some(rest) = self.owner.rest(&record_key) else { continue };
-            if let Some((key, post)) = std::str::from_utf8(rest).ok().zip(from_json::<Post>(&value)) {
-                let key: Arc<str> = key.into();
-                self.board.posts().entry(Arc::clone(&key)).or_insert_with(|| post.clone());
-                self.put(key, post);
-            } else {
-                self.tally.senseless += 1;
-                self.stale.push(record_key);
-            }
+        self.tally.senseless += self.kept.load(records);
+        let mut board = self.board.posts();
+        for (key, post) in self.kept.iter() {
+            board.entry(Arc::clone(key)).or_insert_with(|| post.clone());
         }
-        self.changed.clear();
     }
 
     /// Puts all that changed since the last call.
     pub(crate) fn record(&mut self, records: &mut dyn Records) {
-        for key in self.stale.drain(..) {
-            records.remove(&key);
-        }
-        for key in self.changed.drain() {
-            let record_key = self.owner.key(&[key.as_bytes()]);
-            match self.kept.get(&key) {
-                Some(post) => records.put(&record_key, to_json(post)),
-                None => records.remove(&record_key),
-            }
-        }
+        self.kept.record(records);
     }
 }
 

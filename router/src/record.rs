@@ -5,6 +5,8 @@
 //! one that failed the stage is loaded again. Keys begin with the names of their owner, so that one table serves all
 //! destinations.
 
+mod ordered;
+
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::fingerprint::Fingerprint;
+pub(crate) use ordered::{Dated, Ordered};
 
 /// Bytes of a name in a key, so that the store takes keys of several.
 const NAME_BYTES_MAX: usize = 1_024;
