@@ -16,9 +16,9 @@
 mod records;
 mod window;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,7 +30,7 @@ use crate::destination::Summary;
 use crate::fingerprint::Fingerprint;
 use crate::record::Owner;
 pub(crate) use records::Stored;
-use window::Window;
+use window::{State, Window};
 
 /// Memory of one destination's open windows, with their first alerts and all the samples they may come to hold: some
 /// 2,000 alerts of usual size.
@@ -45,17 +45,19 @@ pub(crate) struct Dedup {
     destination: Arc<str>,
     owner: Owner,
     bounds: Bounds,
-    /// Has no bound of its own: [`Dedup::insert`] keeps it within `bounds`.
-    open: LruCache<Fingerprint, Shared>,
+    /// By id, those that are gone too until the commit that says so.
+    windows: HashMap<u64, Window>,
+    /// Ids of those that are open. Has no bound of its own: [`Dedup::insert`] keeps it within `bounds`.
+    open: LruCache<Fingerprint, u64>,
     open_bytes: u64,
     /// Closing time and id of every open window.
-    closing: BTreeMap<(Timestamp, u64), Fingerprint>,
-    /// By the delivery of the first alert.
-    handed_over: HashMap<u64, Shared>,
+    closing: BTreeSet<(Timestamp, u64)>,
+    /// How many are handed over.
+    handed_over: usize,
     ready: Vec<Closed>,
-    changed: Vec<Shared>,
+    changed: Vec<u64>,
     /// Recorded, and perhaps not committed yet.
-    recorded: Vec<Shared>,
+    recorded: Vec<u64>,
     /// Alerts of windows that are not open any more.
     released: Vec<u64>,
     /// Records that made no sense; removed with the next commit.
@@ -87,9 +89,6 @@ pub(crate) struct Tally {
     /// Repeats of which nobody will be told: the first alert was not in the store any more.
     pub(crate) untold: u64,
 }
-
-/// In the list of windows and in that of what changed. The decider's thread is the only one that takes the lock.
-type Shared = Arc<Mutex<Window>>;
 
 /// An alert that may open a window.
 pub(crate) struct Candidate<'a> {
@@ -152,11 +151,10 @@ impl Dedup {
     /// Counts a repeat. Nothing is opened yet.
     pub(crate) fn decide(&mut self, candidate: &Candidate<'_>, now: Timestamp) -> Verdict {
         self.observe(now);
-        let Some(shared) = self.open.get(&candidate.key).cloned() else { return Verdict::First };
-        let mut window = lock(&shared);
+        let Some(&id) = self.open.get(&candidate.key) else { return Verdict::First };
+        let Some(window) = self.windows.get_mut(&id) else { return Verdict::First };
         if window.counts.closes <= now {
-            drop(window);
-            self.close(&shared);
+            self.close(id);
             return Verdict::First;
         }
         if candidate.alert.priority > window.counts.priority {
@@ -164,14 +162,13 @@ impl Dedup {
         }
         window.add(candidate.alert);
         let early = window.early(&self.destination, now);
-        drop(window);
-        self.note(&shared);
+        self.note(id);
         early.map_or(Verdict::Repeat, |closed| Verdict::Early(Box::new(closed)))
     }
 
     /// Repeats in the open window of this key, and when it closes.
     pub(crate) fn window(&self, key: &Fingerprint, now: Timestamp) -> Option<(u64, Timestamp)> {
-        let counts = &lock(self.open.peek(key)?).counts;
+        let counts = &self.windows.get(self.open.peek(key)?)?.counts;
         (counts.closes > now).then_some((counts.count, counts.closes))
     }
 
@@ -181,19 +178,18 @@ impl Dedup {
         self.observe(now);
         let window = Window::new(candidate, now, first);
         let repeats = Arc::clone(&window.repeats);
-        let shared = self.insert(window);
-        self.note(&shared);
+        self.insert(window);
+        self.note(first.delivery);
         repeats
     }
 
     /// This alert passes as well, by this delivery; from now on only a more urgent one does.
     pub(crate) fn escalate(&mut self, candidate: &Candidate<'_>, delivery: u64) {
-        let Some(shared) = self.open.get(&candidate.key).cloned() else { return };
-        let mut window = lock(&shared);
+        let Some(&id) = self.open.get(&candidate.key) else { return };
+        let Some(window) = self.windows.get_mut(&id) else { return };
         window.counts.priority = window.counts.priority.max(candidate.alert.priority);
         window.counts.raised_by = Some(delivery);
-        drop(window);
-        self.note(&shared);
+        self.note(id);
     }
 
     /// A delivery with this key has ended. `first_alert` reads the alert of the delivery from the store; it is asked only
@@ -205,11 +201,11 @@ impl Dedup {
         end: FirstEnd,
         first_alert: impl FnOnce() -> Option<Arc<Alert>>,
     ) -> Option<Closed> {
-        if let Some(shared) = self.handed_over.remove(&delivery) {
-            return self.end_handed_over(&shared, end, first_alert);
+        if self.windows.get(&delivery).is_some_and(|window| window.counts.state == State::HandedOver) {
+            return self.end_handed_over(delivery, end, first_alert);
         }
-        let shared = Arc::clone(self.open.peek(&key)?);
-        let mut window = lock(&shared);
+        let id = *self.open.peek(&key)?;
+        let window = self.windows.get_mut(&id)?;
         let is_dead = end == FirstEnd::Dead;
         if window.counts.raised_by == Some(delivery) {
             window.raise_ended(is_dead);
@@ -220,13 +216,11 @@ impl Dedup {
             if let FirstEnd::Delivered { repeats_told } = end {
                 window.counts.told = repeats_told.min(window.counts.count);
             } else {
-                drop(window);
-                self.close(&shared);
+                self.close(id);
                 return self.ready.pop_if(|closed| closed.key == key);
             }
         }
-        drop(window);
-        self.note(&shared);
+        self.note(id);
         None
     }
 
@@ -234,11 +228,8 @@ impl Dedup {
     /// and when [`Dedup::next_closing`] says so.
     pub(crate) fn closed(&mut self, now: Timestamp) -> Vec<Closed> {
         self.observe(now);
-        while let Some(entry) = self.closing.first_entry().filter(|entry| entry.key().0 <= now) {
-            let ((_, id), key) = entry.remove_entry();
-            if let Some(shared) = self.open.peek(&key).filter(|shared| lock(shared).id == id).cloned() {
-                self.close(&shared);
-            }
+        while let Some((_, id)) = self.closing.first().copied().filter(|(closes, _)| *closes <= now) {
+            self.close(id);
         }
         std::mem::take(&mut self.ready)
     }
@@ -247,27 +238,27 @@ impl Dedup {
     /// delivery are told when that ends, as always.
     pub(crate) fn close_all(&mut self, now: Timestamp) -> Vec<Closed> {
         self.observe(now);
-        for shared in self.windows() {
-            self.close(&shared);
+        for id in self.open_ids() {
+            self.close(id);
         }
         std::mem::take(&mut self.ready)
     }
 
     /// When [`Dedup::closed`] will have something to do.
     pub(crate) fn next_closing(&self) -> Option<Timestamp> {
-        let first = self.closing.first_key_value().map(|((closes, _), _)| *closes);
+        let first = self.closing.first().map(|(closes, _)| *closes);
         if self.ready.is_empty() { first } else { Some(Timestamp::MIN) }
     }
 
     /// The first alerts of all windows that were loaded, by number, and the bytes of their records: they must stay in the
     /// store until [`Dedup::take_released`] gives them.
-    pub(crate) fn hold(&self) -> Vec<(u64, u32)> {
-        let hold = |shared: &Shared| {
-            let mut window = lock(shared);
+    pub(crate) fn hold(&mut self) -> Vec<(u64, u32)> {
+        let open = self.windows.values_mut().filter(|window| window.counts.state == State::Open);
+        open.map(|window| {
             window.is_alert_held = true;
             (window.alert_number, window.alert_stored)
-        };
-        self.open.iter().map(|(_key, shared)| hold(shared)).collect()
+        })
+        .collect()
     }
 
     /// Alerts that were held for windows which are not open any more, by number.
@@ -288,84 +279,79 @@ impl Dedup {
 
 /// Ending.
 impl Dedup {
-    fn insert(&mut self, window: Window) -> Shared {
-        let key = window.key;
-        if let Some(old) = self.open.peek(&key).cloned() {
-            self.close(&old);
+    fn insert(&mut self, window: Window) {
+        let (key, id) = (window.key, window.id);
+        if let Some(&old) = self.open.peek(&key) {
+            self.close(old);
         }
-        self.closing.insert((window.counts.closes, window.id), key);
+        self.closing.insert((window.counts.closes, id));
         self.open_bytes += window.weight();
-        let shared = Arc::new(Mutex::new(window));
-        self.open.put(key, Arc::clone(&shared));
+        self.windows.insert(id, window);
+        self.open.put(key, id);
         while self.open_bytes > self.bounds.windows_bytes
-            && let Some(oldest) = self.open.peek_lru().map(|(_key, oldest)| Arc::clone(oldest))
+            && let Some((_key, &oldest)) = self.open.peek_lru()
         {
             self.tally.evicted += 1;
-            self.close(&oldest);
+            self.close(oldest);
         }
-        shared
     }
 
-    fn windows(&self) -> Vec<Shared> {
-        self.open.iter().map(|(_key, shared)| Arc::clone(shared)).collect()
+    fn open_ids(&self) -> Vec<u64> {
+        self.open.iter().map(|(_key, id)| *id).collect()
     }
 
     /// The clock stands at `now`. Where it went back, no window lasts longer than its length from there.
     fn observe(&mut self, now: Timestamp) {
         if now < self.latest {
-            for shared in self.windows() {
-                let mut window = lock(&shared);
-                let (closes, id, key) = (window.counts.closes, window.id, window.key);
+            for id in self.open_ids() {
+                let Some(window) = self.windows.get_mut(&id) else { continue };
+                let closes = window.counts.closes;
                 if window.clamp(now) {
                     self.closing.remove(&(closes, id));
-                    self.closing.insert((window.counts.closes, id), key);
-                    drop(window);
-                    self.note(&shared);
+                    self.closing.insert((window.counts.closes, id));
+                    self.note(id);
                 }
             }
         }
         self.latest = now;
     }
 
-    fn close(&mut self, shared: &Shared) {
-        let (key, weight) = {
-            let window = lock(shared);
-            (window.key, window.weight())
-        };
-        if self.open.pop(&key).is_some() {
-            self.open_bytes -= weight;
+    fn close(&mut self, id: u64) {
+        if let Some(window) = self.windows.get(&id)
+            && self.open.pop(&window.key).is_some()
+        {
+            self.open_bytes -= window.weight();
         }
-        self.end(shared);
+        self.end(id);
     }
 
     /// The window is not open any more: it tells its count, or leaves that to its first delivery.
-    fn end(&mut self, shared: &Shared) {
-        let mut window = lock(shared);
-        self.closing.remove(&(window.counts.closes, window.id));
+    fn end(&mut self, id: u64) {
+        let Some(window) = self.windows.get_mut(&id) else { return };
+        self.closing.remove(&(window.counts.closes, id));
         if std::mem::take(&mut window.is_alert_held) {
             self.released.push(window.alert_number);
         }
         if window.counts.is_pending && window.untold() > 0 {
-            if self.handed_over.len() < self.bounds.handed_over {
+            if self.handed_over < self.bounds.handed_over {
                 window.hand_over();
-                self.handed_over.insert(window.id, Arc::clone(shared));
-                drop(window);
-                return self.note(shared);
+                self.handed_over += 1;
+                return self.note(id);
             }
             self.tally.handed_over_overflow += 1;
         }
         self.ready.extend(window.last_words(&self.destination, self.latest));
-        drop(window);
-        self.forget(shared);
+        self.forget(id);
     }
 
     fn end_handed_over(
         &mut self,
-        shared: &Shared,
+        id: u64,
         end: FirstEnd,
         first_alert: impl FnOnce() -> Option<Arc<Alert>>,
     ) -> Option<Closed> {
-        let mut window = lock(shared);
+        let window = self.windows.get_mut(&id)?;
+        self.handed_over -= 1;
         if let FirstEnd::Delivered { repeats_told } = end {
             window.counts.told = repeats_told.min(window.counts.count);
         }
@@ -374,29 +360,25 @@ impl Dedup {
         }
         let closed = window.last_words(&self.destination, self.latest);
         self.tally.untold += window.untold();
-        drop(window);
-        self.forget(shared);
+        self.forget(id);
         closed
     }
 
-    fn forget(&mut self, shared: &Shared) {
-        let mut window = lock(shared);
-        window.counts.state = window::State::Gone;
+    fn forget(&mut self, id: u64) {
+        let Some(window) = self.windows.get_mut(&id) else { return };
+        window.counts.state = State::Gone;
         window.counts.is_pending = false;
-        drop(window);
-        self.note(shared);
+        self.note(id);
     }
 
     /// It is written with the next commit.
-    fn note(&mut self, shared: &Shared) {
-        if !std::mem::replace(&mut lock(shared).is_listed, true) {
-            self.changed.push(Arc::clone(shared));
+    fn note(&mut self, id: u64) {
+        if let Some(window) = self.windows.get_mut(&id)
+            && !std::mem::replace(&mut window.is_listed, true)
+        {
+            self.changed.push(id);
         }
     }
-}
-
-fn lock(shared: &Shared) -> MutexGuard<'_, Window> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! The windows of one destination from their records, and back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use lru::LruCache;
 use tercel_alert::Alert;
 
 use super::window::{State, Window};
-use super::{Bounds, Dedup, Tally, lock};
+use super::{Bounds, Dedup, Tally};
 use crate::record::{Owner, Record, Records};
 
 /// What is stored beside the windows.
@@ -39,27 +39,30 @@ impl Dedup {
 
     /// What each first delivery that has not ended shows as its count, by delivery.
     pub(crate) fn repeats(&self) -> HashMap<u64, Arc<AtomicU64>> {
-        let open = self.open.iter().map(|(_key, shared)| shared);
-        open.chain(self.handed_over.values())
-            .filter_map(|shared| {
-                let window = lock(shared);
-                window.counts.is_pending.then(|| (window.id, Arc::clone(&window.repeats)))
-            })
-            .collect()
+        let pending = self.windows.values().filter(|window| window.counts.is_pending);
+        pending.map(|window| (window.id, Arc::clone(&window.repeats))).collect()
     }
 
     /// Puts all that changed since the last call.
     pub(crate) fn record(&mut self, records: &mut dyn Records) {
         self.senseless.drain(..).for_each(|key| records.remove(&key));
-        for shared in &self.changed {
-            lock(shared).record(&self.owner, records);
+        for id in &self.changed {
+            if let Some(window) = self.windows.get_mut(id) {
+                window.record(&self.owner, records);
+            }
         }
         self.recorded.append(&mut self.changed);
     }
 
     /// What was recorded is committed.
     pub(crate) fn committed(&mut self) {
-        self.recorded.drain(..).for_each(|shared| lock(&shared).publish());
+        for id in self.recorded.drain(..) {
+            let Some(window) = self.windows.get(&id) else { continue };
+            window.publish();
+            if window.counts.state == State::Gone {
+                self.windows.remove(&id);
+            }
+        }
     }
 
     fn with_bounds(
@@ -94,10 +97,11 @@ impl Dedup {
             destination: Arc::clone(destination),
             owner: Owner::new(&[destination]),
             bounds,
+            windows: HashMap::new(),
             open: LruCache::unbounded(),
             open_bytes: 0,
-            closing: BTreeMap::new(),
-            handed_over: HashMap::new(),
+            closing: BTreeSet::new(),
+            handed_over: 0,
             ready: Vec::new(),
             changed: Vec::new(),
             recorded: Vec::new(),
@@ -110,27 +114,33 @@ impl Dedup {
     }
 
     fn take_back(&mut self, mut window: Window, stored: &impl Stored) {
-        let is_orphan = window.counts.is_pending && !stored.waits(window.id);
+        let (id, state) = (window.id, window.counts.state);
+        let is_orphan = window.counts.is_pending && !stored.waits(id);
         window.counts.is_pending &= !is_orphan;
-        if window.counts.state == State::Open || is_orphan {
+        if state == State::Open || is_orphan {
             window.alert = stored.alert(window.alert_number);
             if window.alert.is_none() {
                 self.tally.untold += window.untold();
-                return self.forget(&Arc::new(Mutex::new(window)));
+                self.windows.insert(id, window);
+                return self.forget(id);
             }
         }
-        match window.counts.state {
+        match state {
             State::Open => {
-                let shared = self.insert(window);
+                self.insert(window);
                 if is_orphan {
-                    self.note(&shared);
+                    self.note(id);
                 }
             }
             State::HandedOver if !is_orphan => {
                 window.hand_over();
-                self.handed_over.insert(window.id, Arc::new(Mutex::new(window)));
+                self.handed_over += 1;
+                self.windows.insert(id, window);
             }
-            State::HandedOver | State::Gone => self.end(&Arc::new(Mutex::new(window))),
+            State::HandedOver | State::Gone => {
+                self.windows.insert(id, window);
+                self.end(id);
+            }
         }
     }
 }

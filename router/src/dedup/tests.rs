@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use jiff::SignedDuration;
@@ -94,7 +95,7 @@ impl Bench {
         self.hold();
     }
 
-    fn hold(&self) {
+    fn hold(&mut self) {
         assert!(self.dedup.hold().iter().all(|held| self.alerts.contains_key(&held.0) && held.1 == 100));
     }
 
@@ -406,7 +407,7 @@ fn the_memory_of_all_windows_with_their_samples_lies_within_the_bound() {
         }
         bench.closed();
     }
-    let weights: Vec<_> = bench.dedup.open.iter().map(|(_key, window)| lock(window).weight()).collect();
+    let weights: Vec<_> = bench.dedup.windows.values().map(Window::weight).collect();
     assert!(weights.len() > 5 && weights.iter().sum::<u64>() <= BYTES_MAX as u64, "{weights:?}");
     assert!(weights[0] > (SAMPLES_MAX * SAMPLE_BYTES_MAX) as u64);
 }

@@ -139,7 +139,7 @@ impl Decider {
 
     /// What open windows may have to tell of.
     fn hold_alerts(&mut self) {
-        for (alert, bytes) in self.dedups.iter().flat_map(Dedup::hold) {
+        for (alert, bytes) in self.dedups.iter_mut().flat_map(Dedup::hold) {
             self.alive.hold(alert, bytes);
         }
     }
