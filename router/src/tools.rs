@@ -78,7 +78,7 @@ pub fn render(routing: &Path, destination: &str, kind: &str, name: &str, json: &
     let kind =
         example(kind, &alert).ok_or_else(|| ToolError::Input(format!("no kind `{kind}`: {}", KINDS.join(", "))))?;
     let id = alert.uuid.unwrap_or_else(Uuid::now_v7);
-    let notification = Notification { id, alert, route, dedup_key, kind, repeats: 0, post: None };
+    let notification = Notification::new(id, alert, route, dedup_key, kind);
     let body = built.preview(&notification).map_err(|error| ToolError::Failed(format!("{destination}: {error}")))?;
     Ok(Rendered { body, fell_back: built.render_fallbacks() > 0 })
 }
@@ -111,7 +111,7 @@ pub async fn send_test(routing: &Path, state: &Path, destination: &str, priority
     let alert = Arc::new(test_alert(destination, priority));
     let id = alert.uuid.unwrap_or_else(Uuid::now_v7);
     let kind = NotificationKind::Alert;
-    let notification = Notification { id, alert, route: TEST.into(), dedup_key: None, kind, repeats: 0, post: None };
+    let notification = Notification::new(id, alert, TEST.into(), None, kind);
     let start = Instant::now();
     let error = built.send(&notification).await.err();
     Ok(Sent {

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::*;
-use crate::destination::{NotificationKind, Reason, Retry, SendError};
+use crate::destination::{Reason, Retry, SendError};
 use crate::fingerprint::Fingerprint;
 use crate::metrics::{Metrics, STORE};
 use crate::outbox::{Lane, Order, Waiting};
@@ -35,10 +35,7 @@ fn number(notification: &Notification) -> u64 {
 }
 
 fn notification(id: u64) -> Notification {
-    let value = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
-    let alert = Arc::new(serde_json::from_value(value).unwrap());
-    let (id, kind) = (Uuid::from_u64_pair(0, id), NotificationKind::Alert);
-    Notification { id, alert, route: "r".into(), dedup_key: None, kind, repeats: 0, post: None }
+    Notification { id: Uuid::from_u64_pair(0, id), ..Notification::minimal() }
 }
 
 /// `key` 0: none. Its body has to be loaded.

@@ -111,18 +111,13 @@ fn without_dot_segments(rest: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use uuid::Uuid;
 
-    use super::super::NotificationKind;
     use super::*;
 
     fn notification(pod: &str) -> Notification {
-        let alert = json!({
+        Notification::of(json!({
             "time": "2026-11-23T16:00:00Z", "rule": "R", "priority": "error", "output_fields": { "k8s.pod.name": pod },
-        });
-        let (id, kind) = (Uuid::max(), NotificationKind::Alert);
-        let alert = serde_json::from_value(alert).unwrap();
-        Notification { id, alert, route: "r".into(), dedup_key: None, kind, repeats: 0, post: None }
+        }))
     }
 
     fn address(text: &str) -> Result<Address, String> {

@@ -180,18 +180,7 @@ mod tests {
     async fn an_attempt_that_was_given_up_is_waited_for_and_not_repeated() {
         let folder = tempfile::tempdir().unwrap();
         let archive = ArchiveConfig::default().open(folder.path()).unwrap();
-        let value = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
-        let alert = Arc::new(serde_json::from_value(value).unwrap());
-        let kind = crate::destination::NotificationKind::Alert;
-        let notification = Notification {
-            id: uuid::Uuid::now_v7(),
-            alert,
-            route: "r".into(),
-            dedup_key: None,
-            kind,
-            repeats: 0,
-            post: None,
-        };
+        let notification = Notification::minimal();
         let notifications = [notification.clone(), Notification { id: uuid::Uuid::now_v7(), ..notification }];
         let writer = Arc::clone(&archive.writer);
         let disk_hangs = writer.lock().unwrap();

@@ -418,16 +418,6 @@ mod tests {
     async fn what_was_answered_200_is_delivered_even_if_the_answer_breaks_off() {
         let url = half_an_answer().await;
         let service = HttpService::new(&url, Post(url.clone())).unwrap();
-        let alert = serde_json::json!({"time": NOW, "rule": "R", "priority": "error"});
-        let notification = Notification {
-            id: uuid::Uuid::max(),
-            alert: serde_json::from_value(alert).unwrap(),
-            route: "r".into(),
-            dedup_key: None,
-            kind: super::super::NotificationKind::Alert,
-            repeats: 0,
-            post: None,
-        };
-        assert!(service.send(&notification).await.is_ok());
+        assert!(service.send(&Notification::minimal()).await.is_ok());
     }
 }

@@ -35,6 +35,34 @@ pub struct Receipt {
     pub(crate) post: Option<Arc<str>>,
 }
 
+impl Notification {
+    /// As it is before an attempt, which knows the rest.
+    pub(crate) fn new(
+        id: Uuid,
+        alert: Arc<Alert>,
+        route: Arc<str>,
+        dedup_key: Option<Arc<str>>,
+        kind: NotificationKind,
+    ) -> Self {
+        Self { id, alert, route, dedup_key, kind, repeats: 0, post: None }
+    }
+}
+
+#[cfg(test)]
+impl Notification {
+    /// An alert with nothing but what it must have.
+    pub(crate) fn minimal() -> Self {
+        let alert = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
+        Self::of(alert)
+    }
+
+    /// An alert, as it was sent.
+    pub(crate) fn of(alert: serde_json::Value) -> Self {
+        let alert = serde_json::from_value(alert).unwrap();
+        Self::new(Uuid::max(), alert, "r".into(), None, NotificationKind::Alert)
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum NotificationKind {

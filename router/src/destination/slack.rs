@@ -142,7 +142,7 @@ impl HttpDestination for Slack {
             Way::WebApi(api) => {
                 let place = api.follow_ups.place(notification, &api.channel);
                 answer::judge_web_api(&answer, place != Place::Channel)?;
-                Ok(api.follow_ups.receipt(notification, &api.channel, &answer))
+                Ok(api.follow_ups.receipt(place, &api.channel, &answer))
             }
         }
     }

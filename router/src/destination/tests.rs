@@ -81,7 +81,7 @@ fn notification(alert: Arc<Alert>, kind: NotificationKind) -> Notification {
         _ => Uuid::max(),
     };
     let key = matches!(kind, NotificationKind::Summary(_)).then(|| "ab".repeat(32).into());
-    Notification { id, alert, route: "page".into(), dedup_key: key, kind, repeats: 0, post: None }
+    Notification::new(id, alert, "page".into(), key, kind)
 }
 
 fn summary() -> NotificationKind {

@@ -38,8 +38,7 @@ impl Bench {
     fn tell(&mut self, rule: &str, host: &str, kind: NotificationKind) {
         let alert = Arc::new(alert(rule, host));
         let dedup_key = Some(fingerprint(&alert).hex());
-        let told =
-            Notification { id: Uuid::max(), alert, route: "page".into(), dedup_key, kind, repeats: 0, post: None };
+        let told = Notification::new(Uuid::max(), alert, "page".into(), dedup_key, kind);
         self.incidents.told(&told, self.now);
     }
 

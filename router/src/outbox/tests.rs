@@ -215,27 +215,12 @@ fn a_filling_outbox_refuses_the_least_urgent_first_and_never_what_is_committed()
     assert_eq!(outbox.len(), ENTRIES_MAX + 5);
 }
 
-fn notification() -> Arc<Notification> {
-    let value = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
-    let alert = Arc::new(serde_json::from_value(value).unwrap());
-    let kind = NotificationKind::Alert;
-    Arc::new(Notification {
-        id: uuid::Uuid::nil(),
-        alert,
-        route: "r".into(),
-        dedup_key: None,
-        kind,
-        repeats: 0,
-        post: None,
-    })
-}
-
 #[test]
 fn bodies_stay_at_hand_up_to_a_bound() {
     let outbox = outbox();
     let large = |id| Waiting {
         bytes: u32::try_from(BODY_BYTES_MAX / 2).unwrap(),
-        notification: Some(notification()),
+        notification: Some(Arc::new(Notification::minimal())),
         ..waiting(id, 0, USUAL)
     };
     outbox.push((1..=3).map(large));

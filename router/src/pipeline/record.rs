@@ -33,7 +33,7 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn notification(self, alert: Arc<Alert>) -> Notification {
         let Self { id, route, key, kind, .. } = self;
-        Notification { id, alert, route, dedup_key: key.map(|key| key.hex()), kind, repeats: 0, post: None }
+        Notification::new(id, alert, route, key.map(|key| key.hex()), kind)
     }
 }
 

@@ -10,16 +10,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn notification(key: Option<&str>, route: &str, kind: NotificationKind) -> Notification {
-    let alert = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
-    Notification {
-        id: uuid::Uuid::nil(),
-        alert: serde_json::from_value(alert).unwrap(),
-        route: route.into(),
-        dedup_key: key.map(Into::into),
-        kind,
-        repeats: 0,
-        post: None,
-    }
+    Notification { route: route.into(), dedup_key: key.map(Into::into), kind, ..Notification::minimal() }
 }
 
 fn alert(key: &str) -> Notification {

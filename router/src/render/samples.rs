@@ -36,10 +36,7 @@ pub(super) fn samples() -> Vec<(String, Notification)> {
                 _ => format!("{what} of alerts {which}"),
             };
             let (id, route) = (Uuid::nil(), "sample".into());
-            samples.push((
-                name,
-                Notification { id, alert: Arc::clone(&alert), route, dedup_key: None, kind, repeats: 0, post: None },
-            ));
+            samples.push((name, Notification::new(id, Arc::clone(&alert), route, None, kind)));
         }
     }
     samples

@@ -57,12 +57,12 @@ impl FollowUps {
         }
     }
 
-    /// What is to be kept of a message that Slack took.
-    pub(super) fn receipt(self, notification: &Notification, channel: &str, answer: &[u8]) -> Receipt {
+    /// What is to be kept of a message that Slack took, which went to this place.
+    pub(super) fn receipt(self, place: Place, channel: &str, answer: &[u8]) -> Receipt {
         if self == Self::Message {
             return Receipt::default();
         }
-        let posted = match self.place(notification, channel) {
+        let posted = match place {
             // An answer to a reply names the reply; the thread hangs at its first message.
             Place::Thread(first) | Place::Update(first) => Some(first),
             Place::Channel => serde_json::from_slice(answer).ok(),
@@ -88,7 +88,6 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::NotificationKind;
     use super::*;
 
     const FIRST: &str = r#"{"ok":true,"channel":"C1","ts":"1.1"}"#;
@@ -96,40 +95,36 @@ mod tests {
 
     /// One that follows this post.
     fn following(post: Option<Arc<str>>) -> Notification {
-        let alert = serde_json::json!({"time": "2026-01-01T00:00:00Z", "rule": "R", "priority": "error"});
-        Notification {
-            id: uuid::Uuid::nil(),
-            alert: serde_json::from_value(alert).unwrap(),
-            route: "page".into(),
-            dedup_key: None,
-            kind: NotificationKind::Alert,
-            repeats: 0,
-            post,
-        }
+        Notification { post, ..Notification::minimal() }
+    }
+
+    /// What is kept of a message that follows this post.
+    fn kept(follow_ups: FollowUps, post: Option<Arc<str>>, answer: &[u8]) -> Option<Arc<str>> {
+        follow_ups.receipt(follow_ups.place(&following(post), "#alerts"), "#alerts", answer).post
     }
 
     #[test]
     fn what_follows_goes_to_the_first_message_and_leaves_it_the_first() {
-        let first = FollowUps::Thread.receipt(&following(None), "#alerts", FIRST.as_bytes()).post;
+        let first = kept(FollowUps::Thread, None, FIRST.as_bytes());
         let posted = Posted { channel: "C1".to_owned(), ts: "1.1".to_owned() };
         let summary = following(first.clone());
         assert_eq!(FollowUps::Thread.place(&summary, "#alerts"), Place::Thread(posted.clone()));
         assert_eq!(FollowUps::Update.place(&summary, "#alerts"), Place::Update(posted));
-        assert_eq!(FollowUps::Thread.receipt(&summary, "#alerts", REPLY.as_bytes()).post, first);
+        assert_eq!(kept(FollowUps::Thread, summary.post, REPLY.as_bytes()), first);
     }
 
     #[test]
     fn a_message_of_its_own_follows_nothing_and_is_followed_by_nothing() {
-        let first = FollowUps::Thread.receipt(&following(None), "#alerts", FIRST.as_bytes()).post;
+        let first = kept(FollowUps::Thread, None, FIRST.as_bytes());
         assert_eq!(FollowUps::Message.place(&following(first), "#alerts"), Place::Channel);
-        assert_eq!(FollowUps::Message.receipt(&following(None), "#alerts", FIRST.as_bytes()).post, None);
+        assert_eq!(kept(FollowUps::Message, None, FIRST.as_bytes()), None);
     }
 
     #[test]
     fn what_another_channel_or_another_service_left_behind_is_not_followed() {
-        let first = FollowUps::Thread.receipt(&following(None), "#alerts", FIRST.as_bytes()).post;
+        let first = kept(FollowUps::Thread, None, FIRST.as_bytes());
         assert_eq!(FollowUps::Thread.place(&following(first), "#other"), Place::Channel);
         assert_eq!(FollowUps::Thread.place(&following(Some("<1@tercel.invalid>".into())), "#alerts"), Place::Channel);
-        assert_eq!(FollowUps::Thread.receipt(&following(None), "#alerts", b"{}").post, None);
+        assert_eq!(kept(FollowUps::Thread, None, b"{}"), None);
     }
 }

@@ -6,23 +6,12 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_rustls::TlsAcceptor;
-use uuid::Uuid;
 
-use super::super::{Destination, NotificationKind, Reason, Retry};
+use super::super::{Destination, Reason, Retry};
 use super::*;
 
 fn notification(rule: &str) -> Notification {
-    let alert = json!({ "time": "2026-11-23T16:00:00Z", "rule": rule, "priority": "error" });
-    let (id, kind) = (Uuid::max(), NotificationKind::Alert);
-    Notification {
-        id,
-        alert: serde_json::from_value(alert).unwrap(),
-        route: "r".into(),
-        dedup_key: None,
-        kind,
-        repeats: 0,
-        post: None,
-    }
+    Notification::of(json!({ "time": "2026-11-23T16:00:00Z", "rule": rule, "priority": "error" }))
 }
 
 fn syslog(address: impl std::fmt::Display, more: &str, base: &Path) -> Destination {
