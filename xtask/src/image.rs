@@ -13,7 +13,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::step;
+use crate::{folder, step};
 
 /// For one image as it is stored and pulled.
 const IMAGE_BYTES_MAX: u64 = 20 << 20;
@@ -127,9 +127,7 @@ fn build_from(origin: &Origin, arches: &[Arch]) -> Result<Vec<Built>> {
 /// If an image built from a copy of the sources is another one.
 fn check(images: &[Built], origin: Origin, arches: &[Arch]) -> Result<()> {
     let again = step::target().join("image/again");
-    if again.exists() {
-        std::fs::remove_dir_all(&again).with_context(|| format!("cannot empty {}", again.display()))?;
-    }
+    folder::empty(&again)?;
     let place = Place { origin, source: again.join("source"), target: again.join("target") };
     step::say("building once more, from a copy in another folder");
     copy_sources(&step::workspace(), &place.source)?;

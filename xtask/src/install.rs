@@ -1,5 +1,6 @@
 //! What is missing on this machine: installed from apt on Debian, printed elsewhere.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -88,6 +89,24 @@ pub(crate) fn crate_program(
     }
     step::say(format!("building {name} {version} (a minute or two, once)"));
     step::run(cargo.args(["install", name, "--version", version, "--locked", "--root"]).arg(root).args(options))
+}
+
+/// npm, and Node.js with it.
+///
+/// # Errors
+/// As [`debian_packages`].
+pub(crate) fn npm(purpose: &str) -> Result<()> {
+    if step::find("npm").is_some() { Ok(()) } else { debian_packages(&["nodejs", "npm"], purpose) }
+}
+
+/// Unpacks packages of `PyPI` into a folder for Python's path.
+///
+/// # Errors
+/// If pip is missing, or cannot fetch one.
+pub(crate) fn python_packages(packages: &[impl AsRef<OsStr>], folder: &Path) -> Result<()> {
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", "--target"]);
+    step::run(pip.env("PIP_ROOT_USER_ACTION", "ignore").arg(folder).args(packages))
 }
 
 /// First line of `program --version`.

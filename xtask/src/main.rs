@@ -6,6 +6,7 @@ mod apt;
 mod components;
 mod docs;
 mod ebpf;
+mod folder;
 mod fuzz;
 mod image;
 mod images;

@@ -46,9 +46,7 @@ pub(crate) fn lane() -> Result<Outcome> {
 /// Draws the pictures anew, which takes a quarter of an hour.
 pub(crate) fn pictures() -> Result<()> {
     install::debian_packages(&PICTURE_PACKAGES, "the pictures in docs")?;
-    if step::find("npm").is_none() {
-        install::debian_packages(&["npm"], "the pictures in docs")?;
-    }
+    install::npm("the pictures in docs")?;
     let (programs, place) = (programs()?, step::target().join("pictures"));
     std::fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
     step::run(Command::new("cp").arg("-r").arg(step::workspace().join(PICTURE_SOURCES).join(".")).arg(&place))?;

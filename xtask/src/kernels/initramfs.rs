@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::step;
+use crate::{folder, step};
 
 const INIT: &str = include_str!("init.sh");
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n";
@@ -75,9 +75,7 @@ impl Initramfs {
 
 /// A folder with these folders in it and nothing else.
 pub(crate) fn empty(root: &Path, folders: &[&str]) -> Result<()> {
-    if root.exists() {
-        fs::remove_dir_all(root).with_context(|| format!("cannot empty {}", root.display()))?;
-    }
+    folder::empty(root)?;
     for name in folders {
         fs::create_dir_all(root.join(name)).with_context(|| format!("cannot create {name} for the guest"))?;
     }

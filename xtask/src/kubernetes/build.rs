@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::apt::Apt;
-use crate::{install, step};
+use crate::{folder, install, step};
 
 /// Whatever release of Debian this machine has: compilers of later ones do not take these sources any more.
 const SOURCES: [(&str, &str); 1] = [("debian", "bookworm")];
@@ -32,25 +32,25 @@ const OPENAPI_INPUTS: [&str; 5] = ["api/resource", "apis/meta/v1", "runtime", "v
 ///
 /// # Errors
 /// If this is not Debian, or a package is gone, cannot be fetched or not be built.
-pub(super) fn prepare(folder: &Path) -> Result<PathBuf> {
-    let place = folder.join("kubernetes");
-    let (programs, stamp) = (place.join("bin"), place.join("recipe"));
-    let recipe = include_str!("build.rs");
-    if std::fs::read_to_string(&stamp).is_ok_and(|found| found == recipe) {
-        return Ok(programs);
-    }
-    ensure!(install::on_debian(), "Kubernetes is built from Debian's source package, and this is not Debian");
-    step::say(format!("building Kubernetes {VERSION} from Debian's source package, some minutes"));
-    if place.exists() {
-        std::fs::remove_dir_all(&place).with_context(|| format!("cannot empty {}", place.display()))?;
-    }
-    std::fs::create_dir_all(&programs).with_context(|| format!("cannot create {}", programs.display()))?;
-    let work = place.join("work");
-    let apt = Apt::with_source_packages(&work, &SOURCES, "Kubernetes")?;
+pub(super) fn prepare(components: &Path) -> Result<PathBuf> {
+    let place = components.join("kubernetes");
+    let programs = place.join("bin");
+    folder::once(&place, include_str!("build.rs"), || {
+        ensure!(install::on_debian(), "Kubernetes is built from Debian's source package, and this is not Debian");
+        step::say(format!("building Kubernetes {VERSION} from Debian's source package, some minutes"));
+        build(&programs, &place.join("work"))
+    })?;
+    Ok(programs)
+}
+
+/// `work`: taken away again.
+fn build(programs: &Path, work: &Path) -> Result<()> {
+    folder::empty(programs)?;
+    let apt = Apt::with_source_packages(work, &SOURCES, "Kubernetes")?;
     apt.unpack(&PACKAGES, &work.join("debian"))?;
-    let sources = unpack_sources(&apt, &work)?;
-    mend(&work, &sources)?;
-    let go = Go { work: &work, sources: &sources };
+    let sources = unpack_sources(&apt, work)?;
+    mend(work, &sources)?;
+    let go = Go { work, sources: &sources };
     generate_openapi(&go)?;
     for program in PROGRAMS {
         step::note(program);
@@ -58,18 +58,15 @@ pub(super) fn prepare(folder: &Path) -> Result<PathBuf> {
     }
     let etcd = work.join("debian/usr/bin/etcd");
     std::fs::copy(&etcd, programs.join("etcd")).with_context(|| format!("no {}", etcd.display()))?;
-    std::fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
-    std::fs::write(&stamp, recipe).context("cannot note by which recipe Kubernetes was built")?;
-    Ok(programs)
+    std::fs::remove_dir_all(work).with_context(|| format!("cannot remove {}", work.display()))
 }
 
 /// To where Go looks for them.
 fn unpack_sources(apt: &Apt, work: &Path) -> Result<PathBuf> {
     let archives = work.join("source");
     let sources = work.join("gopath/src").join(MODULE);
-    for folder in [&archives, &sources] {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    }
+    folder::empty(&archives)?;
+    folder::empty(&sources)?;
     let mut fetch = apt.command("apt-get", &["source", "-qq", "--download-only", SOURCE_PACKAGE]);
     step::run(fetch.current_dir(&archives))?;
     for entry in std::fs::read_dir(&archives)? {

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::{install, step};
+use crate::{folder, install, step};
 
 /// Schemas of the Kubernetes API and what validates against them; policies. At these versions, since a newer one may want
 /// something else of the same manifests.
@@ -45,19 +45,10 @@ fn has_pip() -> bool {
     Command::new("python3").args(["-m", "pip", "--version"]).output().is_ok_and(|output| output.status.success())
 }
 
-fn fetch(package: &str, version: &str, folder: &Path) -> Result<()> {
-    let place = folder.join(package);
-    let done = place.join(".version");
-    if std::fs::read_to_string(&done).is_ok_and(|found| found == version) {
-        return Ok(());
-    }
-    if place.exists() {
-        std::fs::remove_dir_all(&place).with_context(|| format!("cannot empty {}", place.display()))?;
-    }
-    step::say(format!("fetching {package} {version} from PyPI, for the manifests"));
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", "--target"])
-        .arg(&place);
-    step::run(pip.env("PIP_ROOT_USER_ACTION", "ignore").arg(format!("{package}=={version}")))?;
-    std::fs::write(&done, version).with_context(|| format!("cannot write {}", done.display()))
+fn fetch(package: &str, version: &str, tools: &Path) -> Result<()> {
+    let place = tools.join(package);
+    folder::once(&place, version, || {
+        step::say(format!("fetching {package} {version} from PyPI, for the manifests"));
+        install::python_packages(&[format!("{package}=={version}")], &place)
+    })
 }
