@@ -7,10 +7,10 @@ mod servers;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::lanes::{Lanes, Outcome};
-use crate::step;
+use crate::{e2e, step};
 
 /// What is hard to have has a lane of its own, so that it hides no other.
 pub(crate) fn run_all(lanes: &mut Lanes) {
@@ -21,15 +21,8 @@ pub(crate) fn run_all(lanes: &mut Lanes) {
 
 /// `prepare` gives the program that starts the server, or the folder of servers or schemas; the tests find it by `variable`.
 fn lane(prepare: fn(&Path) -> Result<PathBuf>, variable: &str, tests: &str) -> Result<Outcome> {
-    let program = match prepare(&step::target().join("components")) {
-        Ok(program) => program,
-        Err(error) => return Ok(Outcome::Skipped(format!("{error:#}"))),
-    };
-    let command = ["test", "--package", "e2e", tests];
-    let listed = step::read(step::cargo(&command).args(["--", "--list", "--ignored"]))?;
-    ensure!(listed.lines().any(|line| line.ends_with(": test")), "package e2e has no tests called {tests}…");
-    // One after the other: a server takes the machine.
-    let options = ["--", "--ignored", "--nocapture", "--test-threads", "1"];
-    step::run(step::cargo(&command).args(options).env(variable, program))?;
-    Ok(Outcome::Passed)
+    match prepare(&step::target().join("components")) {
+        Ok(program) => e2e::run_ignored(tests, &[(variable, &program)]),
+        Err(error) => Ok(Outcome::Skipped(format!("{error:#}"))),
+    }
 }

@@ -100,7 +100,7 @@ impl Arch {
 /// Builds both images, and says what they are.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let origin = Origin::of(&step::workspace());
-    let images = build_from(&origin, &options.arch)?;
+    let images = Place::of(origin.clone()).images(&options.arch)?;
     for image in &images {
         let bytes = std::fs::metadata(&image.archive).context("the image is gone")?.len();
         step::note(format!("{}\n    {} {}", image.archive.display(), image.name, image.digest));
@@ -113,14 +113,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Both images, below `target/image`.
-pub(crate) fn build(arches: &[Arch]) -> Result<Vec<Built>> {
-    build_from(&Origin::of(&step::workspace()), arches)
-}
-
-fn build_from(origin: &Origin, arches: &[Arch]) -> Result<Vec<Built>> {
-    let place = Place { origin: origin.clone(), source: step::workspace(), target: step::target().join("image") };
-    place.images(arches)
+/// Builds the images, and gives the folder that they are in.
+pub(crate) fn build(arches: &[Arch]) -> Result<PathBuf> {
+    let place = Place::of(Origin::of(&step::workspace()));
+    place.images(arches)?;
+    Ok(place.target)
 }
 
 /// # Errors
@@ -159,6 +156,10 @@ fn copy_sources(from: &Path, to: &Path) -> Result<()> {
 }
 
 impl Place {
+    fn of(origin: Origin) -> Self {
+        Self { origin, source: step::workspace(), target: step::target().join("image") }
+    }
+
     /// In the order of [`Program::ALL`], those that there are for these machines.
     fn images(&self, arches: &[Arch]) -> Result<Vec<Built>> {
         for arch in arches {

@@ -5,6 +5,7 @@
 mod apt;
 mod components;
 mod docs;
+mod e2e;
 mod ebpf;
 mod folder;
 mod fuzz;
