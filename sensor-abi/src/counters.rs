@@ -3,8 +3,8 @@
 use crate::RecordKind;
 use crate::record::Program;
 
-/// One CPU's counters; user space adds them up.
-#[repr(C)]
+/// One CPU's counters; user space adds them up. In cache lines of its own, since those of all CPUs lie in a row.
+#[repr(C, align(64))]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counters {
     /// Indexed by [`RecordKind`]; entry 0 stays empty. Each kind belongs to one program, which alone counts it.
@@ -38,8 +38,9 @@ impl Counters {
     /// Size in 64-bit words: as such user space reads one CPU's counters.
     pub const WORDS: usize = size_of::<Self>() / 8;
 
-    pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
-        let mut words = words.iter().copied();
+    /// Missing words count as 0.
+    pub fn from_words(words: impl IntoIterator<Item = u64>) -> Self {
+        let mut words = words.into_iter();
         let mut next = || words.next().unwrap_or_default();
         let mut counters = Self::default();
         for kind in &mut counters.kinds {
@@ -73,5 +74,5 @@ impl Counters {
     }
 }
 
-// As many words as `from_words` takes.
-const _: () = assert!(Counters::WORDS == RecordKind::COUNT * 4 + 2 * Program::COUNT + 3);
+// As many words as `from_words` takes, and no more behind them than fill the last cache line.
+const _: () = assert!(Counters::WORDS == (RecordKind::COUNT * 4 + 2 * Program::COUNT + 3).next_multiple_of(8));

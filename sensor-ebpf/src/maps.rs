@@ -1,8 +1,8 @@
 //! The maps, by the names that user space knows.
 
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, LpmTrie, RingBuf};
 use tercel_sensor_abi::control::{PREFIX_BYTES_MAX, PREFIXES_MAX, SOCKET_CALLS_MAX};
 use tercel_sensor_abi::{CallSpec, Control, Counters, Program, RING_BYTES, SYSCALLS_MAX};
 
@@ -16,8 +16,10 @@ pub static RECORDS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 #[map]
 pub static SCRATCH: Array<Scratch> = Array::with_max_entries(Program::COUNT as u32, 0);
 
+/// One for each CPU; user space makes it that long. No per-CPU array, which cannot be mapped: user space would have to ask
+/// for the values by `bpf(2)`, and while it is preempted in there the kernel runs no classic tracepoint's program on that CPU.
 #[map]
-pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+pub static COUNTERS: Array<Counters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);

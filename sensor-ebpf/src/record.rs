@@ -71,9 +71,9 @@ impl RecordWriter {
     /// CPU where it is running already.
     #[inline(always)]
     pub unsafe fn begin(kind: u64, program: Program) -> Option<Self> {
-        let counters = COUNTERS.get_ptr_mut(0)?;
         // SAFETY: takes nothing.
         let cpu = unsafe { bpf_get_smp_processor_id() };
+        let counters = COUNTERS.get_ptr_mut(cpu)?;
         let scratch = SCRATCH.get_ptr_mut(cpu * Program::COUNT as u32 + program as u32)?;
         // SAFETY: both point to map values.
         unsafe {

@@ -2,8 +2,8 @@
 
 use core::ptr::{addr_of, read_volatile};
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_task_pt_regs};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id};
 use tercel_sensor_abi::control::{MUTED_MAX, NO_CALL};
 use tercel_sensor_abi::{CallSpec, Control, RecordHeader, SYSCALLS_MAX};
 
@@ -214,7 +214,8 @@ pub unsafe fn strike_muted(tgid: u32) {
 
 #[inline(always)]
 fn count(add: impl FnOnce(&mut tercel_sensor_abi::Counters)) {
-    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+    // SAFETY: takes nothing.
+    if let Some(counters) = COUNTERS.get_ptr_mut(unsafe { bpf_get_smp_processor_id() }) {
         // SAFETY: this CPU's counters.
         add(unsafe { &mut *counters });
     }

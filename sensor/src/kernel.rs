@@ -12,6 +12,7 @@
 mod attach;
 mod btf;
 mod confine;
+mod counters;
 mod entry;
 mod load;
 mod loader;
@@ -25,7 +26,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use aya::maps::{Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{Map, MapData, MapError, RingBuf};
 use aya::programs::ProgramError;
 use tercel_sensor_abi::Counters;
 
@@ -54,7 +55,7 @@ pub struct Kernel {
     entry: EntryPoint,
     hooks: Vec<String>,
     told: tell::Told,
-    counters: PerCpuArray<MapData, [u64; Counters::WORDS]>,
+    counted: counters::Counted,
     ring: Option<Ring>,
 }
 
@@ -99,6 +100,8 @@ pub enum Error {
     NotInObject(&'static str),
     #[error("cannot use the map {map}")]
     Map { map: &'static str, source: MapError },
+    #[error("cannot map the kernel side's counters into memory")]
+    MapCounters(#[source] std::io::Error),
     #[error("cannot copy a map's descriptor; raise the limit of open files")]
     Descriptor(#[source] std::io::Error),
     #[error("cannot give up privileges")]
@@ -148,7 +151,7 @@ impl Kernel {
             entry: status.entry,
             hooks: status.hooks,
             told: tell::Told::new(&mut maps)?,
-            counters: maps.take("COUNTERS")?,
+            counted: counters::Counted::new(maps.descriptor("COUNTERS")?)?,
             ring: Some(Ring::new(ring)),
         })
     }
@@ -159,8 +162,8 @@ impl Kernel {
     }
 
     /// The sum over all CPUs.
-    pub fn counters(&self) -> Result<Counters, Error> {
-        sum(&self.counters)
+    pub fn counters(&self) -> Counters {
+        self.counted.sum()
     }
 
     /// The hooks in use, as `kind:name`.
@@ -208,15 +211,15 @@ impl Kernel {
     /// Gives up every capability that this process no longer needs, and what it never asks of the kernel, for good. Both
     /// belong to threads: to be called before others are started.
     pub fn drop_privileges(&self) -> Result<(), Error> {
-        privilege::keep_for_work(|| self.counters().is_ok())?;
+        privilege::keep_for_work(|| self.told.can_be_told())?;
         confine::apply(confine::Role::Worker)
     }
 
     /// Detaches the programs: no record is written after this. Gives the counters at the end.
     pub fn detach_counting(self) -> Result<Counters, Error> {
-        let Self { programs, counters, .. } = self;
+        let Self { programs, counted, .. } = self;
         programs.detach()?;
-        sum(&counters)
+        Ok(counted.sum())
     }
 
     /// Detaches the programs: no record is written after this.
@@ -241,20 +244,15 @@ impl Programs {
 struct Maps(HashMap<&'static str, OwnedFd>);
 
 impl Maps {
+    fn descriptor(&mut self, name: &'static str) -> Result<OwnedFd, Error> {
+        self.0.remove(name).ok_or(Error::NotInObject(name))
+    }
+
     fn take<M: TryFrom<Map, Error = MapError>>(&mut self, name: &'static str) -> Result<M, Error> {
-        let descriptor = self.0.remove(name).ok_or(Error::NotInObject(name))?;
+        let descriptor = self.descriptor(name)?;
         let map = MapData::from_fd(descriptor).and_then(Map::from_map_data).map_err(map_error(name))?;
         map.try_into().map_err(map_error(name))
     }
-}
-
-fn sum(counters: &PerCpuArray<MapData, [u64; Counters::WORDS]>) -> Result<Counters, Error> {
-    let values = counters.get(&0, 0).map_err(map_error("COUNTERS"))?;
-    let mut sum = Counters::default();
-    for words in values.iter() {
-        sum.add(&Counters::from_words(words));
-    }
-    Ok(sum)
 }
 
 fn map_error(map: &'static str) -> impl Fn(MapError) -> Error {

@@ -52,10 +52,7 @@ impl Supervisor {
     /// The process that holds the programs is gone, or cannot be talked to any more.
     pub fn look(&self) -> Result<(), kernel::Error> {
         let Watched { kernel: Some(kernel), misses, refused, .. } = &mut *lock(&self.watched) else { return Ok(()) };
-        match kernel.counters() {
-            Ok(counters) => self.metrics.set_kernel(&counters),
-            Err(error) => warn!(%error, "cannot read the kernel side's counters"),
-        }
+        self.metrics.set_kernel(&kernel.counters());
         let status = kernel.status()?;
         self.metrics.set_status(&status);
         let (before, now) = (*misses, status.misses_of(EntryPoint::TpBtf.program()));

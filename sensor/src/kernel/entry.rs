@@ -17,7 +17,8 @@ const KERNEL_MEASURED: (u32, u32) = (6, 12);
 pub enum EntryPoint {
     /// `tp_btf/sys_exit`: cheaper by some 50 ns a call; skips calls where it can be preempted.
     TpBtf,
-    /// `raw_syscalls:sys_exit`, which runs with preemption off on every kernel. Needs `bpf_task_pt_regs` (5.15).
+    /// `raw_syscalls:sys_exit`, which runs with preemption off on every kernel; not at all while somebody who was preempted
+    /// is inside of `bpf(2)` with a map on that CPU. Needs `bpf_task_pt_regs` (5.15).
     Classic,
 }
 

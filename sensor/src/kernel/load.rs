@@ -93,13 +93,15 @@ fn load_object(btf: &aya::Btf, version: (u32, u32), offsets: &Offsets, parameter
         has_task_registers: u32::from(version >= KERNEL_TASK_REGISTERS),
     };
     let setting_words = [settings.task_is_btf, settings.has_task_registers];
-    let scratches = u32::try_from(possible_cpus()? * Program::COUNT).unwrap_or(u32::MAX);
+    let cpus = possible_cpus()?;
+    let [cpus, scratches] = [cpus, cpus * Program::COUNT].map(|length| u32::try_from(length).unwrap_or(u32::MAX));
     EbpfLoader::new()
         .btf(Some(btf))
         .override_global(OFFSETS_SYMBOL, offset_words.as_slice(), true)
         .override_global(SETTINGS_SYMBOL, setting_words.as_slice(), true)
         .map_max_entries("RECORDS", parameters.ring_bytes)
         .map_max_entries("SCRATCH", scratches)
+        .map_max_entries("COUNTERS", cpus)
         .load(OBJECT)
         .map_err(|error| Error::Object(Box::new(error)))
 }
@@ -113,7 +115,6 @@ fn possible_cpus() -> Result<usize, Error> {
 fn map_data(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(data)
-        | Map::PerCpuArray(data)
         | Map::HashMap(data)
         | Map::LruHashMap(data)
         | Map::PerCpuHashMap(data)

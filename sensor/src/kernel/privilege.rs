@@ -70,14 +70,14 @@ const LOADER: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON).u
 /// Gives up, for good, what the worker does not need. Capabilities belong to threads: to be called before others are
 /// started.
 ///
-/// `can_read_maps` is asked once without `CAP_BPF`: kernels that know the switch `unprivileged_bpf_disabled` but not yet
-/// that maps may be read through their descriptors (before 5.19, some distributions' earlier) refuse that. There, and
+/// `can_use_maps` is asked once without `CAP_BPF`: kernels that know the switch `unprivileged_bpf_disabled` but not yet
+/// that maps may be used through their descriptors (before 5.19, some distributions' earlier) refuse that. There, and
 /// only there, it stays.
-pub(super) fn keep_for_work(can_read_maps: impl FnOnce() -> bool) -> Result<(), Error> {
+pub(super) fn keep_for_work(can_use_maps: impl FnOnce() -> bool) -> Result<(), Error> {
     let permitted = permitted()?;
     let without_bpf = permitted & WORKER;
     set(without_bpf, permitted)?;
-    let kept = if can_read_maps() { without_bpf } else { permitted & (WORKER | CapabilitySet::BPF) };
+    let kept = if can_use_maps() { without_bpf } else { permitted & (WORKER | CapabilitySet::BPF) };
     keep(kept)
 }
 

@@ -27,6 +27,11 @@ impl Told {
             prefixes: maps.take("PREFIXES")?,
         })
     }
+
+    /// Whether the kernel lets this thread at maps, as it is now.
+    pub(super) fn can_be_told(&self) -> bool {
+        self.control.get(&0, 0).is_ok()
+    }
 }
 
 impl Kernel {

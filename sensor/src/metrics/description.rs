@@ -37,7 +37,7 @@ pub(super) const SOCKET_EVICTIONS: Description =
 pub(super) const RECURSION_MISSES: Description = (
     "tercel_sensor_recursion_misses_total",
     &["program"],
-    "Times that the kernel skipped a program because it was running already: an upper bound of the events lost by it, since the skipped call need not have been of interest.",
+    "Times that the kernel skipped a program because it was running already, or, for the classic entry point, somebody was inside of a map: an upper bound of the events lost by it, since the skipped call need not have been of interest.",
 );
 pub(super) const ENTRY_INFO: Description = (
     "tercel_sensor_entry_info",
