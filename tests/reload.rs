@@ -313,6 +313,21 @@ async fn a_template_that_has_changed_is_used_for_what_waits() {
     assert!(router.process.stderr().contains("changed=[\"hook\"]"), "{}", router.process.stderr());
 }
 
+#[tokio::test]
+async fn a_secret_that_is_rotated_is_used_also_while_the_routing_file_is_bad() {
+    let hook = Webhook::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "old").unwrap();
+    let good = format!("{}auth = {{ bearer = {{ file = \"token\" }} }}\n", all_to(&hook, ""));
+    std::fs::write(folder.path().join("routing.toml"), &good).unwrap();
+    let router = Live::start_in(folder).await;
+    router.write("routing.toml", &good.replace("[[route]]", "[[rout]]"));
+    router.reloaded("invalid", 1).await;
+    router.write("token", "new");
+    router.send(&alert("Rule", "Error", "a")).await;
+    assert_eq!(hook.wait_for(1, SOON).await[0].header("authorization"), "Bearer new");
+}
+
 /// `kept` is in every configuration and gets everything; what others get, and whether they exist, is up to chance.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_reloads_under_load_lose_nothing() {

@@ -1,5 +1,8 @@
 //! What is made of files that others may replace while the router runs: secrets that are rotated, certificates that are
 //! renewed.
+//!
+//! A reload would build the destination anew, too, but not while the routing file cannot be used: a certificate runs out all
+//! the same.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
