@@ -9,12 +9,13 @@ mod node;
 
 use std::time::Duration;
 
-use e2e::receivers::{Received, Webhook};
-use serde_json::Value;
+use e2e::receivers::{Received, Slack, Webhook};
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::harness::{Load, eventually};
-use cluster::{Cluster, NODE_NAME, is_ready};
+use cluster::{Cluster, NODE_ADDRESS, NODE_NAME, is_ready};
 
 /// A pod is there within seconds; on a busy machine later.
 const WITHIN: Duration = Duration::from_mins(2);
@@ -23,15 +24,17 @@ const MANIFESTS: &str = "tests/kubernetes/manifests";
 /// As the routing of the test has it.
 const WEBHOOK_PORT: u16 = 9000;
 const POD: &str = "web-0";
+/// As manifests/volume.yaml has it.
+const CENTRAL_VOLUME: &str = "/var/lib/central";
+const CENTRAL_NAME: &str = "tercel-router";
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster's programs; cargo xtask test --components makes them"]
 async fn the_api_server_takes_the_base_and_both_overlays() {
     let Some(cluster) = Cluster::start().await else { return };
-    cluster.run(&["apply", "--filename", &format!("{MANIFESTS}/monitoring-crds.yaml")]);
-    cluster.run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
     // A dry run makes no namespace for what comes after it.
-    cluster.run(&["apply", "--filename", "deploy/kustomize/base/namespace.yaml"]);
+    prepare(&cluster);
     for (overlay, objects) in [("base", 9), ("dev", 8), ("production", 20)] {
         let folder = format!("{MANIFESTS}/{overlay}");
         let said = cluster.run(&["apply", "--dry-run=server", "--kustomize", &folder]);
@@ -44,9 +47,10 @@ async fn the_api_server_takes_the_base_and_both_overlays() {
 #[ignore = "needs a cluster's programs and images; cargo xtask test --components makes both"]
 async fn what_happens_in_a_pod_is_delivered_with_its_name_and_deleting_leaves_only_the_state() {
     let Some(cluster) = Cluster::start_with_node().await else { return };
-    let hook = cluster.node.webhook(WEBHOOK_PORT);
-    apply(&cluster).await;
-    let again = cluster.run(&["apply", "--kustomize", &format!("{MANIFESTS}/run")]);
+    let hook: Webhook = cluster.node.receiver(WEBHOOK_PORT);
+    apply(&cluster, "run-base");
+    ready_pod(&cluster, "tercel", None).await;
+    let again = cluster.run(&["apply", "--kustomize", &format!("{MANIFESTS}/run-base")]);
     assert!(again.lines().all(|line| line.ends_with(" unchanged")), "a second time changes nothing:\n{again}");
     let pod = attacked_pod(&cluster).await;
 
@@ -74,7 +78,7 @@ async fn what_happens_in_a_pod_is_delivered_with_its_name_and_deleting_leaves_on
     let own: Vec<_> = alerts(&hook).into_iter().filter(|one| one["output_fields"]["k8s.ns.name"] == "tercel").collect();
     assert!(own.is_empty(), "{own:?}");
 
-    cluster.run(&["delete", "--kustomize", &format!("{MANIFESTS}/run"), "--timeout=120s"]);
+    cluster.run(&["delete", "--kustomize", &format!("{MANIFESTS}/run-base"), "--timeout=120s"]);
     assert!(cluster.try_object(&["get", "namespace", "tercel"]).is_none(), "the namespace is gone");
     assert!(cluster.try_object(&["get", "priorityclass", "tercel"]).is_none(), "so is what is in no namespace");
     eventually("no process is left", WITHIN, async || {
@@ -93,9 +97,9 @@ async fn what_happens_in_a_pod_is_delivered_with_its_name_and_deleting_leaves_on
 async fn a_pod_that_the_daemon_set_makes_anew_under_load_loses_nothing_that_it_acknowledged() {
     const PODS: usize = 3;
     let Some(cluster) = Cluster::start_with_node().await else { return };
-    let hook = cluster.node.webhook(WEBHOOK_PORT);
-    apply(&cluster).await;
-    let mut pod = own_pod(&cluster, None).await;
+    let hook: Webhook = cluster.node.receiver(WEBHOOK_PORT);
+    apply(&cluster, "run-dev");
+    let mut pod = ready_pod(&cluster, "tercel", None).await;
     let socket = cluster.node.run_folder().join("router.sock");
     link_socket(&cluster, &pod, &socket);
     let load = Load::start(socket.clone());
@@ -106,7 +110,7 @@ async fn a_pod_that_the_daemon_set_makes_anew_under_load_loses_nothing_that_it_a
         // Every other one is given no time.
         let force: &[&str] = if life % 2 == 0 { &["--force", "--grace-period=0"] } else { &[] };
         cluster.run(&[&delete, force].concat());
-        pod = own_pod(&cluster, pod["metadata"]["uid"].as_str()).await;
+        pod = ready_pod(&cluster, "tercel", pod["metadata"]["uid"].as_str()).await;
         link_socket(&cluster, &pod, &socket);
     }
     sleep(Duration::from_millis(500)).await;
@@ -114,16 +118,74 @@ async fn a_pod_that_the_daemon_set_makes_anew_under_load_loses_nothing_that_it_a
     println!("{} pods, {acknowledged} alerts acknowledged, all delivered", PODS + 1);
 }
 
-/// The base, until its pod is ready.
-async fn apply(cluster: &Cluster) {
-    cluster.run(&["apply", "--kustomize", &format!("{MANIFESTS}/run")]);
-    own_pod(cluster, None).await;
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster's programs and images; cargo xtask test --components makes both"]
+async fn the_production_overlay_hands_an_attack_over_to_the_central_router_which_tells_slack() {
+    let Some(cluster) = Cluster::start_with_node().await else { return };
+    let slack: Slack = cluster.node.receiver(WEBHOOK_PORT);
+    prepare(&cluster);
+    create_secrets(&cluster, &slack);
+    std::fs::create_dir_all(cluster.node.path(CENTRAL_VOLUME)).unwrap();
+    cluster.run(&["apply", "--filename", &format!("{MANIFESTS}/volume.yaml")]);
+    apply(&cluster, "production");
+    let central = ready_pod(&cluster, "tercel-central-router", None).await;
+    // In place of the cluster's DNS and of kube-proxy, which this one does without.
+    let aliases = json!([{ "ip": central["status"]["podIP"], "hostnames": [CENTRAL_NAME] }]);
+    let patch = json!({ "spec": { "template": { "spec": { "hostAliases": aliases } } } }).to_string();
+    cluster.run(&["--namespace", "tercel", "patch", "daemonset", "tercel", "--patch", &patch]);
+    cluster.run(&["--namespace", "tercel", "rollout", "status", "daemonset/tercel", "--timeout=120s"]);
+    attacked_pod(&cluster).await;
+
+    cluster.run(&["exec", POD, "--", "/bin/cat", "/etc/shadow"]);
+    let message = eventually("Slack is told", WITHIN, async || {
+        let messages: Vec<_> = slack.accepted().iter().map(|one| one.json().to_string()).collect();
+        let told = messages.iter().find(|text| text.contains(POD)).cloned();
+        told.ok_or_else(|| format!("{messages:?}\n{}", log(&cluster, "router")))
+    })
+    .await;
+    for part in ["Credential file read", "cat /etc/shadow", "docker.io/local/bb", NODE_NAME] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let store = cluster.node.path(CENTRAL_VOLUME).join("store");
+    assert!(store.is_dir(), "the central router's state is on its volume");
 }
 
-/// The pod of the DaemonSet, once both its containers are ready; not that with this id.
-async fn own_pod(cluster: &Cluster, former: Option<&str>) -> Value {
-    eventually("the DaemonSet's pod is ready", WITHIN, async || {
-        let pods = cluster.object(&["--namespace", "tercel", "get", "pods"]);
+/// What the overlays take for granted: a namespace, and the Prometheus Operator's kinds.
+fn prepare(cluster: &Cluster) {
+    cluster.run(&["apply", "--filename", &format!("{MANIFESTS}/monitoring-crds.yaml")]);
+    cluster.run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+    cluster.run(&["apply", "--filename", "deploy/kustomize/base/namespace.yaml"]);
+}
+
+/// The Secrets that the production overlay names, as its comment says them.
+fn create_secrets(cluster: &Cluster, slack: &Slack) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![CENTRAL_NAME.to_owned()]).unwrap().self_signed(&key).unwrap().pem();
+    let url = slack.url().replace("0.0.0.0", NODE_ADDRESS);
+    let secrets: [(&str, &[(&str, &str)]); 3] = [
+        ("tercel-central", &[("token", TOKEN)]),
+        (
+            "tercel-central-tls",
+            &[("tls.crt", &certificate), ("tls.key", &key.serialize_pem()), ("ca.crt", &certificate)],
+        ),
+        ("tercel-destinations", &[("pagerduty-routing-key", TOKEN), ("slack-webhook-url", &url)]),
+    ];
+    for (name, keys) in secrets {
+        let literals: Vec<_> = keys.iter().map(|(key, value)| format!("--from-literal={key}={value}")).collect();
+        let create = ["--namespace", "tercel", "create", "secret", "generic", name].into_iter();
+        cluster.run(&create.chain(literals.iter().map(String::as_str)).collect::<Vec<_>>());
+    }
+}
+
+fn apply(cluster: &Cluster, manifests: &str) {
+    cluster.run(&["apply", "--kustomize", &format!("{MANIFESTS}/{manifests}")]);
+}
+
+/// The pod of this application, once all its containers are ready; not that with this id.
+async fn ready_pod(cluster: &Cluster, application: &str, former: Option<&str>) -> Value {
+    let selector = format!("app.kubernetes.io/name={application}");
+    eventually(&format!("the pod of {application} is ready"), WITHIN, async || {
+        let pods = cluster.object(&["--namespace", "tercel", "get", "pods", "--selector", &selector]);
         let found = pods["items"].as_array().unwrap().iter().find(|pod| {
             let metadata = &pod["metadata"];
             metadata["uid"].as_str() != former && metadata["deletionTimestamp"].is_null() && is_ready(pod)

@@ -18,7 +18,7 @@ const IMAGES_VARIABLE: &str = "TERCEL_TEST_IMAGES";
 const NEEDED: [&str; 6] = ["containerd", "runc", "ip", "unshare", "nsenter", "kubectl"];
 
 const ETCD: &str = "http://127.0.0.1:2379";
-const NODE_ADDRESS: &str = "10.88.0.1";
+pub(super) const NODE_ADDRESS: &str = "10.88.0.1";
 pub(super) const NODE_NAME: &str = "node-1";
 
 pub(super) struct Cluster {

@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::receivers::Webhook;
+use e2e::receivers::{Receiver, Service};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tempfile::TempDir;
@@ -86,14 +86,14 @@ impl Node {
     }
 
     /// Takes requests at this port of every address of the node.
-    pub(super) fn webhook(&self, port: u16) -> Webhook {
+    pub(super) fn receiver<S: Service>(&self, port: u16) -> Receiver<S> {
         let network = File::open(format!("/proc/{}/ns/net", self.holder.pid())).unwrap();
         let bind = move || {
             move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             std::net::TcpListener::bind(("0.0.0.0", port)).unwrap()
         };
         // By a thread of its own, which ends in the node's network.
-        Webhook::start_on(std::thread::spawn(bind).join().unwrap())
+        Receiver::start_on(std::thread::spawn(bind).join().unwrap())
     }
 
     /// Names of the programs in the pods.
