@@ -45,8 +45,8 @@ pub(crate) struct Dedup {
     destination: Arc<str>,
     owner: Owner,
     bounds: Bounds,
-    /// By id, those that are gone too until the commit that says so.
-    windows: HashMap<u64, Window>,
+    /// By id, those that are gone too until the commit that says so. Each apart: a table that was large once stays so.
+    windows: HashMap<u64, Box<Window>>,
     /// Ids of those that are open. Has no bound of its own: [`Dedup::insert`] keeps it within `bounds`.
     open: LruCache<Fingerprint, u64>,
     open_bytes: u64,
@@ -286,7 +286,7 @@ impl Dedup {
         }
         self.closing.insert((window.counts.closes, id));
         self.open_bytes += window.weight();
-        self.windows.insert(id, window);
+        self.windows.insert(id, Box::new(window));
         self.open.put(key, id);
         while self.open_bytes > self.bounds.windows_bytes
             && let Some((_key, &oldest)) = self.open.peek_lru()

@@ -121,7 +121,7 @@ impl Dedup {
             window.alert = stored.alert(window.alert_number);
             if window.alert.is_none() {
                 self.tally.untold += window.untold();
-                self.windows.insert(id, window);
+                self.windows.insert(id, Box::new(window));
                 return self.forget(id);
             }
         }
@@ -135,10 +135,10 @@ impl Dedup {
             State::HandedOver if !is_orphan => {
                 window.hand_over();
                 self.handed_over += 1;
-                self.windows.insert(id, window);
+                self.windows.insert(id, Box::new(window));
             }
             State::HandedOver | State::Gone => {
-                self.windows.insert(id, window);
+                self.windows.insert(id, Box::new(window));
                 self.end(id);
             }
         }

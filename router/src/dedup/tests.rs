@@ -78,6 +78,7 @@ impl Bench {
             assert!(self.alerts.remove(&alert).is_some(), "{alert} was given back before");
         }
         self.dedup.committed();
+        assert_eq!(self.dedup.windows.len(), self.dedup.open.len() + self.dedup.handed_over, "nothing stays that is gone");
     }
 
     fn open(&mut self, candidate: &Candidate<'_>) {
@@ -407,7 +408,7 @@ fn the_memory_of_all_windows_with_their_samples_lies_within_the_bound() {
         }
         bench.closed();
     }
-    let weights: Vec<_> = bench.dedup.windows.values().map(Window::weight).collect();
+    let weights: Vec<_> = bench.dedup.windows.values().map(|window| window.weight()).collect();
     assert!(weights.len() > 5 && weights.iter().sum::<u64>() <= BYTES_MAX as u64, "{weights:?}");
     assert!(weights[0] > (SAMPLES_MAX * SAMPLE_BYTES_MAX) as u64);
 }

@@ -1,5 +1,6 @@
 //! The object in the kernel: loading it, and handing its maps out by name.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use aya::maps::{Map, MapData};
@@ -24,6 +25,8 @@ const KERNEL_TASK_REGISTERS: (u32, u32) = (5, 15);
 
 /// The maps that user space reads or writes, by their names in the object. Every other one is the programs' own.
 pub(super) const MAPS: [&str; 6] = ["CONTROL", "SPECS", "COMPAT", "PREFIXES", "COUNTERS", "RECORDS"];
+
+const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
 
 /// How the programs are loaded; crosses from the worker to the loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +97,7 @@ fn load_object(btf: &aya::Btf, version: (u32, u32), offsets: &Offsets, parameter
     };
     let setting_words = [settings.task_is_btf, settings.has_task_registers];
     let cpus = possible_cpus()?;
-    let [cpus, scratches] = [cpus, cpus * Program::COUNT].map(|length| u32::try_from(length).unwrap_or(u32::MAX));
+    let scratches = cpus.saturating_mul(u32::try_from(Program::COUNT).unwrap_or(u32::MAX));
     EbpfLoader::new()
         .btf(Some(btf))
         .override_global(OFFSETS_SYMBOL, offset_words.as_slice(), true)
@@ -106,9 +109,15 @@ fn load_object(btf: &aya::Btf, version: (u32, u32), offsets: &Offsets, parameter
         .map_err(|error| Error::Object(Box::new(error)))
 }
 
-/// One more than the highest number of a CPU.
-fn possible_cpus() -> Result<usize, Error> {
-    aya::util::nr_cpus().map_err(|(_, error)| Error::Cpus(error))
+/// One more than the highest number of a CPU. Not how many there are: numbers may be left out.
+fn possible_cpus() -> Result<u32, Error> {
+    let text = std::fs::read_to_string(POSSIBLE_CPUS).map_err(Error::Cpus)?;
+    cpus_of(&text).ok_or_else(|| Error::Cpus(io::Error::new(io::ErrorKind::InvalidData, text)))
+}
+
+/// `list`: numbers and ranges in ascending order, such as `0,2-3`.
+fn cpus_of(list: &str) -> Option<u32> {
+    list.trim_end().rsplit([',', '-']).next()?.parse::<u32>().ok()?.checked_add(1)
 }
 
 /// `None`: of a kind that user space is never handed.
@@ -121,5 +130,17 @@ fn map_data(map: &Map) -> Option<&MapData> {
         | Map::LpmTrie(data)
         | Map::RingBuf(data) => Some(data),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cpus_of;
+
+    #[test]
+    fn there_is_room_for_the_highest_cpu_wherever_numbers_are_left_out() {
+        for (list, cpus) in [("0\n", Some(1)), ("0-3\n", Some(4)), ("0,2-3\n", Some(4)), ("0-1,8\n", Some(9)), ("\n", None)] {
+            assert_eq!(cpus_of(list), cpus, "{list:?}");
+        }
     }
 }
