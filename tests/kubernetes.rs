@@ -78,6 +78,15 @@ async fn what_happens_in_a_pod_is_delivered_with_its_name_and_deleting_leaves_on
     let own: Vec<_> = alerts(&hook).into_iter().filter(|one| one["output_fields"]["k8s.ns.name"] == "tercel").collect();
     assert!(own.is_empty(), "{own:?}");
 
+    // As the runbooks have it: socket and routing are found.
+    let router = ["--namespace", "tercel", "exec", "daemonset/tercel", "-c", "router", "--", "/tercel-router"];
+    let silence = ["silence", "add", "--author", "me", "--reason", "test", "--duration", "1h", "rule = \"none\""];
+    cluster.run(&[&router[..], &silence].concat());
+    assert!(cluster.run(&[&router[..], &["silence", "list"]].concat()).contains("rule = \"none\""));
+    cluster.run(&[&router[..], &["send-test", "hook"]].concat());
+    let told = alerts(&hook);
+    assert!(told.iter().any(|alert| alert["rule"] == "Tercel test alert"), "{told:?}");
+
     cluster.run(&["delete", "--kustomize", &format!("{MANIFESTS}/run-base"), "--timeout=120s"]);
     assert!(cluster.try_object(&["get", "namespace", "tercel"]).is_none(), "the namespace is gone");
     assert!(cluster.try_object(&["get", "priorityclass", "tercel"]).is_none(), "so is what is in no namespace");
@@ -146,6 +155,20 @@ async fn the_production_overlay_hands_an_attack_over_to_the_central_router_which
     for part in ["Credential file read", "cat /etc/shadow", "docker.io/local/bb", NODE_NAME] {
         assert!(message.contains(part), "{part}: {message}");
     }
+    // As the runbooks have it.
+    let letters = [
+        "--namespace",
+        "tercel",
+        "exec",
+        "tercel-router-0",
+        "-c",
+        "router",
+        "--",
+        "/tercel-router",
+        "dead-letter",
+        "list",
+    ];
+    cluster.run(&letters);
     let store = cluster.node.path(CENTRAL_VOLUME).join("store");
     assert!(store.is_dir(), "the central router's state is on its volume");
 }

@@ -78,7 +78,11 @@ impl Bench {
             assert!(self.alerts.remove(&alert).is_some(), "{alert} was given back before");
         }
         self.dedup.committed();
-        assert_eq!(self.dedup.windows.len(), self.dedup.open.len() + self.dedup.handed_over, "nothing stays that is gone");
+        assert_eq!(
+            self.dedup.windows.len(),
+            self.dedup.open.len() + self.dedup.handed_over,
+            "nothing stays that is gone"
+        );
     }
 
     fn open(&mut self, candidate: &Candidate<'_>) {

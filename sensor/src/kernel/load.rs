@@ -139,7 +139,9 @@ mod tests {
 
     #[test]
     fn there_is_room_for_the_highest_cpu_wherever_numbers_are_left_out() {
-        for (list, cpus) in [("0\n", Some(1)), ("0-3\n", Some(4)), ("0,2-3\n", Some(4)), ("0-1,8\n", Some(9)), ("\n", None)] {
+        for (list, cpus) in
+            [("0\n", Some(1)), ("0-3\n", Some(4)), ("0,2-3\n", Some(4)), ("0-1,8\n", Some(9)), ("\n", None)]
+        {
             assert_eq!(cpus_of(list), cpus, "{list:?}");
         }
     }
