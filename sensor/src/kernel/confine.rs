@@ -3,8 +3,9 @@
 //! A list of refused calls, not of allowed ones. Allocator, resolver, TLS and the C library choose their calls by version
 //! and circumstance, and an allow-list that misses one of them breaks the sensor on the night when it is needed. What is
 //! refused is what somebody who took the process over would go on with: running or tracing other programs, loading code
-//! into the kernel, mounts and namespaces, the clock, other processes' memory. Refused calls return `EPERM`; nothing is
-//! killed. 32-bit calls end the process: there is nobody here who makes them.
+//! into the kernel, mounts and namespaces, the clock, calls on other processes' memory (their files in /proc remain: the worker
+//! reads there). Refused calls return `EPERM`; nothing is killed. 32-bit calls end the process: there is nobody here who
+//! makes them.
 
 use std::collections::BTreeMap;
 
