@@ -21,7 +21,7 @@ use crate::harness::eventually;
 const WITHIN: Duration = Duration::from_mins(3);
 
 /// Not ours: kube-state-metrics has it where there is a cluster.
-const FOREIGN_METRICS: [&str; 1] = ["kube_node_info"];
+const FOREIGN_METRICS: [&str; 2] = ["kube_node_info", "kube_statefulset_replicas"];
 
 /// Queries that show faults only, and this load brings none of them about: (dashboard, panel, a part of the query).
 const EMPTY_WITHOUT_FAULTS: [(&str, &str, &str); 3] = [

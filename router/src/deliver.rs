@@ -162,7 +162,7 @@ impl Worker {
                 pace.start(now);
                 flights.push(this.attempt(destination, first, batch));
             }
-            this.metrics.breaker.set(breaker.gauge());
+            this.metrics.breaker.set(if this.outbox.is_removed() { 0 } else { breaker.gauge() });
             if this.outbox.is_done() {
                 return;
             }

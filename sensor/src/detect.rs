@@ -161,6 +161,11 @@ impl Detector {
         self.rules.len()
     }
 
+    /// Of the rules, in their order.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.rules.iter().map(|rule| &*rule.name)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }

@@ -141,9 +141,21 @@ impl Metrics {
 
     /// The alert itself is counted by the queue that it is put in.
     pub fn count_match(&self, rule: &str) {
+        self.matches_of(rule).inc();
+    }
+
+    /// The rules that are loaded: each begins at 0, or Prometheus would take no notice of its first match.
+    pub fn set_rules<'a>(&self, names: impl ExactSizeIterator<Item = &'a str>) {
+        self.rules.set(names.len().try_into().unwrap_or(i64::MAX));
+        for name in names {
+            self.matches_of(name);
+        }
+    }
+
+    fn matches_of(&self, rule: &str) -> IntCounter {
         let mut seen = self.rules_seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let is_known = seen.contains(rule) || (seen.len() < RULES_MAX && seen.insert(rule.to_owned()));
-        self.rule_matches.with_label_values(&[if is_known { rule } else { OTHER }]).inc();
+        self.rule_matches.with_label_values(&[if is_known { rule } else { OTHER }])
     }
 
     /// What the kernel side counted since the start.
@@ -344,6 +356,17 @@ mod tests {
             metrics.set_ring(lost, 0);
         }
         assert!(text(&metrics).contains("tercel_sensor_lost_total 2"));
+    }
+
+    #[test]
+    fn a_rule_that_is_loaded_begins_at_0() {
+        let metrics = Metrics::new().unwrap();
+        metrics.set_rules(["a", "b"].into_iter());
+        metrics.count_match("b");
+        let text = text(&metrics);
+        for line in ["tercel_sensor_rules 2", "matches_total{rule=\"a\"} 0", "matches_total{rule=\"b\"} 1"] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     let emitter = Emitter::new(&settings.output, settings.token()?)?;
     let listener = bind(settings.metrics)?;
     let metrics = Arc::new(Metrics::new()?);
-    metrics.rules.set(detector.len().try_into().unwrap_or(i64::MAX));
+    metrics.set_rules(detector.names());
 
     info!(rules = detector.len(), "loading the kernel programs");
     let parameters = Parameters { entry: settings.entry, ring_bytes: settings.ring_bytes };

@@ -460,6 +460,18 @@ async fn deliveries_to_a_removed_destination_are_dead_with_that_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_destination_that_is_removed_while_it_is_down_is_not_shown_as_down() {
+    let mut bench = bench(TERMS, |_| down());
+    bench.push((0..20).map(|id| waiting(id, 0)));
+    sleep(Duration::from_mins(3)).await;
+    assert_eq!(bench.metrics.breaker.get(), 2);
+    bench.outbox.remove();
+    bench.ended(20).await;
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!(bench.metrics.breaker.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reload_is_used_by_the_next_attempt_and_closes_the_breaker() {
     let mut bench = bench(TERMS, |_| down());
     bench.push((0..20).map(|id| waiting(id, 0)));
