@@ -128,6 +128,27 @@ fn silence<'a>(matcher: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[tokio::test]
+async fn a_silence_holds_back_the_summary_of_what_came_before_it() {
+    let operated = Operated::start_with("dedup = { window = \"3s\" }\n").await;
+    operated.send(&alert("Rule", "Error", "loud")).await;
+    operated.hook.wait_for(1, SOON).await;
+    for process in ["loud", "loud", "quiet", "quiet"] {
+        operated.send(&alert("Rule", "Error", process)).await;
+    }
+    operated.told(&silence("proc.name = loud", &[])).await;
+    let received = operated.hook.wait_for(3, SOON).await;
+    let last = received.last().unwrap().json();
+    assert_eq!((&last["output_fields"]["proc.name"], received.len()), (&json!("quiet"), 3), "{last}");
+    eventually("the silence counts what it held back", SOON, async || {
+        match operated.told_json(&["silence", "list"]).await["silences"][0]["hits"].as_u64() {
+            Some(1) => Ok(()),
+            hits => Err(format!("{hits:?} hits")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_silence_holds_back_what_it_matches_through_a_kill_until_it_is_ended() {
     let mut operated = Operated::start().await;
     let added = operated.told_json(&silence("proc.name = loud and priority < critical", &[])).await;
@@ -399,6 +420,26 @@ async fn a_tail_tells_what_was_decided_about_each_alert_and_ends_with_the_router
 }
 
 #[tokio::test]
+async fn what_cannot_be_written_is_a_failure_and_a_reader_that_went_away_is_the_end() {
+    let operated = with_letters(&["a"]).await;
+    let mut list = Command::new(binary("tercel-router"));
+    list.args(["dead-letter", "list", "--unix"]).arg(operated.socket());
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = list.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output.stderr).contains("cannot write to standard output: "), "{}", said(&output.stderr));
+
+    let mut tail = Command::new(binary("tercel-router"));
+    tail.args(["tail", "--unix"]).arg(operated.socket()).stdout(std::process::Stdio::piped());
+    let mut tail = tail.spawn().unwrap();
+    readers(&operated, 1).await;
+    drop(tail.stdout.take());
+    operated.send(&alert("Rule", "Error", "b")).await;
+    readers(&operated, 0).await;
+    assert!(tail.wait().unwrap().success());
+}
+
+#[tokio::test]
 async fn a_tail_for_people_shows_no_control_characters_and_bad_conditions_by_their_place() {
     let operated = Operated::start().await;
     let output = operated.command(&["tail", "--when", "priority >= loud"]).await;
@@ -531,7 +572,7 @@ async fn a_search_finds_alerts_of_the_archive_by_condition_and_time() {
     let recent = operated.told(&["search", "proc.name in (p1, p3)", "--since", "1h"]).await;
     assert!(recent.starts_with("TIME ") && recent.contains("process=p3") && !recent.contains("process=p1"), "{recent}");
     let cut = operated.command(&["search", "--count", "2"]).await;
-    assert!(said(&cut.stderr).contains("older alerts match too"), "{}", said(&cut.stderr));
+    assert!(said(&cut.stderr).contains("older alerts may match too"), "{}", said(&cut.stderr));
     assert_eq!(said(&cut.stdout).lines().count(), 3);
     let none = operated.command(&["search", "--destination", "hook"]).await;
     assert_eq!(none.status.code(), Some(2));

@@ -183,7 +183,16 @@ fn complain(message: &dyn Display) {
     drop(writeln!(io::stderr(), "{message}"));
 }
 
-/// To standard output. A reader that went away (`| head`) is no failure.
+/// To standard output, whose end is the program's. A reader that went away (`| head`) is no failure; what could not be
+/// written otherwise is one: somebody may purge what he believes that he has saved.
+#[expect(clippy::exit, reason = "no command has anything left to do once nobody can be told")]
 fn say(message: &dyn Display) {
-    drop(writeln!(io::stdout(), "{message}"));
+    match writeln!(io::stdout(), "{message}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            complain(&format!("cannot write to standard output: {error}"));
+            std::process::exit(EXIT_FAILURE.into());
+        }
+    }
 }

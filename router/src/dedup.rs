@@ -141,7 +141,7 @@ pub(crate) struct Closed {
     pub(crate) id: Uuid,
     pub(crate) key: Fingerprint,
     pub(crate) route: Arc<str>,
-    /// The first one.
+    /// The first one, as urgent as the most urgent.
     pub(crate) alert: Arc<Alert>,
     pub(crate) summary: Summary,
 }

@@ -46,6 +46,9 @@ pub(crate) struct Found {
     pub(crate) senseless: u64,
 }
 
+/// Seconds by which the clocks of senders are ahead at most, for a search that leaves whole files out.
+const CLOCKS_APART_MAX: i64 = 24 * 60 * 60;
+
 /// Searches the file `archive` and its older ones, from the newest on. An archive that is not there is empty.
 ///
 /// # Errors
@@ -60,8 +63,8 @@ pub(crate) fn search(archive: &Path, wanted: &Wanted, mismatches: &IntCounter) -
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             Err(error) => return Err(error),
         };
-        // What was written last before that time has no alert of a later one, nor have the files before it.
-        if wanted.since.is_some_and(|since| metadata.mtime() < since.as_second()) {
+        // What was written last long before that time has no alert of a later one, nor have the files before it.
+        if wanted.since.is_some_and(|since| metadata.mtime() + CLOCKS_APART_MAX < since.as_second()) {
             break;
         }
         // A rotation in the meantime gives a file that was read another name, and compression another inode.

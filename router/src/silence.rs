@@ -119,7 +119,7 @@ impl State {
 /// What is wrong with what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SilenceError {
-    #[error("{0} is empty; say who asks for the silence and why")]
+    #[error("{0} is empty; a silence says what it is about, who asks for it and why")]
     Empty(&'static str),
     #[error("{what} has {bytes} bytes, at most {most} are taken")]
     TooLong { what: &'static str, bytes: usize, most: usize },
@@ -330,12 +330,13 @@ fn check(
     text("matcher", &matcher, MATCHER_BYTES_MAX)?;
     text("author", &author, AUTHOR_BYTES_MAX)?;
     text("reason", &reason, REASON_BYTES_MAX)?;
-    let starts_at = starts_at.unwrap_or(now).max(now);
+    let said = starts_at.unwrap_or(now);
     let ends_at = match (ends_at, duration) {
         (Some(ends_at), None) => ends_at,
-        (None, Some(duration)) => after(starts_at, duration),
+        (None, Some(duration)) => after(said, duration),
         (None, None) | (Some(_), Some(_)) => return Err(SilenceError::Endless),
     };
+    let starts_at = said.max(now);
     check_times(starts_at, ends_at, now)?;
     if destinations.len() > DESTINATIONS_MAX {
         return Err(SilenceError::TooManyDestinations(destinations.len()));

@@ -66,7 +66,8 @@ impl Admin {
                 "say which letters by destination, reason, number, since, until or when; or say \"all\": true",
             ));
         }
-        selection.until.get_or_insert_with(Timestamp::now);
+        let now = Timestamp::now();
+        selection.until = Some(selection.until.map_or(now, |until| until.min(now)));
         let found = self.find(&selection, ORDER_LETTERS_MAX).await?;
         Ok((selection, found))
     }

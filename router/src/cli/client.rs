@@ -187,8 +187,9 @@ impl Client {
     async fn refused(&self, answer: Response<Incoming>) -> ToolError {
         let status = answer.status();
         if status == StatusCode::UNAUTHORIZED {
+            let token = if self.authorization.is_some() { "another token than this" } else { "its token" };
             return ToolError::Failed(format!(
-                "the router at {} wants its token: set TERCEL_ROUTER_TOKEN, or use --unix PATH as root, as the router's user or as a member of its admin_group",
+                "the router at {} wants {token}: set TERCEL_ROUTER_TOKEN to what it was started with, or use --unix PATH as root, as the router's user or as a member of its admin_group",
                 self.place
             ));
         }

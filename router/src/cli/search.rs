@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, ToolError> {
         say(&table(&["TIME", "PRIORITY", "HOST", "RULE", "OUTPUT"], &rows));
     }
     if page.has_more {
-        complain(&"older alerts match too; narrow the time, or raise --count");
+        complain(&"older alerts may match too; narrow the time, or raise --count");
     }
     Ok(ExitCode::SUCCESS)
 }

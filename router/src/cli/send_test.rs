@@ -1,5 +1,6 @@
 //! `tercel-router send-test`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -17,13 +18,19 @@ pub(super) struct Arguments {
     priority: Priority,
     #[command(flatten)]
     routing: RoutingArguments,
+    /// The folder of the router's state, in which an archive without a path lies [default: tercel-state]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, ToolError> {
-    let settings = arguments.routing.settings()?;
+    let mut settings = arguments.routing.settings()?;
+    if let Some(state) = &arguments.state {
+        settings.state.clone_from(state);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ToolError::Failed(format!("cannot start: {error}")))?;
     let Arguments { destination, priority, json, .. } = arguments;

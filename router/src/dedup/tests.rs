@@ -213,6 +213,19 @@ fn a_more_urgent_repeat_passes_and_raises_the_bar() {
 }
 
 #[test]
+fn a_summary_is_as_urgent_as_the_most_urgent_alert_that_it_stands_for() {
+    let mut bench = Bench::new();
+    bench.push(1, "o");
+    bench.delivered(1, 1);
+    for _ in 0..3 {
+        bench.push_alert(1, &alert(Priority::Critical, "o"));
+    }
+    bench.advance(600);
+    let closed = bench.closed();
+    assert_eq!((closed[0].alert.priority, closed[0].summary.count), (Priority::Critical, 2));
+}
+
+#[test]
 fn an_escalation_that_died_raised_nothing() {
     let mut bench = Bench::new();
     bench.push(1, "o");

@@ -218,7 +218,7 @@ impl Window {
             id: derived_id(&parts),
             key: self.key,
             route: Arc::clone(&self.route),
-            alert: Arc::clone(alert),
+            alert: self.as_urgent(alert),
             summary: Summary {
                 count,
                 first: self.first,
@@ -227,6 +227,12 @@ impl Window {
                 window: self.open_for(now),
             },
         })
+    }
+
+    /// The first alert, as urgent as the most urgent one that it stands for.
+    fn as_urgent(&self, first: &Arc<Alert>) -> Arc<Alert> {
+        let priority = first.priority.max(self.counts.priority);
+        if priority == first.priority { Arc::clone(first) } else { Arc::new(Alert { priority, ..Alert::clone(first) }) }
     }
 
     /// The window's length; less where it is still open or closes early, in whole seconds, rounded up.

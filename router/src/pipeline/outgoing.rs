@@ -79,8 +79,11 @@ impl Decider {
         group.waiting.entry(station).or_default().push(waiting);
     }
 
-    /// A summary of repeats.
+    /// A summary of repeats. Who silences an alert need not hear how often it came before; the silence counts a hit.
     pub(super) fn tell_summary(&mut self, group: &mut Group, station: usize, closed: Closed, now: Timestamp) {
+        if self.silences.decide(&closed.alert, &self.stations[station].name, now).is_some() {
+            return;
+        }
         let Closed { id, key, route, alert, summary } = closed;
         self.tell(group, station, &alert, &route, Some(key), id, NotificationKind::Summary(summary), now);
     }

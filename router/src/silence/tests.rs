@@ -103,6 +103,10 @@ fn a_duration_counts_from_the_start_that_was_asked_for() {
                       "author": "ada", "reason": "drill"});
     let silence = bench.try_add(serde_json::from_value(wish).unwrap()).unwrap().silence;
     assert_eq!(silence.ends_at, "2026-01-01T06:30:00Z".parse().unwrap());
+    let wish = json!({"matcher": "rule = a", "starts_at": "2025-12-31T23:00:00Z", "duration": "2h", "author": "ada",
+                      "reason": "drill"});
+    let silence = bench.try_add(serde_json::from_value(wish).unwrap()).unwrap().silence;
+    assert_eq!((silence.starts_at, silence.ends_at), (bench.now, "2026-01-01T01:00:00Z".parse().unwrap()));
 }
 
 #[test]
