@@ -59,6 +59,13 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
         stage.redirect(">", "cgroup/release_agent").in_pod(&stage.pod)
     })
     .file("cgroup/release_agent"),
+    Trigger::new("Host file written from a container", "Warning", "sh", |stage| {
+        stage.redirect(">", "etc/cron.d/x").in_pod(&stage.pod)
+    })
+    .file("etc/cron.d/x"),
+    Trigger::new("Host file put in place from a container", "Warning", "mv", |stage| {
+        stage.moved("x", "etc/cron.d/y").in_pod(&stage.pod)
+    }),
     Trigger::new("Interpreter registered from a container", "Warning", "sh", |stage| {
         stage.redirect(">", "binfmt_misc/register").in_pod(&stage.pod)
     })
@@ -244,7 +251,11 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
     Trigger::new("Account made administrator", "Warning", "usermod", |stage| {
         stage.named("usermod", &["-aG", "sudo", "x"])
     }),
-    Trigger::new("Setuid bit set", "Warning", "chmod", |stage| stage.named("chmod", &["u+s", "/nonexistent"])),
+    Trigger::new("Setuid bit set", "Warning", "chmod", |stage| {
+        let file = stage.made_path("setuid");
+        fs::write(&file, "").unwrap();
+        program("chmod", &["u+s", &file])
+    }),
     Trigger::new("Strong capability given to a file", "Warning", "setcap", |stage| {
         stage.named("setcap", &["cap_setuid+ep", "/nonexistent"])
     }),
