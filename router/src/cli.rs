@@ -116,7 +116,12 @@ pub(crate) fn main() -> ExitCode {
 
 impl RoutingArguments {
     fn settings(&self) -> Result<Settings, ToolError> {
-        let flags = Flags { routing: self.routing.clone(), ..Flags::default() };
+        self.settings_in(None)
+    }
+
+    /// With the state in this folder.
+    fn settings_in(&self, state: Option<PathBuf>) -> Result<Settings, ToolError> {
+        let flags = Flags { routing: self.routing.clone(), state, ..Flags::default() };
         load(None, &flags).map_err(ToolError::Settings)
     }
 }

@@ -27,10 +27,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, ToolError> {
-    let mut settings = arguments.routing.settings()?;
-    if let Some(state) = &arguments.state {
-        settings.state.clone_from(state);
-    }
+    let settings = arguments.routing.settings_in(arguments.state.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ToolError::Failed(format!("cannot start: {error}")))?;
     let Arguments { destination, priority, json, .. } = arguments;

@@ -24,8 +24,8 @@ impl Counted {
         let map = MapData::from_fd(descriptor).map_err(map_error(MAP))?;
         let cpus = map.info().map_err(map_error(MAP))?.max_entries();
         let bytes = usize::try_from(cpus).unwrap_or(usize::MAX).saturating_mul(size_of::<Counters>());
-        let options = MmapOptions::new().len(bytes).clone();
-        let memory = options.map_raw_read_only(map.fd().as_fd().as_raw_fd()).map_err(Error::MapCounters)?;
+        let descriptor = map.fd().as_fd().as_raw_fd();
+        let memory = MmapOptions::new().len(bytes).map_raw_read_only(descriptor).map_err(Error::MapCounters)?;
         Ok(Self { memory })
     }
 

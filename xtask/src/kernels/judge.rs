@@ -90,7 +90,8 @@ impl Findings {
     }
 }
 
-/// The classic entry point loses nothing where nobody else works on maps; at the other the kernel skips calls and counts them, whichever they were.
+/// The classic entry point loses nothing where nobody else works on maps; at the other the kernel skips calls and counts
+/// them, whichever they were.
 fn adds_up(entry: &str, made: u64, seen: u64, dropped: u64, misses: u64) -> bool {
     if entry == "btf" {
         0 < seen && seen <= made && made <= seen + dropped + misses
